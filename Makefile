@@ -1,0 +1,39 @@
+# Everything a clone needs: Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: up test test-fast lint docs bench sim clean
+
+up: $(STAMP)  ## run three replicas and an API server here, in the foreground
+	$(BIN)/apilayer up $(ARGS)
+
+test: $(STAMP)  ## every test
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(STAMP)  ## the tests that take milliseconds
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(STAMP)  ## formatting, lint rules, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## build the documentation, warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)  ## measure, print the table and write docs/benchmarks.md
+	$(BIN)/python -m tests.bench $(ARGS)
+
+sim: $(STAMP)  ## simulate whole clusters from 2,000 seeds
+	$(BIN)/jepsen sim --seeds 0:2000
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,docs]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build build *.egg-info

@@ -1,0 +1,1 @@
+"""A Kubernetes API server over kvraft. Of kvraft it imports only ``client``, ``types`` and ``errors``."""

@@ -1,0 +1,65 @@
+"""Object metadata that the server fills in: uids, times, generated names. Pure functions over injected values."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+GENERATED_SUFFIX_LENGTH = 5
+GENERATE_NAME_MAX_PREFIX = 58
+# No vowels and no digits that look like letters, so that no words appear.
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+# What the server alone decides; whatever a client sends in these on create is dropped.
+_SERVER_SET = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields")
+
+
+def new_uid() -> str:
+    """A fresh random uid (RFC 4122 version 4)."""
+    return str(uuid4())
+
+
+def utc_now() -> datetime:
+    """The wall clock in UTC."""
+    return datetime.now(UTC)
+
+
+def timestamp(when: datetime) -> str:
+    """`when` (UTC) as metav1.Time prints it: RFC 3339, whole seconds, ``Z``."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def generate_name(prefix: str) -> str:
+    """`prefix`, cut to 58 characters, with a random suffix of five."""
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(GENERATED_SUFFIX_LENGTH))
+    return prefix[:GENERATE_NAME_MAX_PREFIX] + suffix
+
+
+def init_metadata(metadata: dict[str, Any], now: datetime) -> None:
+    """Gives a new object's `metadata` its uid and creation time and drops what a client may not set."""
+    for field in _SERVER_SET:
+        metadata.pop(field, None)
+    metadata["uid"] = new_uid()
+    metadata["creationTimestamp"] = timestamp(now)
+
+
+def carry_metadata(metadata: dict[str, Any], old: dict[str, Any]) -> None:
+    """Fills what an update may leave out of `metadata` from the stored `old` metadata.
+
+    A deletion time, once set, cannot be taken back; the generation is the server's alone.
+    """
+    for field in ("uid", "creationTimestamp"):
+        if not metadata.get(field) and field in old:
+            metadata[field] = old[field]
+    if "deletionTimestamp" in old:
+        metadata["deletionTimestamp"] = old["deletionTimestamp"]
+    if "deletionGracePeriodSeconds" in old and metadata.get("deletionGracePeriodSeconds") is None:
+        metadata["deletionGracePeriodSeconds"] = old["deletionGracePeriodSeconds"]
+    if "generation" in old:
+        metadata["generation"] = old["generation"]
+    else:
+        metadata.pop("generation", None)
+    for field in ("selfLink", "managedFields"):
+        metadata.pop(field, None)

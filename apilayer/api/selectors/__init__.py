@@ -1,0 +1,12 @@
+"""Label and field selectors: parsing with Kubernetes' error texts, and matching on plain objects.
+
+Parsing is strict and happens once per request; matching is what a LIST or WATCH does per object, so it
+works on precomputed tuples.
+"""
+
+from __future__ import annotations
+
+from apilayer.api.selectors.fields import FieldSelector, parse_field_selector
+from apilayer.api.selectors.labels import LabelSelector, parse_label_selector
+
+__all__ = ["FieldSelector", "LabelSelector", "parse_field_selector", "parse_label_selector"]

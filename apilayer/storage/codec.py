@@ -1,0 +1,134 @@
+"""How objects are laid out as bytes, so that a read never has to parse them.
+
+A stored value is compact JSON that starts with kind, apiVersion and metadata, in that order, and holds no
+resourceVersion. The version of a record is spliced in where metadata begins. Values in any other layout, written
+by other programs, are parsed and laid out anew when they are read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from apilayer.api.resources import Resource
+
+Object = dict[str, Any]
+
+_ITEM_HEAD = b'{"metadata":{"resourceVersion":"'
+_ITEM_HEAD_LENGTH = len(_ITEM_HEAD)
+_ITEM_MID = b'",'
+
+
+class CorruptObject(Exception):
+    """A stored value is not the JSON of an object with metadata."""
+
+
+class Codec:
+    """Encodes and decodes the objects of one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self.type_head = (
+            b'{"kind":' + orjson.dumps(resource.kind) + b',"apiVersion":' + orjson.dumps(resource.api_version)
+        ) + b","
+        self._head = self.type_head + b'"metadata":{'
+        self._head_length = len(self._head)
+
+    def encode(self, obj: Object) -> bytes:
+        """The bytes to store for `obj`; its resourceVersion is left out. Metadata must hold a name."""
+        metadata = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
+        ordered: Object = {
+            "kind": self.resource.kind,
+            "apiVersion": self.resource.api_version,
+            "metadata": metadata,
+        }
+        for key, value in obj.items():
+            if key not in ordered:
+                ordered[key] = value
+        return orjson.dumps(ordered)
+
+    def entry(self, key: bytes, value: bytes, revision: int) -> Entry:
+        """The readable form of a stored value. Raises CorruptObject."""
+        if not value.startswith(self._head):
+            value = self._relaid(key, value)
+        return Entry(self, key, value[self._head_length :], revision)
+
+    def decode(self, key: bytes, value: bytes, revision: int) -> Object:
+        """A stored value as an object with its resourceVersion. Raises CorruptObject."""
+        obj = _parse(key, value)
+        obj["metadata"]["resourceVersion"] = str(revision)
+        return obj
+
+    def _relaid(self, key: bytes, value: bytes) -> bytes:
+        obj = _parse(key, value)
+        if not any(field != "resourceVersion" for field in obj["metadata"]):
+            raise CorruptObject(f"{key.decode(errors='replace')}: metadata is empty")
+        return self.encode(obj)
+
+
+def _parse(key: bytes, value: bytes) -> Object:
+    try:
+        obj = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise CorruptObject(f"{key.decode(errors='replace')}: {error}") from error
+    if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
+        raise CorruptObject(f"{key.decode(errors='replace')}: not an object with metadata")
+    return obj
+
+
+class Entry:
+    """One object at one revision: its key, its bytes as a list item, and what selectors look at.
+
+    `item` is the JSON as it stands in a list (no kind, no apiVersion), made once. Immutable.
+    """
+
+    __slots__ = ("_selectable", "codec", "item", "key", "revision")
+
+    def __init__(self, codec: Codec, key: bytes, tail: bytes, revision: int) -> None:
+        self.codec = codec
+        self.key = key
+        self.revision = revision
+        self.item = b"".join((_ITEM_HEAD, b"%d" % revision, _ITEM_MID, tail))
+        self._selectable: Object | None = None
+
+    @property
+    def json(self) -> bytes:
+        """The whole object as JSON, with kind, apiVersion and resourceVersion."""
+        return self.codec.type_head + self.item[1:]
+
+    def at(self, revision: int) -> Entry:
+        """The same state under another resourceVersion, as a deletion reports it."""
+        skip = _ITEM_HEAD_LENGTH + len(str(self.revision)) + len(_ITEM_MID)
+        entry = Entry(self.codec, self.key, self.item[skip:], revision)
+        entry._selectable = self._selectable
+        return entry
+
+    def object(self) -> Object:
+        """The object, parsed afresh; the caller owns it."""
+        obj: Object = orjson.loads(self.json)
+        return obj
+
+    @property
+    def selectable(self) -> Object:
+        """Only what label and field selectors read, parsed once. Shared: do not change."""
+        if self._selectable is None:
+            self._selectable = _skeleton(self.codec.resource, self.object())
+        return self._selectable
+
+
+def _skeleton(resource: Resource, obj: Object) -> Object:
+    """`obj` reduced to its labels and the fields that the resource lets selectors read."""
+    kept: Object = {"metadata": {"labels": obj["metadata"].get("labels")}}
+    for path in resource.field_selectors.values():
+        value: Any = obj
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        if value is None:
+            continue
+        target = kept
+        for step in path[:-1]:
+            target = target.setdefault(step, {})
+        target[path[-1]] = value
+    return kept

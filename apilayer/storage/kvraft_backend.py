@@ -1,0 +1,151 @@
+"""The store over kvraft's native client. Translates requests, answers and errors; decides nothing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, cast
+
+from apilayer.storage import interface
+from apilayer.storage.interface import Change, ChangeBatch, Page, Record
+from kvraft import errors
+from kvraft.types import (
+    Compare,
+    CompareResult,
+    CompareTarget,
+    DeleteRangeRequest,
+    EventKind,
+    PutRequest,
+    RangeRequest,
+    RangeResponse,
+    prefix_end,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from kvraft.client import Client, WatchStream
+    from kvraft.types import Operation
+
+_PUT = int(EventKind.PUT)
+_MOD = int(CompareTarget.MOD)
+_EQUAL = int(CompareResult.EQUAL)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except errors.Compacted as error:
+        raise interface.RevisionCompacted(str(error)) from error
+    except errors.FutureRevision as error:
+        raise interface.FutureRevision(str(error)) from error
+    except errors.RequestTooLarge as error:
+        raise interface.RequestTooLarge(str(error)) from error
+    except errors.Unavailable as error:
+        raise interface.StoreUnavailable(str(error)) from error
+    except errors.KvraftError as error:
+        if error.definite:
+            raise interface.StoreError(str(error)) from error
+        raise interface.OutcomeUnknown(str(error)) from error
+
+
+def _guard(key: bytes, revision: int) -> tuple[Compare, ...]:
+    return (Compare(key, _MOD, _EQUAL, revision),)
+
+
+class KvraftStore:
+    """`Store` over an open kvraft client; the client finds the leader and fails over by itself."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def get(self, key: bytes) -> tuple[Record | None, int]:
+        """See `Store.get`."""
+        with _translated():
+            answer = await self._client.range(key)
+        return _first(answer), answer.revision
+
+    async def list(self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0) -> Page:
+        """See `Store.list`."""
+        with _translated():
+            answer = await self._client.range(max(prefix, start), prefix_end(prefix), limit=limit, revision=revision)
+        records = [Record(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs]
+        at = revision or answer.revision
+        return Page(records, at, answer.count - len(records))
+
+    async def create(self, key: bytes, value: bytes) -> int:
+        """See `Store.create`."""
+        revision, current = await self._swap(key, 0, PutRequest(key, value))
+        if revision:
+            return revision
+        if current is None:
+            raise interface.StoreError("a refused create answered without the key that is in its way")
+        raise interface.KeyExists(current)
+
+    async def update(self, key: bytes, value: bytes, revision: int) -> int:
+        """See `Store.update`."""
+        written, current = await self._swap(key, revision, PutRequest(key, value))
+        if written:
+            return written
+        raise interface.KeyChanged(current)
+
+    async def delete(self, key: bytes, revision: int) -> int:
+        """See `Store.delete`."""
+        written, current = await self._swap(key, revision, DeleteRangeRequest(key))
+        if written:
+            return written
+        raise interface.KeyChanged(current)
+
+    async def _swap(self, key: bytes, revision: int, operation: Operation) -> tuple[int, Record | None]:
+        """One transaction: `operation` if the key is at `revision`, else a read of what is there."""
+        with _translated():
+            answer = await self._client.txn(_guard(key, revision), (operation,), (RangeRequest(key),))
+        if answer.succeeded:
+            return answer.revision, None
+        return 0, _first(cast("RangeResponse", answer.responses[0]))
+
+    async def current_revision(self) -> int:
+        """See `Store.current_revision`."""
+        with _translated():
+            return await self._client.revision()
+
+    @asynccontextmanager
+    async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[KvraftChanges]:
+        """See `Store.watch`."""
+        async with self._client.watch(prefix, prefix_end(prefix), start_revision=from_revision) as stream:
+            yield KvraftChanges(stream)
+
+    async def compact(self, revision: int) -> None:
+        """See `Store.compact`."""
+        with _translated():
+            await self._client.compact(revision)
+
+
+class KvraftChanges:
+    """`ChangeStream` over the client's watch."""
+
+    def __init__(self, stream: WatchStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[ChangeBatch]:
+        with _translated():
+            async for batch in self._stream:
+                if batch.compact_revision:
+                    raise interface.RevisionCompacted(f"compacted at {batch.compact_revision}")
+                changes = [
+                    Change(event.kv.key, event.kv.value if event.kind == _PUT else None, event.kv.mod_revision)
+                    for event in batch.events
+                ]
+                yield ChangeBatch(batch.revision, changes)
+
+    async def request_progress(self) -> None:
+        """See `ChangeStream.request_progress`."""
+        with _translated():
+            await self._stream.request_progress()
+
+
+def _first(answer: RangeResponse) -> Record | None:
+    if not answer.kvs:
+        return None
+    kv = answer.kvs[0]
+    return Record(kv.key, kv.value, kv.mod_revision)

@@ -1,0 +1,180 @@
+"""The cached state of one resource: objects in key order, a window of recent events, and who watches them.
+
+Synchronous: `WatchCache` feeds it, readers look at it between two checkpoints.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from itertools import dropwhile
+from typing import TYPE_CHECKING
+
+from apilayer.storage.codec import Codec, CorruptObject, Entry
+from apilayer.storage.watcher import CachedEvent, Selection, Watcher
+from kvraft.types import prefix_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from apilayer.api.resources import Resource
+    from apilayer.storage.interface import Change, Record
+
+MAX_WINDOW_EVENTS = 16_384
+MAX_WINDOW_BYTES = 64 * 1024 * 1024
+
+
+class TooOldRevision(Exception):
+    """The events after the revision asked for are no longer in the window that starts at `oldest`."""
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(f"window starts at {oldest}")
+        self.oldest = oldest
+
+
+class ResourceCache:
+    """Current objects and recent events of one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.codec = Codec(resource)
+        self.resource = resource
+        self.prefix = resource.key_prefix.encode()
+        self.corrupt: dict[bytes, str] = {}
+        """Keys whose values cannot be read, with the reason."""
+        self.last_change = 0
+        """The revision of the latest event, or of the load when there was none since."""
+        self.window_start = 0
+        """Every event after this revision is in the window."""
+        self._entries: dict[bytes, Entry] = {}
+        self._keys: list[bytes] = []
+        self._window: deque[CachedEvent] = deque()
+        self._window_bytes = 0
+        self._watchers: dict[bytes, dict[Watcher, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, records: Iterable[Record], revision: int) -> None:
+        """Replaces everything by the state at `revision`. Watchers end: they cannot know what they missed."""
+        for watcher in list(self.watchers()):
+            watcher.close()
+        self._watchers.clear()
+        self._window.clear()
+        self._window_bytes = 0
+        self.corrupt.clear()
+        self._entries = {}
+        for record in records:
+            entry = self._read(record.key, record.value, record.revision)
+            if entry is not None:
+                self._entries[record.key] = entry
+        self._keys = sorted(self._entries)
+        self.last_change = self.window_start = revision
+
+    def apply(self, change: Change) -> None:
+        """Takes in one change and hands it to the watchers that it concerns."""
+        key = change.key
+        previous = self._entries.get(key)
+        entry = None if change.value is None else self._read(key, change.value, change.revision)
+        if entry is not None:
+            if previous is None:
+                insort(self._keys, key)
+            self._entries[key] = entry
+        elif previous is not None:
+            del self._entries[key]
+            del self._keys[bisect_left(self._keys, key)]
+        self.last_change = change.revision
+        if entry is None and previous is None:
+            return
+        event = CachedEvent(key, change.revision, entry, previous)
+        self._remember(event)
+        if self._watchers:
+            self._fan_out(event)
+
+    def _read(self, key: bytes, value: bytes, revision: int) -> Entry | None:
+        try:
+            entry = self.codec.entry(key, value, revision)
+        except CorruptObject as error:
+            self.corrupt[key] = str(error)
+            return None
+        self.corrupt.pop(key, None)
+        return entry
+
+    def _remember(self, event: CachedEvent) -> None:
+        self._window.append(event)
+        self._window_bytes += event.size
+        while len(self._window) > MAX_WINDOW_EVENTS or self._window_bytes > MAX_WINDOW_BYTES:
+            oldest = self._window.popleft()
+            self._window_bytes -= oldest.size
+            self.window_start = oldest.revision
+
+    def _fan_out(self, event: CachedEvent) -> None:
+        key = event.key
+        namespace_end = key.rfind(b"/") + 1
+        for scope in {self.prefix, key[:namespace_end], key}:
+            for watcher in self._watchers.get(scope, ()):
+                watcher.offer(event)
+
+    # ------------------------------------------------------------------ reading
+
+    def get(self, key: bytes) -> Entry | None:
+        """The cached state of one key."""
+        return self._entries.get(key)
+
+    def page(
+        self, prefix: bytes, selection: Selection, *, start: bytes = b"", limit: int = 0
+    ) -> tuple[list[Entry], bytes | None, int]:
+        """Selected entries under `prefix` from key `start` on.
+
+        Answers them, the key of the last one when more follow (else None), and how many keys follow it.
+        """
+        keys = self._keys
+        low = bisect_left(keys, max(prefix, start))
+        high = bisect_left(keys, prefix_end(prefix))
+        entries = self._entries
+        if not limit and selection.everything:
+            return [entries[key] for key in keys[low:high]], None, 0
+        found: list[Entry] = []
+        for index in range(low, high):
+            entry = entries[keys[index]]
+            if not selection.matches(entry):
+                continue
+            if limit and len(found) == limit:
+                last = bisect_left(keys, found[-1].key)
+                return found, found[-1].key, high - last - 1
+            found.append(entry)
+        return found, None, 0
+
+    # ------------------------------------------------------------------ watching
+
+    def watchers(self) -> Iterator[Watcher]:
+        """Every open watcher of the resource."""
+        for scoped in self._watchers.values():
+            yield from scoped
+
+    def subscribe(self, scope: bytes, selection: Selection, after: int, revision: int) -> Watcher:
+        """A watcher of events after revision `after` in `scope`: a key, or a prefix of one namespace or all.
+
+        `revision` is the cache's. Raises TooOldRevision when events after `after` have left the window.
+        """
+        if after < self.window_start:
+            raise TooOldRevision(self.window_start)
+        watcher = Watcher(selection, self._events_after(after, scope), max(after, revision))
+        self._watchers.setdefault(scope, {})[watcher] = None
+        return watcher
+
+    def unsubscribe(self, scope: bytes, watcher: Watcher) -> None:
+        """Forgets the watcher; unknown ones are ignored, because a reload has dropped them already."""
+        scoped = self._watchers.get(scope)
+        if scoped is not None:
+            scoped.pop(watcher, None)
+            if not scoped:
+                del self._watchers[scope]
+
+    def _events_after(self, after: int, scope: bytes) -> Sequence[CachedEvent]:
+        if after >= self.last_change or not self._window:
+            return ()
+        exact = not scope.endswith(b"/")
+        newer = dropwhile(lambda event: event.revision <= after, self._window)
+        if exact:
+            return [event for event in newer if event.key == scope]
+        return [event for event in newer if event.key.startswith(scope)]

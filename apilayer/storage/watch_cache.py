@@ -1,0 +1,152 @@
+"""The watch cache: every served resource's objects and recent events, fed by one watch over the whole store.
+
+One stream feeds all resources, so that all of them are at the same revision, and one progress request brings a
+quiet resource up to date. Reads wait here for a revision; nothing here knows requests or users.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from apilayer.storage.interface import RevisionCompacted, StoreError
+from apilayer.storage.resource_cache import ResourceCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apilayer.api.resources import Resource
+    from apilayer.storage.interface import ChangeBatch, ChangeStream, Record, Store
+
+ROOT = b"/registry/"
+LOAD_PAGE_RECORDS = 1000
+PROGRESS_RETRY_SECONDS = 0.02
+FIRST_BACKOFF_SECONDS = 0.05
+MAX_BACKOFF_SECONDS = 2.0
+
+log = logging.getLogger("apilayer.storage.watch_cache")
+
+
+class WatchCache:
+    """The caches of all resources at one common revision. `run` must be running for reads to be answered."""
+
+    def __init__(self, store: Store, resources: Iterable[Resource]) -> None:
+        self.revision = 0
+        """Everything up to this revision has been taken in; 0 until loaded."""
+        self.loaded = trio.Event()
+        self._store = store
+        self._caches = {resource: ResourceCache(resource) for resource in resources}
+        self._by_segment = {cache.prefix.split(b"/")[2]: cache for cache in self._caches.values()}
+        self._advanced = trio.Event()
+        self._stream: ChangeStream | None = None
+        self._serving = False
+
+    def of(self, resource: Resource) -> ResourceCache:
+        """The cache of one resource."""
+        return self._caches[resource]
+
+    @property
+    def synced(self) -> bool:
+        """Whether the cache is loaded and follows the store."""
+        return self._serving
+
+    def close_watchers(self) -> None:
+        """Ends every watch cleanly, as on shutdown."""
+        for cache in self._caches.values():
+            for watcher in cache.watchers():
+                watcher.close()
+
+    def statistics(self) -> dict[str, int]:
+        """Objects per resource, for metrics and status pages."""
+        return {resource.group_resource: len(cache) for resource, cache in self._caches.items()}
+
+    # ------------------------------------------------------------------ following the store
+
+    async def run(self) -> None:
+        """Loads, then follows the store until cancelled; a store out of reach is asked again."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            before = self.revision
+            try:
+                await self._load_and_follow()
+                log.warning("the watch on the store ended; loading anew")
+            except RevisionCompacted:
+                log.warning("the watch cache fell behind a compaction; loading anew")
+            except StoreError as error:
+                log.warning("the watch cache cannot reach the store: %s", error)
+            finally:
+                self._serving = False
+                self._stream = None
+            if self.revision > before:
+                backoff = FIRST_BACKOFF_SECONDS
+            await trio.sleep(backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    async def _load_and_follow(self) -> None:
+        revision = await self._load()
+        async with self._store.watch(ROOT, revision + 1) as stream:
+            self._stream = stream
+            self._serving = True
+            self._set_revision(revision)
+            self.loaded.set()
+            async for batch in stream:
+                self._take(batch)
+
+    async def _load(self) -> int:
+        """Reads every object of every resource at one revision."""
+        page = await self._store.list(ROOT, limit=LOAD_PAGE_RECORDS)
+        revision = page.revision
+        records: dict[bytes, list[Record]] = {segment: [] for segment in self._by_segment}
+        while True:
+            for record in page.records:
+                known = records.get(record.key.split(b"/", 3)[2])
+                if known is not None:
+                    known.append(record)
+            if not page.remaining:
+                break
+            start = page.records[-1].key + b"\0"
+            page = await self._store.list(ROOT, start=start, limit=LOAD_PAGE_RECORDS, revision=revision)
+        for segment, cache in self._by_segment.items():
+            cache.load(records[segment], revision)
+            for reason in cache.corrupt.values():
+                log.error("a stored object cannot be read: %s", reason)
+        return revision
+
+    def _take(self, batch: ChangeBatch) -> None:
+        by_segment = self._by_segment
+        for change in batch.changes:
+            cache = by_segment.get(change.key.split(b"/", 3)[2])
+            if cache is not None:
+                cache.apply(change)
+        self._set_revision(batch.revision)
+
+    def _set_revision(self, revision: int) -> None:
+        if revision > self.revision:
+            self.revision = revision
+        waiting, self._advanced = self._advanced, trio.Event()
+        waiting.set()
+
+    # ------------------------------------------------------------------ waiting for it
+
+    async def wait_for(self, revision: int, timeout_seconds: float) -> bool:
+        """Waits until the cache has taken in `revision`; False when that took longer than `timeout_seconds`."""
+        if self.revision >= revision and self._serving:
+            await trio.lowlevel.checkpoint()
+            return True
+        with trio.move_on_after(timeout_seconds):
+            await self.loaded.wait()
+            while self.revision < revision or not self._serving:
+                await self._next_advance()
+            return True
+        return False
+
+    async def _next_advance(self) -> None:
+        """Asks for progress until something arrives: the store answers each request with what it knows then."""
+        advanced = self._advanced
+        while not advanced.is_set():
+            if self._stream is not None:
+                await self._stream.request_progress()
+            with trio.move_on_after(PROGRESS_RETRY_SECONDS):
+                await advanced.wait()

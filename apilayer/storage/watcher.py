@@ -1,0 +1,146 @@
+"""One subscriber of the watch cache: which events concern it, and a bounded queue of those it has yet to send.
+
+Synchronous except for waiting. The cache offers every event of the subscriber's scope; matching happens here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apilayer.api.selectors import FieldSelector, LabelSelector
+    from apilayer.storage.codec import Entry
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+MAX_PENDING_EVENTS = 8192
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+
+
+class CachedEvent:
+    """One change of one object. `entry` is the new state, None for a deletion; `previous` None for a create.
+
+    `lines` holds the encoded watch lines by type and form, so that each is made once for all watchers.
+    """
+
+    __slots__ = ("_gone", "entry", "key", "lines", "previous", "revision", "size")
+
+    def __init__(self, key: bytes, revision: int, entry: Entry | None, previous: Entry | None) -> None:
+        self.key = key
+        self.revision = revision
+        self.entry = entry
+        self.previous = previous
+        self.lines: dict[object, bytes] = {}
+        self.size = len(entry.item if entry else previous.item if previous else b"")
+        self._gone: Entry | None = None
+
+    @property
+    def gone(self) -> Entry:
+        """The last state before the change under the change's revision: what a DELETED event shows."""
+        if self._gone is None:
+            assert self.previous is not None
+            self._gone = self.previous.at(self.revision)
+        return self._gone
+
+    def shown(self, event_type: EventType) -> Entry:
+        """The state that an event of this type carries."""
+        if event_type == "DELETED":
+            return self.gone
+        assert self.entry is not None
+        return self.entry
+
+
+class Selection:
+    """The label and field selector of a list or watch; `everything` when neither restricts."""
+
+    __slots__ = ("everything", "fields", "labels")
+
+    def __init__(self, labels: LabelSelector, fields: FieldSelector) -> None:
+        self.labels = labels
+        self.fields = fields
+        self.everything = labels.empty and fields.empty
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether the entry's object is selected."""
+        if self.everything:
+            return True
+        selectable = entry.selectable
+        return self.labels.matches(selectable["metadata"]["labels"]) and self.fields.matches(selectable)
+
+    def event_type(self, event: CachedEvent) -> EventType | None:
+        """What the event is to somebody who sees only the selected objects; None: nothing."""
+        entry, previous = event.entry, event.previous
+        is_in = entry is not None and (self.everything or self.matches(entry))
+        was_in = previous is not None and (self.everything or self.matches(previous))
+        if is_in:
+            return "MODIFIED" if was_in else "ADDED"
+        return "DELETED" if was_in else None
+
+
+class Watcher:
+    """A bounded queue of (type, event). Too slow a reader is cut off after what it already has: never a gap."""
+
+    def __init__(self, selection: Selection, backlog: Iterable[CachedEvent], revision: int) -> None:
+        self.selection = selection
+        self.revision = revision
+        """Everything up to this revision is in the queue or was taken from it."""
+        self.overflowed = False
+        self.closed = False
+        self.stalled_scope: trio.CancelScope | None = None
+        """Set by the sender while it sends, so that a peer that takes nothing can be let go."""
+        self._queue: deque[tuple[EventType, CachedEvent]] = deque()
+        self._bytes = 0
+        self._arrived = trio.Event()
+        for event in backlog:
+            event_type = selection.event_type(event)
+            if event_type is not None:
+                self._queue.append((event_type, event))
+
+    def offer(self, event: CachedEvent) -> None:
+        """Queues the event if it concerns this watcher."""
+        if self.overflowed or self.closed:
+            return
+        event_type = self.selection.event_type(event)
+        if event_type is None:
+            return
+        if len(self._queue) >= MAX_PENDING_EVENTS or self._bytes > MAX_PENDING_BYTES:
+            self.overflowed = True
+            if self.stalled_scope is not None:
+                self.stalled_scope.deadline = trio.current_time() + 5
+        else:
+            self._queue.append((event_type, event))
+            self._bytes += event.size
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Ends the watch cleanly once its queue is drained."""
+        self.closed = True
+        self._arrived.set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will come any more."""
+        return (self.closed or self.overflowed) and not self._queue
+
+    def take(self, limit: int) -> list[tuple[EventType, CachedEvent]]:
+        """Up to `limit` queued events, oldest first, without waiting."""
+        queue = self._queue
+        taken = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        self._bytes = max(0, self._bytes - sum(event.size for _, event in taken)) if queue else 0
+        return taken
+
+    @property
+    def pending(self) -> int:
+        """How many events wait to be taken."""
+        return len(self._queue)
+
+    async def wait(self) -> None:
+        """Returns once there is something to take or the watch has ended."""
+        if not self._queue and not self.closed and not self.overflowed:
+            self._arrived = trio.Event()
+            await self._arrived.wait()

@@ -1,0 +1,304 @@
+"""Is the history of a map of registers linearizable? Just-in-time linearization, one key at a time.
+
+The method is that of G. Lowe, "Testing for linearizability" (2017), on the ground of Wing and Gong (1993). A map is
+linearizable if and only if each of its keys is (Horn and Kroening, 2015), so keys are checked apart. A *configuration*
+is (value, which pending operations have already taken effect); walking the history in time, the set of configurations
+that explain everything so far is kept. When an operation completes, every configuration in which it has not taken
+effect yet is extended, in every way, by pending operations up to and including it. No configuration left: refuted.
+
+What keeps the set small, each without changing any verdict:
+
+* Operations that change nothing wherever they stand (reads, refused compare-and-swaps) take effect the moment that
+  the value fits: that can only help.
+* An operation of unknown outcome may take effect at any time or never, so it does only directly before an operation
+  that needs the value which it leaves; and of two configurations that differ only in these, the one that has used up
+  fewer of them stands for both.
+* Values that no operation ever observed are one value.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jepsen.history import Kind, Operation, Outcome, by_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Configuration = tuple[Any, int]
+"""(value, bits of the pending operations that have taken effect)."""
+
+_IMPOSSIBLE = object()
+MAX_CONFIGURATIONS = 500_000
+"""Configurations examined for one key before the search gives up."""
+
+
+class Unobserved(enum.Enum):
+    """The one value that stands for all that nobody ever observed."""
+
+    VALUE = "a value that no operation observed"
+
+
+class Verdict(enum.StrEnum):
+    """GAVE_UP means that the bound was reached: nothing is proved, and callers treat it as a failure to decide."""
+
+    LINEARIZABLE = "linearizable"
+    VIOLATION = "violation"
+    GAVE_UP = "gave up"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The verdict, how many configurations it took, and unless linearizable the key and an explanation in lines."""
+
+    verdict: Verdict
+    explored: int
+    key: str = ""
+    explanation: tuple[str, ...] = ()
+
+
+class _GaveUp(Exception):
+    """The bound on configurations was reached."""
+
+
+class _Refuted(Exception):
+    """No configuration explains the completion of ``operation``."""
+
+    def __init__(self, operation: Operation, pending: list[Operation]) -> None:
+        super().__init__()
+        self.operation = operation
+        self.pending = pending
+
+
+def check_linearizable(
+    operations: Sequence[Operation], *, initial: Any = None, max_configurations: int = MAX_CONFIGURATIONS
+) -> Result:
+    """Check every key's register; the first key that is not proved linearizable decides.
+
+    ``initial`` is the value of every key before the first operation. Values must be hashable. A violation on any key
+    is preferred to an earlier key's giving up.
+    """
+    explored = 0
+    gave_up: Result | None = None
+    for key, of_key in by_key(operations).items():
+        search = _Search(of_key, initial, max_configurations)
+        try:
+            search.run()
+        except _Refuted as refuted:
+            lines = _explain(of_key, refuted, initial, max_configurations)
+            return Result(Verdict.VIOLATION, explored + search.explored, key, lines)
+        except _GaveUp:
+            line = f"{len(of_key)} operations: more than {max_configurations} configurations"
+            gave_up = gave_up or Result(Verdict.GAVE_UP, 0, key, (line,))
+        explored += search.explored
+    if gave_up is not None:
+        return msgspec.structs.replace(gave_up, explored=explored)
+    return Result(Verdict.LINEARIZABLE, explored)
+
+
+class _Pending:
+    """An operation that has been called and has not returned, with its bit in configurations."""
+
+    __slots__ = ("bit", "expected", "kind", "neutral", "operation", "unknown", "value")
+
+    def __init__(self, operation: Operation, bit: int, observed: set[Any]) -> None:
+        self.operation = operation
+        self.bit = bit
+        self.kind = operation.kind
+        self.unknown = operation.outcome is not Outcome.OK
+        self.neutral = not self.unknown and (
+            self.kind is Kind.READ or (self.kind is not Kind.WRITE and not operation.result)
+        )
+        value = operation.result if self.kind is Kind.READ else operation.value
+        self.value = value if value in observed else Unobserved.VALUE
+        self.expected = operation.expected
+
+    def fits(self, state: Any) -> bool:
+        """For a neutral operation: whether its answer is right at ``state``."""
+        if self.kind is Kind.READ:
+            return bool(state == self.value)
+        if self.kind is Kind.CAS:
+            return bool(state != self.expected)
+        return state is None
+
+    def apply(self, state: Any) -> Any:
+        """For one that is not neutral: the state after it, or _IMPOSSIBLE."""
+        if self.kind is Kind.WRITE:
+            return self.value
+        if self.kind is Kind.CAS:
+            return self.value if state == self.expected else _IMPOSSIBLE
+        return None if state is not None else _IMPOSSIBLE
+
+
+class _Search:
+    """The walk over one key's history."""
+
+    def __init__(self, operations: Iterable[Operation], initial: Any, max_configurations: int) -> None:
+        relevant = [
+            operation
+            for operation in operations
+            if operation.outcome is Outcome.OK
+            or (operation.outcome is not Outcome.FAIL and operation.kind is not Kind.READ)
+        ]
+        self.observed: set[Any] = {None}
+        for operation in relevant:
+            if operation.kind is Kind.READ:
+                self.observed.add(operation.result)
+            elif operation.kind is Kind.CAS:
+                self.observed.add(operation.expected)
+        # At one and the same time calls come before returns: such operations are taken as concurrent.
+        self.events = sorted(
+            [(operation.called, 0, number, operation) for number, operation in enumerate(relevant)]
+            + [
+                (operation.returned, 1, number, operation)
+                for number, operation in enumerate(relevant)
+                if operation.outcome is Outcome.OK
+            ],
+            key=lambda event: event[:3],
+        )
+        state = initial if initial in self.observed else Unobserved.VALUE
+        self.configurations: set[Configuration] = {(state, 0)}
+        self.pending: dict[int, _Pending] = {}
+        self.neutral: list[_Pending] = []
+        self.changing: list[_Pending] = []
+        self.unknown_bits = 0
+        self.free_bits: list[int] = []
+        self.explored = 0
+        self.bound = max_configurations
+
+    def run(self, before: float | None = None) -> None:
+        """Walk the events (those earlier than ``before``). Raises ``_Refuted`` or ``_GaveUp``."""
+        for time, is_return, number, operation in self.events:
+            if before is not None and time >= before:
+                return
+            if is_return:
+                self._return(number)
+            else:
+                self._call(number, operation)
+
+    def _call(self, number: int, operation: Operation) -> None:
+        bit = self.free_bits.pop() if self.free_bits else 1 << len(self.pending)
+        pending = self.pending[number] = _Pending(operation, bit, self.observed)
+        if pending.neutral:
+            self.neutral.append(pending)
+            self.configurations = {
+                (state, mask | bit if pending.fits(state) else mask) for state, mask in self.configurations
+            }
+            return
+        self.changing.append(pending)
+        if pending.unknown:
+            self.unknown_bits |= bit
+
+    def _return(self, number: int) -> None:
+        returning = self.pending[number]
+        bit = returning.bit
+        after: set[Configuration] = set()
+        todo: set[Configuration] = set()
+        for configuration in self.configurations:
+            if configuration[1] & bit:
+                after.add((configuration[0], configuration[1] ^ bit))
+            else:
+                todo.add(configuration)
+        self._spend(len(after))
+        if todo:
+            self._extend(todo, returning, after)
+        if not after:
+            raise _Refuted(returning.operation, [pending.operation for pending in self.pending.values()])
+        del self.pending[number]
+        (self.neutral if returning.neutral else self.changing).remove(returning)
+        self.free_bits.append(bit)
+        self.configurations = self._fewest_unknown(after) if self.unknown_bits else after
+
+    def _extend(self, start: set[Configuration], returning: _Pending, after: set[Configuration]) -> None:
+        """Add to ``after`` every way to go from ``start`` up to and including ``returning``."""
+        # The third item: the last step was an unknown operation that served nobody yet, so the next must need it.
+        stack = [(state, mask, False) for state, mask in start]
+        seen = set(stack)
+        bit = returning.bit
+        while stack:
+            state, mask, must_need = stack.pop()
+            tried: set[tuple[Kind, Any, Any]] = set()
+            for pending in self.changing:
+                if mask & pending.bit or (must_need and pending.kind is Kind.WRITE):
+                    continue
+                if pending.unknown:
+                    effect = (pending.kind, pending.value, pending.expected)
+                    if effect in tried:
+                        continue
+                    tried.add(effect)
+                new_state = pending.apply(state)
+                if new_state is _IMPOSSIBLE or (pending.unknown and new_state == state):
+                    continue
+                with_it = mask | pending.bit
+                new_mask = self._absorb(new_state, with_it)
+                if new_mask & bit:
+                    after.add((new_state, new_mask ^ bit))
+                    continue
+                step = (new_state, new_mask, pending.unknown and new_mask == with_it)
+                if step not in seen:
+                    seen.add(step)
+                    stack.append(step)
+            self._spend(1)
+
+    def _absorb(self, state: Any, mask: int) -> int:
+        for pending in self.neutral:
+            if not mask & pending.bit and pending.fits(state):
+                mask |= pending.bit
+        return mask
+
+    def _fewest_unknown(self, configurations: set[Configuration]) -> set[Configuration]:
+        """Drop each configuration that has used up all that another has, and more, of the unknown operations."""
+        groups: dict[Configuration, list[int]] = {}
+        for state, mask in configurations:
+            groups.setdefault((state, mask & ~self.unknown_bits), []).append(mask & self.unknown_bits)
+        kept: set[Configuration] = set()
+        for (state, known), used in groups.items():
+            used.sort(key=int.bit_count)
+            minimal: list[int] = []
+            for mask in used:
+                if all(smaller & mask != smaller for smaller in minimal):
+                    minimal.append(mask)
+                    kept.add((state, known | mask))
+        return kept
+
+    def _spend(self, count: int) -> None:
+        self.explored += count
+        if self.explored > self.bound:
+            raise _GaveUp
+
+
+def _explain(operations: list[Operation], refuted: _Refuted, initial: Any, max_configurations: int) -> tuple[str, ...]:
+    """The window that refutes: what the value could be when it opens, and the operations that run in it."""
+    failed = refuted.operation
+    opens = min(
+        operation.called for operation in refuted.pending if operation.outcome is Outcome.OK or operation is failed
+    )
+    search = _Search(operations, initial, max_configurations)
+    search.run(before=opens)
+    values = sorted({_show(state) for state, _ in search.configurations})
+    lines = [f"no order explains: {failed.describe()}"]
+    lines.append(f"at {opens:.6f} the value can only be {', '.join(values)}; from there:")
+    window = [
+        operation
+        for operation in operations
+        if opens <= operation.called <= failed.returned
+        and (operation.outcome is Outcome.OK or operation.kind is not Kind.READ)
+        and operation.outcome is not Outcome.FAIL
+    ]
+    unknown = [operation for operation in refuted.pending if operation not in window]
+    lines += [f"  {operation.describe()}" for operation in unknown + window]
+    if failed.kind is Kind.READ and failed.result is not None:
+        sources = [
+            operation
+            for operation in operations
+            if operation.kind in (Kind.WRITE, Kind.CAS) and operation.value == failed.result
+        ]
+        lines.append(f"{failed.result!r} comes from:" if sources else f"nothing ever wrote {failed.result!r}")
+        lines += [f"  {operation.describe()}" for operation in sources]
+    return tuple(lines)
+
+
+def _show(state: Any) -> str:
+    return state.value if isinstance(state, Unobserved) else repr(state)

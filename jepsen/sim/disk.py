@@ -1,0 +1,184 @@
+"""A simulated log disk: batches become durable in order and in groups; a crash keeps a prefix of what was under way.
+
+It is the driver's ``Disk`` and the core's ``LogReader``. No decisions of its own beyond those of a real log store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from jepsen.sim.world import SECOND, Violation
+from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jepsen.sim.options import Options
+    from jepsen.sim.world import World
+    from kvraft.storage.log import LogBatch
+
+
+class Image:
+    """What a log holds: entries behind ``(base, base_term)``, and the hard state."""
+
+    __slots__ = ("base", "base_term", "entries", "hard_state")
+
+    def __init__(self) -> None:
+        self.base = 0
+        self.base_term = 0
+        self.entries: list[Entry] = []
+        self.hard_state = HardState()
+
+    @property
+    def last_index(self) -> int:
+        return self.base + len(self.entries)
+
+    def term(self, index: int) -> int:
+        """The term of an entry or of the base; raises ``KeyError`` where there is none."""
+        place = index - self.base
+        if place == 0:
+            return self.base_term
+        if not 0 < place <= len(self.entries):
+            raise KeyError(index)
+        return self.entries[place - 1].term
+
+    def write(self, batch: LogBatch) -> None:
+        """One batch: reset, hard state, entries, discard."""
+        if batch.reset is not None:
+            self.base, self.base_term = batch.reset.index, batch.reset.term
+            self.entries = []
+        if batch.hard_state is not None:
+            self.hard_state = batch.hard_state
+        if batch.entries:
+            place = batch.entries[0].index - self.base - 1
+            if not 0 <= place <= len(self.entries):
+                raise Violation("log", f"entry {batch.entries[0].index} does not follow {self.base}..{self.last_index}")
+            del self.entries[place:]
+            self.entries += batch.entries
+        discard = min(batch.discard_to, self.last_index) - self.base
+        if batch.discard_to and discard > 0:
+            self.base_term = self.entries[discard - 1].term
+            self.base += discard
+            del self.entries[:discard]
+
+
+class SimDisk:
+    """One node's log, over all of its lives. ``on_durable(seq)`` is called while the node's process is up."""
+
+    __slots__ = (
+        "_on_durable",
+        "_options",
+        "_queue",
+        "_stalled_until",
+        "_world",
+        "_writing",
+        "generation",
+        "image",
+        "slowness",
+    )
+
+    def __init__(self, world: World, options: Options, on_durable: Callable[[int, int], None]) -> None:
+        self.image = Image()
+        self.generation = 0
+        self.slowness = 1
+        self._world = world
+        self._options = options
+        self._on_durable = on_durable
+        self._queue: deque[tuple[int, LogBatch]] = deque()
+        self._writing = 0
+        self._stalled_until = 0
+
+    # ------------------------------------------------------------------ the driver's Disk
+
+    def submit(self, batch: LogBatch) -> None:
+        """Queue a batch; it is durable some time later, together with what has queued up by then."""
+        self._queue.append((self._world.now, batch))
+        if not self._writing:
+            self._start()
+
+    def oldest_pending_seconds(self) -> float:
+        """How long the oldest batch has waited."""
+        return (self._world.now - self._queue[0][0]) / SECOND if self._queue else 0.0
+
+    def _start(self) -> None:
+        world, options = self._world, self._options
+        self._writing = len(self._queue)
+        delay = (options.sync + int(options.sync_jitter * world.random())) * self.slowness
+        world.after(max(delay, self._stalled_until - world.now), self._finish, self.generation)
+
+    def _finish(self, generation: int) -> None:
+        if generation != self.generation:
+            return  # that process is gone
+        if self._stalled_until > self._world.now:
+            self._world.after(self._stalled_until - self._world.now, self._finish, generation)
+            return
+        last = 0
+        for _ in range(self._writing):
+            batch = self._queue.popleft()[1]
+            self.image.write(batch)
+            last = batch.seq or last
+        self._writing = 0
+        if self._queue:
+            self._start()
+        if last:
+            self._on_durable(generation, last)
+
+    # ------------------------------------------------------------------ the core's LogReader
+
+    def term(self, index: int) -> int:
+        """See ``LogReader``."""
+        return self.image.term(index)
+
+    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """See ``LogReader``; raises ``KeyError`` when the log lacks ``low``."""
+        image = self.image
+        if not image.base < low <= image.last_index:
+            raise KeyError(low)
+        found: list[Entry] = []
+        for entry in image.entries[low - image.base - 1 : high - image.base - 1]:
+            max_bytes -= len(entry.data)
+            if found and max_bytes < 0:
+                break
+            found.append(entry)
+        return found
+
+    # ------------------------------------------------------------------ what befalls it
+
+    def stall(self, duration: int) -> None:
+        """Nothing becomes durable for ``duration`` microseconds."""
+        self._stalled_until = max(self._stalled_until, self._world.now + duration)
+
+    def recover(self) -> None:
+        """End every disturbance; what is stalled at the moment goes on."""
+        self.slowness = 1
+        if self._stalled_until > self._world.now:
+            self._stalled_until = 0
+            if self._writing:
+                self._world.after(0, self._finish, self.generation)
+
+    def crash(self) -> None:
+        """The process ends: of the batches under way a random number, in order, has made it to the disk."""
+        self.generation += 1
+        for _ in range(self._world.between(0, len(self._queue) + 1)):
+            self.image.write(self._queue.popleft()[1])
+        self._queue.clear()
+        self._writing = 0
+
+    def close(self) -> None:
+        """The process ends in good order: what is queued is written first."""
+        self.generation += 1
+        while self._queue:
+            self.image.write(self._queue.popleft()[1])
+        self._writing = 0
+
+    def align(self, applied: SnapshotMeta) -> None:
+        """What the log store does at start when a crash came between a snapshot's install and the log's reset."""
+        image = self.image
+        if applied.index < image.base:
+            raise Violation("log", f"starts after {image.base}, but the state ends at {applied.index}")
+        if applied.index <= image.last_index and image.term(applied.index) == applied.term:
+            return
+        image.base, image.base_term, image.entries = applied.index, applied.term, []
+        if image.hard_state.term < applied.term:
+            image.hard_state = HardState(applied.term, NO_NODE, image.hard_state.commit)

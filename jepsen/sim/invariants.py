@@ -1,0 +1,110 @@
+"""What must hold at every step of a run: the safety properties of Raft (figure 3), judged from outside the core.
+
+An object of its own keeps what has happened; it never looks into a node except through what it is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jepsen.sim.machine import Command, decode_command
+from jepsen.sim.world import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jepsen.sim.disk import Image
+    from kvraft.raft.messages import Entry
+
+
+class Invariants:
+    """The judge of one run. Every method raises ``Violation``."""
+
+    __slots__ = ("_attempts", "_leaders", "_refused", "_slots", "applied", "elections")
+
+    def __init__(self) -> None:
+        self._leaders: dict[int, tuple[int, int]] = {}
+        self._slots: dict[tuple[int, int], tuple[int, Entry]] = {}
+        self._attempts: dict[int, int] = {}
+        self._refused: set[int] = set()
+        self.applied: list[tuple[Entry, Command | None, int]] = []
+        """What was applied at index 1, 2, ..: the entry, its command, the term in which it was first applied."""
+        self.elections = 0
+
+    def became_leader(self, node: int, life: int, term: int, log: Image) -> None:
+        """Election safety: one leader per term. Leader completeness: it has every entry committed before its term."""
+        leader = self._leaders.setdefault(term, (node, life))
+        if leader != (node, life):
+            raise Violation(
+                "election safety", f"term {term} has leaders {leader[0]} (life {leader[1]}) and {node} (life {life})"
+            )
+        self.elections += 1
+        for index in range(len(self.applied), log.base, -1):
+            entry, _, applied_term = self.applied[index - 1]
+            if applied_term >= term:
+                continue  # committed later, for all we know
+            if index > log.last_index or log.term(index) != entry.term:
+                raise Violation(
+                    "leader completeness",
+                    f"node {node} leads term {term} without entry {index} of term {entry.term}, "
+                    f"applied in term {applied_term}",
+                )
+            break  # by log matching it has all before it too
+
+    def written(self, node: int, previous_term: int, entries: Sequence[Entry]) -> None:
+        """Log matching: one index and term, one entry and one past. For entries as they go to a node's disk."""
+        slots = self._slots
+        for entry in entries:
+            known = slots.setdefault((entry.index, entry.term), (previous_term, entry))
+            if known[0] != previous_term or (known[1] is not entry and known[1] != entry):
+                raise Violation(
+                    "log matching",
+                    f"node {node} has entry {entry.index} of term {entry.term} behind term {previous_term}, "
+                    f"another node behind term {known[0]}" + ("" if known[1] == entry else ", with other content"),
+                )
+            previous_term = entry.term
+
+    def applying(self, node: int, entry: Entry, applied_index: int, term: int, log: Image) -> Command | None:
+        """State machine safety: each node applies the same entry at an index, in order, once it is durable there."""
+        index = entry.index
+        if index != applied_index + 1:
+            raise Violation("state machine safety", f"node {node} applies {index} after {applied_index}")
+        if not log.base < index <= log.last_index or log.term(index) != entry.term:
+            raise Violation("durability", f"node {node} applies {index} of term {entry.term}, not durable there")
+        applied = self.applied
+        if index <= len(applied):
+            known, command, _ = applied[index - 1]
+            if known is not entry and known != entry:
+                raise Violation(
+                    "state machine safety",
+                    f"node {node} applies {entry.term}:{entry.data!r} at {index}, "
+                    f"another applied {known.term}:{known.data!r}",
+                )
+            return command
+        if index > len(applied) + 1:
+            raise Violation("state machine safety", f"node {node} applies {index}, nobody applied {len(applied) + 1}")
+        command = decode_command(entry)
+        applied.append((entry, command, term))
+        if command is not None:
+            first = self._attempts.setdefault(command.attempt, index)
+            if first != index:
+                raise Violation("at most once", f"attempt {command.attempt} is applied at {first} and at {index}")
+            if command.attempt in self._refused:
+                raise Violation("definite errors", f"attempt {command.attempt} was refused and is applied at {index}")
+        return command
+
+    def refused(self, attempt: int, error: str) -> None:
+        """A client was told that ``attempt`` never takes effect."""
+        self._refused.add(attempt)
+        if attempt in self._attempts:
+            raise Violation(
+                "definite errors", f"attempt {attempt}, applied at {self._attempts[attempt]}, was refused: {error}"
+            )
+
+    @staticmethod
+    def moved(node: int, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """Term and commit index of one life of a node never fall."""
+        if after[0] < before[0]:
+            raise Violation("monotonic term", f"node {node} went from term {before[0]} to {after[0]}")
+        if after[1] < before[1]:
+            raise Violation("monotonic commit", f"node {node} went from commit {before[1]} to {after[1]}")

@@ -1,0 +1,137 @@
+"""The simulated state machine: a map with a revision, which commits now and then and forgets the rest in a crash.
+
+The driver's ``Machine``, with the contract of the real one: applied at once in memory, durable later, replayed from
+the log. Operations are encoded here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jepsen.history import Kind
+from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One attempt to change a key. ``attempt`` is unique in a run: it may take effect once at most."""
+
+    attempt: int
+    kind: str
+    key: str
+    value: str | None = None
+    expected: str | None = None
+
+
+encode_command = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Command).decode
+
+
+def decode_command(entry: Entry) -> Command | None:
+    """What an entry asks of the machine; None for those that concern the core alone."""
+    if entry.kind != EntryKind.NORMAL or not entry.data:
+        return None
+    return _decode(entry.data)
+
+
+class State(msgspec.Struct, frozen=True):
+    """The machine at one applied index: an immutable copy."""
+
+    index: int
+    term: int
+    revision: int
+    values: dict[str, tuple[str, int]]
+    """Key to value and the revision of its last change."""
+
+
+class Snapshot:
+    """A state on its way to another node: what the driver calls a writer."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def abort(self) -> None:
+        """The driver refused it. Nothing to release: it is memory."""
+
+
+class SimMachine:
+    """One life of one node's machine. ``on_apply(entry)`` judges each entry and returns its command."""
+
+    __slots__ = (
+        "_on_apply",
+        "applied_index",
+        "applied_term",
+        "committed",
+        "durable",
+        "revision",
+        "uncommitted",
+        "values",
+    )
+
+    def __init__(self, state: State, on_apply: Callable[[Entry], Command | None]) -> None:
+        self._on_apply = on_apply
+        self.committed = self.durable = state
+        self._load(state)
+
+    def _load(self, state: State) -> None:
+        self.applied_index, self.applied_term, self.revision = state.index, state.term, state.revision
+        self.values = dict(state.values)
+        self.uncommitted = 0
+
+    @property
+    def durable_index(self) -> int:
+        """What a crash cannot take back: the last commit but one, as a commit need not wait for its own sync."""
+        return self.durable.index
+
+    def apply(self, entries: Sequence[Entry]) -> list[Any]:
+        """Apply entries; the answers are what the history calls results."""
+        answers = []
+        for entry in entries:
+            command = self._on_apply(entry)
+            answers.append(None if command is None else self._execute(command))
+            self.applied_index = entry.index
+            self.applied_term = entry.term
+        self.uncommitted += len(entries)
+        return answers
+
+    def _execute(self, command: Command) -> bool | None:
+        current = self.values.get(command.key)
+        if command.kind == Kind.DELETE:
+            if current is None:
+                return False
+            self.revision += 1
+            del self.values[command.key]
+            return True
+        if command.kind == Kind.CAS and (None if current is None else current[0]) != command.expected:
+            return False
+        assert command.value is not None
+        self.revision += 1
+        self.values[command.key] = (command.value, self.revision)
+        return None if command.kind == Kind.WRITE else True
+
+    def commit(self) -> None:
+        """Everything applied will survive a crash as of the next commit, and may as of this one."""
+        self.durable = self.committed
+        self.committed = self.state()
+        self.uncommitted = 0
+
+    def install(self, writer: Any) -> None:
+        """Replace everything by a snapshot; durable when this returns."""
+        state = writer.state
+        self._load(state)
+        self.committed = self.durable = state
+
+    def state(self) -> State:
+        """A copy of the present state."""
+        return State(self.applied_index, self.applied_term, self.revision, dict(self.values))
+
+
+def snapshot_meta(state: State, configuration: Configuration) -> SnapshotMeta:
+    """What a snapshot of ``state`` says of itself."""
+    return SnapshotMeta(state.index, state.term, configuration)

@@ -1,0 +1,120 @@
+"""What one run is made of, drawn from its seed: cluster, bounds, network, disks, clocks, clients and faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jepsen.sim.world import MILLISECOND, SECOND
+
+if TYPE_CHECKING:
+    import random
+
+FAULTS = (
+    "crash",
+    "crash-leader",
+    "crash-many",
+    "stop",
+    "partition",
+    "isolate-leader",
+    "one-way",
+    "link",
+    "pause",
+    "clock-jump",
+    "clock-skew",
+    "disk-slow",
+    "disk-stall",
+    "transfer",
+    "loss",
+    "delay",
+    "hints",
+)
+"""Every kind of fault; ``jepsen.sim.faults`` has a method for each."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The options of a run. Durations are microseconds of simulated time, unless a name says otherwise."""
+
+    nodes: int
+    duration: int
+    tick: int
+    election_ticks: int
+    heartbeat_ticks: int
+    # bounds of core and driver: small ones, so that runs of a few hundred operations meet them
+    max_append_bytes: int
+    max_inflight_messages: int
+    max_committed_bytes: int
+    cached_bytes: int
+    max_messages_per_turn: int
+    max_proposals_per_turn: int
+    request_timeout_ticks: int
+    snapshot_entries: int
+    keep_entries: int
+    # network
+    latency: int
+    jitter: int
+    loss: float
+    duplication: float
+    fifo: bool
+    # disks
+    sync: int
+    sync_jitter: int
+    turn_delay: int
+    # clocks
+    skew: float
+    # clients
+    clients: int
+    keys: int
+    operations: int
+    think: int
+    timeout: int
+    follower_reads: float
+    mix: tuple[float, float, float, float]
+    """Shares of reads, writes, compare-and-swaps and deletes."""
+    # faults
+    fault_interval: int
+    faults: tuple[str, ...]
+    """Kinds that happen in this run, each as often as it stands here."""
+
+
+def draw_options(rng: random.Random, duration_s: float | None = None) -> Options:
+    """Options from the next numbers of ``rng``; ``duration_s`` overrides for how long faults last."""
+    shares = [rng.random() + 0.1, rng.random() + 0.1, rng.random() * 0.8, rng.random() * 0.2]
+    total = sum(shares)
+    faults = tuple(kind for kind in FAULTS for _ in range(max(0, rng.randrange(-3, 4))))
+    duration = rng.randrange(5 * SECOND, 11 * SECOND)
+    return Options(
+        nodes=rng.choice((1, 3, 3, 3, 3, 3, 5, 5)),
+        duration=duration if duration_s is None else int(duration_s * SECOND),
+        tick=100 * MILLISECOND,
+        election_ticks=rng.choice((3, 4, 5, 6, 10)),
+        heartbeat_ticks=rng.choice((1, 1, 1, 2)),
+        max_append_bytes=rng.choice((1, 200, 1000, 1 << 20)),
+        max_inflight_messages=rng.choice((1, 2, 8, 256)),
+        max_committed_bytes=rng.choice((1, 300, 4 << 20)),
+        cached_bytes=rng.choice((0, 300, 3000, 1 << 20)),
+        max_messages_per_turn=rng.choice((1, 3, 1024)),
+        max_proposals_per_turn=rng.choice((1, 3, 1024)),
+        request_timeout_ticks=rng.choice((5, 10, 20, 40)),
+        snapshot_entries=rng.choice((10, 20, 60, 10_000)),
+        keep_entries=rng.choice((0, 0, 5, 20)),
+        latency=rng.randrange(100, 20 * MILLISECOND),
+        jitter=rng.randrange(100, 20 * MILLISECOND),
+        loss=rng.choice((0.0, 0.0, 0.01, 0.05)),
+        duplication=rng.choice((0.0, 0.0, 0.02, 0.1)),
+        fifo=rng.random() < 0.5,
+        sync=rng.randrange(200, 10 * MILLISECOND),
+        sync_jitter=rng.randrange(100, 20 * MILLISECOND),
+        turn_delay=rng.choice((50, 200, 2000)),
+        skew=rng.choice((0.0, 0.05, 0.3)),
+        clients=rng.randrange(2, 6),
+        keys=rng.randrange(1, 5),
+        operations=rng.randrange(100, 300),
+        think=rng.randrange(5 * MILLISECOND, 60 * MILLISECOND),
+        timeout=rng.randrange(500 * MILLISECOND, 3 * SECOND),
+        follower_reads=rng.choice((0.0, 0.3, 0.7)),
+        mix=(shares[0] / total, shares[1] / total, shares[2] / total, shares[3] / total),
+        fault_interval=rng.randrange(200 * MILLISECOND, 1500 * MILLISECOND),
+        faults=faults or ("crash", "partition"),
+    )

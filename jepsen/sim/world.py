@@ -1,0 +1,85 @@
+"""Simulated time: a heap of events, the run's random numbers, its trace and the digest of both. Nothing of raft."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MILLISECOND = 1_000
+SECOND = 1_000_000
+TRACE_LENGTH = 60
+"""Events shown with a violation."""
+_MASK = (1 << 64) - 1
+
+
+class Violation(Exception):
+    """A promise was broken. ``check`` is which one."""
+
+    def __init__(self, check: str, detail: str) -> None:
+        super().__init__(f"{check}: {detail}")
+        self.check = check
+        self.detail = detail
+
+
+class World:
+    """Time in microseconds since the start, and what is to happen when.
+
+    Events of one instant run in the order in which they were asked for, so nothing depends on hashing or addresses.
+    """
+
+    __slots__ = ("_heap", "_print", "_sequence", "digest", "now", "random", "rng", "steps", "trace")
+
+    def __init__(self, seed: int, on_trace: Callable[[str], None] | None = None) -> None:
+        self.rng = random.Random(seed)
+        self.random = self.rng.random
+        self.now = 0
+        self.steps = 0
+        self.digest = 0
+        self.trace: deque[tuple[int, str, Any]] = deque(maxlen=TRACE_LENGTH)
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._sequence = 0
+        self._print = on_trace
+
+    def after(self, delay: int, function: Callable[..., None], *arguments: Any) -> None:
+        """Call ``function`` in ``delay`` microseconds."""
+        self._sequence += 1
+        heappush(self._heap, (self.now + delay, self._sequence, function, arguments))
+
+    def between(self, low: int, high: int) -> int:
+        """A random number of ``[low, high)``; cheaper than ``randrange``."""
+        return low + int(self.random() * (high - low))
+
+    def note(self, what: str, item: Any = "") -> None:
+        """One line of the trace. ``item`` is formatted only when somebody looks."""
+        self.trace.append((self.now, what, item))
+        if self._print is not None:
+            self._print(format_event(self.trace[-1]))
+
+    def mix(self, number: int) -> None:
+        """Make ``number`` count in the digest."""
+        self.digest = (self.digest * 0x5851F42D4C957F2D + number + 1) & _MASK
+
+    def run(self, until: int, stop: Callable[[], bool] | None = None) -> bool:
+        """Run events up to time ``until``; ends early, and returns True, as soon as ``stop()`` holds."""
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            now, sequence, function, arguments = heappop(heap)
+            self.now = now
+            self.steps += 1
+            self.digest = ((self.digest ^ now) * 0x5851F42D4C957F2D + sequence) & _MASK
+            function(*arguments)
+            if stop is not None and stop():
+                return True
+        self.now = max(self.now, until)
+        return False
+
+
+def format_event(event: tuple[int, str, Any]) -> str:
+    """``seconds  what  item`` as one line."""
+    now, what, item = event
+    return f"{now / SECOND:10.6f}  {what} {item}".rstrip()

@@ -1,0 +1,293 @@
+"""A non-blocking byte stream for trio, plain TCP or TLS, that can also be written without a task switch.
+
+trio's own streams cost a checkpoint and a scope per call; on this protocol's path a reader waits once per batch and
+writes happen where the batch ends, on the spot, with a task only for what the socket would not take. TLS runs
+inside a non-blocking ``ssl.SSLSocket`` for the same reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import trio
+
+from kvraft.errors import KvraftError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+RECEIVE_BYTES = 256 * 1024
+
+
+class Closed(KvraftError):
+    """The channel is closed, by either side."""
+
+    code = "Unavailable"
+    text = "connection closed"
+
+
+class Channel:
+    """One connection. Reading and writing belong to one task each; ``send_now`` may be called from anywhere."""
+
+    __slots__ = ("_buffered", "_chunks", "_handshaken", "_sock", "_tls", "closed", "on_blocked")
+
+    def __init__(
+        self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, server_side: bool, name: str = ""
+    ) -> None:
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            sock = tls.wrap_socket(
+                sock,
+                server_side=server_side,
+                do_handshake_on_connect=False,
+                server_hostname=None if server_side else name,
+                suppress_ragged_eofs=True,
+            )
+        self._sock = sock
+        self._tls = tls is not None
+        self._handshaken = tls is None
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self.closed = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._buffered
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate in DER form; None without TLS or when it showed none."""
+        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+
+    @property
+    def peer_name(self) -> str:
+        """Where the peer is, for logs."""
+        try:
+            address = self._sock.getpeername()
+        except OSError:
+            return "?"
+        return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+
+    async def handshake(self) -> None:
+        """Finish the TLS handshake; nothing to do on plain TCP. Raises ``Closed`` with the reason."""
+        while not self._handshaken:
+            assert isinstance(self._sock, ssl.SSLSocket)
+            try:
+                self._sock.do_handshake()
+                self._handshaken = True
+            except ssl.SSLWantReadError:
+                await self._wait(trio.lowlevel.wait_readable)
+            except ssl.SSLWantWriteError:
+                await self._wait(trio.lowlevel.wait_writable)
+            except (OSError, ValueError) as error:
+                raise Closed(f"TLS handshake failed: {error}") from error
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def receive(self) -> bytes:
+        """The next bytes; b"" at the end of the stream. Raises ``Closed`` when the connection broke."""
+        while True:
+            if self.closed:
+                raise Closed
+            # Wait first: nearly always nothing has arrived yet, and a failed read costs an exception.
+            if not (self._tls and self._sock.pending()):  # type: ignore[attr-defined]
+                await self._wait(trio.lowlevel.wait_readable)
+            else:
+                await trio.lowlevel.checkpoint()
+            try:
+                return self._sock.recv(RECEIVE_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
+            except ssl.SSLWantWriteError:
+                await self._wait(trio.lowlevel.wait_writable)
+            except (OSError, ValueError) as error:
+                raise Closed(f"connection broke: {error}") from error
+
+    def queue(self, data: bytes) -> None:
+        """Add to what is to be sent; ``send_now`` sends it."""
+        self._chunks.append(data)
+        self._buffered += len(data)
+
+    def send_now(self) -> bool:
+        """Send what is queued as far as the socket takes it. True when all has gone; see ``drain``.
+
+        Never raises: a broken connection shows in the reader.
+        """
+        if not self._chunks or self.closed:
+            return True
+        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
+        sent = 0
+        try:
+            sent = self._sock.send(data)
+            while self._tls and sent < len(data):  # one TLS record takes 16 KiB at most
+                sent += self._sock.send(memoryview(data)[sent : sent + 16384])
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except (OSError, ValueError):
+            self._chunks.clear()
+            self._buffered = 0
+            return True
+        if sent == len(data):
+            self._chunks.clear()
+            self._buffered = 0
+            return True
+        # TLS wants the very same bytes again after "want write"; a fresh join of the rest is the same bytes.
+        self._chunks[:] = [data[sent:]]
+        self._buffered = len(data) - sent
+        return False
+
+    async def drain(self) -> None:
+        """Wait until everything queued has gone, or the channel is closed."""
+        while not self.closed and not self.send_now():
+            await self._wait(trio.lowlevel.wait_writable)
+
+    async def send(self, data: bytes) -> None:
+        """Queue, and wait until it has gone."""
+        self.queue(data)
+        await self.drain()
+        if self.closed:
+            raise Closed
+
+    def close(self) -> None:
+        """Close at once; what is queued is lost. Waiting tasks get ``Closed``."""
+        if not self.closed:
+            self.closed = True
+            trio.lowlevel.notify_closing(self._sock)
+            with contextlib.suppress(OSError):
+                self._sock.close()
+
+    async def _wait(self, wait: object) -> None:
+        try:
+            await wait(self._sock)  # type: ignore[operator]
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise Closed from error
+
+
+def split_url(url: str) -> tuple[str, str, int]:
+    """``(scheme, host, port)`` of an ``http://`` or ``https://`` URL without a path. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f'URL scheme must be http or https: "{url}"')
+    if not parts.hostname or parts.port is None:
+        raise ValueError(f'URL address does not have the form "host:port": "{url}"')
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f'URL must not contain a path: "{url}"')
+    return parts.scheme, parts.hostname, parts.port
+
+
+async def dial(url: str, tls: ssl.SSLContext | None, timeout_seconds: float = 5.0) -> Channel:
+    """Connect to ``url``. Raises ``ConnectionRefusedError`` when nobody listens, else ``Closed`` with the reason."""
+    scheme, host, port = split_url(url)
+    if scheme == "https" and tls is None:
+        tls = ssl.create_default_context()
+    with trio.move_on_after(timeout_seconds):
+        info = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in info:
+            sock = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            try:
+                await _connect(sock, address)
+                channel = Channel(sock, tls if scheme == "https" else None, server_side=False, name=host)
+                await channel.handshake()
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return channel
+        if isinstance(failure, ConnectionRefusedError):
+            raise failure
+        raise Closed(f"cannot connect to {url}: {failure}") from failure
+    raise Closed(f"cannot connect to {url}: timed out")
+
+
+async def _connect(sock: socket.socket, address: object) -> None:
+    code = sock.connect_ex(address)  # type: ignore[arg-type]
+    if code == errno.EINPROGRESS:
+        await trio.lowlevel.wait_writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    else:
+        await trio.lowlevel.checkpoint()
+    if code:
+        raise OSError(code, errno.errorcode.get(code, "error"))
+
+
+def listen(url: str, backlog: int = 1024) -> list[socket.socket]:
+    """Listening sockets for ``url`` (port 0: any free one). Raises ``OSError``."""
+    _, host, port = split_url(url)
+    sockets = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen(backlog)
+            sock.setblocking(False)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+async def accept(listener: socket.socket) -> AsyncIterator[socket.socket]:
+    """Connections as they come. Out of file descriptors: waits a little and goes on."""
+    exhausted = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        for _ in range(64):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in exhausted:
+                    await trio.sleep(0.1)
+                break
+            yield sock
+
+
+class WakeUp:
+    """A wake-up for exactly one waiting task: setting it many times before the task runs wakes it once."""
+
+    __slots__ = ("_is_set", "_task")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._task: trio.lowlevel.Task | None = None
+
+    def set(self) -> None:
+        """Wake the task, now or when it next waits."""
+        self._is_set = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    async def wait(self) -> None:
+        """Return once it has been set since the last ``wait``."""
+        if self._is_set:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._task = trio.lowlevel.current_task()
+
+            def abort(_: object) -> trio.lowlevel.Abort:
+                self._task = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        self._is_set = False

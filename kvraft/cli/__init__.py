@@ -1,0 +1,1 @@
+"""The command line: ``kvraft serve``, one file per command."""

@@ -1,0 +1,118 @@
+"""``kvraft serve``: one member in this process, with etcd's flags."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvraft.logs import LEVELS, configure, fields
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kvraft.server.config import MemberConfig
+
+log = logging.getLogger(__name__)
+
+DEFAULT_NAME = "default"
+
+
+def _urls(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its flags, named and defaulted as etcd's."""
+    parser = commands.add_parser("serve", help="run one member", description="Run one member. The flags are etcd's.")
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--name", default=DEFAULT_NAME, help="human-readable name of this member (%(default)s)")
+    add("--data-dir", default="", help="where this member keeps its data (NAME.etcd in the current directory)")
+    add("--listen-client-urls", type=_urls, default=("http://localhost:2379",), help="URLs to listen on for clients")
+    add("--advertise-client-urls", type=_urls, default=(), help="client URLs as clients see them (those listened on)")
+    add("--listen-peer-urls", type=_urls, default=("http://localhost:2380",), help="URLs to listen on for peers")
+    add("--initial-advertise-peer-urls", type=_urls, default=(), help="peer URLs as peers see them")
+    add("--initial-cluster", default="", help="every member: name=peer-url,name=peer-url")
+    add("--initial-cluster-state", choices=("new",), default="new", help="how this member starts (%(default)s)")
+    add("--initial-cluster-token", default="etcd-cluster", help="keeps clusters apart (%(default)s)")
+    add("--heartbeat-interval", type=int, default=100, metavar="MS", help="time between heartbeats (%(default)s)")
+    add("--election-timeout", type=int, default=1000, metavar="MS", help="silence before an election (%(default)s)")
+    add("--snapshot-count", type=int, default=10_000, help="entries that trigger compaction of the log (%(default)s)")
+    add("--quota-backend-bytes", type=int, default=2 << 30, help="how large the state may grow (%(default)s)")
+    add("--max-request-bytes", type=int, default=1_572_864, help="how large a request may be (%(default)s)")
+    for prefix, whose in (("", "clients"), ("peer-", "peers")):
+        add(f"--{prefix}cert-file", default="", help=f"certificate shown to {whose}")
+        add(f"--{prefix}key-file", default="", help="its private key")
+        add(f"--{prefix}trusted-ca-file", default="", help=f"CA that signs the certificates of {whose}")
+        add(f"--{prefix}client-cert-auth", action="store_true", help=f"demand a certificate from {whose}")
+    add("--log-level", choices=tuple(LEVELS), default="info", help="what is logged (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 with one line on standard error otherwise."""
+    configure(args.log_level)
+    import trio  # after the flags are known to be good: it takes most of the start-up time
+
+    from kvraft.errors import KvraftError
+    from kvraft.server.config import ConfigError
+    from kvraft.server.member import Member
+
+    try:
+        member = Member(config_from(args))
+    except (ConfigError, KvraftError, OSError) as error:
+        print(f"kvraft: {error}", file=sys.stderr)
+        return 1
+
+    async def serve() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, signals, member)
+                await member.run()
+                nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(serve, strict_exception_groups=False)
+    except (KvraftError, OSError) as error:
+        print(f"kvraft: {error}", file=sys.stderr)
+        return 1
+    log.info("stopped", extra=fields(name=args.name))
+    return 0
+
+
+async def _stop_on_signal(signals: object, member: object) -> None:
+    from kvraft.server.member import Member
+
+    assert isinstance(member, Member)
+    async for number in signals:  # type: ignore[attr-defined]
+        log.info("received signal; shutting down", extra=fields(signal=signal.Signals(number).name))
+        await member.stop()
+
+
+def config_from(args: argparse.Namespace) -> MemberConfig:
+    """The settings that the flags describe. Raises ``ConfigError``."""
+    from kvraft.server.config import MemberConfig, TlsConfig, parse_initial_cluster
+
+    peer_urls = args.initial_advertise_peer_urls or args.listen_peer_urls
+    cluster = parse_initial_cluster(args.initial_cluster) or {args.name: peer_urls}
+    return MemberConfig(
+        name=args.name,
+        data_dir=Path(args.data_dir or f"{args.name}.etcd"),
+        listen_client_urls=args.listen_client_urls,
+        advertise_client_urls=args.advertise_client_urls or args.listen_client_urls,
+        listen_peer_urls=args.listen_peer_urls,
+        initial_advertise_peer_urls=peer_urls,
+        initial_cluster=cluster,
+        initial_cluster_token=args.initial_cluster_token,
+        heartbeat_ms=args.heartbeat_interval,
+        election_ms=args.election_timeout,
+        snapshot_count=args.snapshot_count,
+        quota_backend_bytes=args.quota_backend_bytes,
+        max_request_bytes=args.max_request_bytes,
+        client_tls=TlsConfig(args.cert_file, args.key_file, args.trusted_ca_file, args.client_cert_auth),
+        peer_tls=TlsConfig(
+            args.peer_cert_file, args.peer_key_file, args.peer_trusted_ca_file, args.peer_client_cert_auth, "--peer-"
+        ),
+    )

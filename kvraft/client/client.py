@@ -1,0 +1,248 @@
+"""The client: which member to ask, and what may be asked again."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from kvraft.channel import Closed, dial, split_url
+from kvraft.client.connection import Connection
+from kvraft.client.watch import WatchStream
+from kvraft.errors import KvraftError, NotLeader, OutcomeUnknown, ProtocolError, Unavailable
+from kvraft.types import (
+    CompactRequest,
+    CompactResponse,
+    Compare,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    Operation,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    RangeResponse,
+    Response,
+    Status,
+    TxnRequest,
+    TxnResponse,
+    WatchRequest,
+)
+from kvraft.wire import native
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Sequence
+
+T = TypeVar("T", bound=Response)
+
+FIRST_BACKOFF_SECONDS = 0.01
+MAX_BACKOFF_SECONDS = 0.2
+
+
+class Client:
+    """A store, seen through all of its members; see ``open_client``.
+
+    Every operation raises a ``KvraftError``. With ``error.definite`` it has not happened and never will; a write
+    whose answer was lost raises an ``OutcomeUnknown`` and is not repeated.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        tls: ssl.SSLContext | None,
+        timeout_seconds: float,
+        nursery: trio.Nursery,
+    ) -> None:
+        if not endpoints:
+            raise ValueError("endpoints: at least one is required")
+        for url in endpoints:
+            split_url(url)
+        self.endpoints = tuple(url.rstrip("/") for url in endpoints)
+        self._tls = tls
+        self._timeout_seconds = timeout_seconds
+        self._nursery = nursery
+        self._connections: dict[str, Connection] = {}
+        self._current: Connection | None = None  # where writes and linearizable reads go
+        self._preferred = self.endpoints[0]
+        self._dialing = trio.Lock()
+
+    # ------------------------------------------------------------------ operations
+
+    async def range(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        limit: int = 0,
+        revision: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+        serializable: bool = False,
+    ) -> RangeResponse:
+        """Keys of ``[key, range_end)`` in order, at ``revision`` (0: now). Linearizable unless ``serializable``.
+
+        Raises ``Compacted`` or ``FutureRevision`` for a revision out of reach.
+        """
+        request = RangeRequest(key, range_end, limit, revision, keys_only, count_only, serializable)
+        return await self._read(request, RangeResponse)
+
+    async def revision(self) -> int:
+        """The store's current revision, linearizable."""
+        return (await self.range(b"\0", count_only=True)).revision
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResponse:
+        """Set a key."""
+        return await self._write(PutRequest(key, value, lease, prev_kv), PutResponse)
+
+    async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:
+        """Delete every key of ``[key, range_end)``, in one revision."""
+        return await self._write(DeleteRangeRequest(key, range_end, prev_kv), DeleteRangeResponse)
+
+    async def txn(
+        self, compare: Sequence[Compare], success: Sequence[Operation], failure: Sequence[Operation] = ()
+    ) -> TxnResponse:
+        """If every compare holds do ``success``, else ``failure``; atomically, in at most one revision.
+
+        A transaction that only reads is as linearizable as any other, and may be repeated.
+        """
+        request = TxnRequest(tuple(compare), tuple(success), tuple(failure))
+        if all(isinstance(operation, RangeRequest) for operation in (*success, *failure)):
+            return await self._read(request, TxnResponse)
+        return await self._write(request, TxnResponse)
+
+    async def compact(self, revision: int) -> CompactResponse:
+        """Forget what was superseded up to ``revision``. Raises ``Compacted`` or ``FutureRevision``."""
+        return await self._write(CompactRequest(revision), CompactResponse)
+
+    async def status(self, endpoint: str) -> Status:
+        """One member's view. Raises ``Unavailable`` when it cannot be reached."""
+        connection = await self._connection(endpoint.rstrip("/"))
+        return self._expect(await connection.call(native.StatusRequest()), Status)
+
+    def watch(
+        self, key: bytes, range_end: bytes = b"", start_revision: int = 0, *, prev_kv: bool = False
+    ) -> contextlib.AbstractAsyncContextManager[WatchStream]:
+        """Changes of ``[key, range_end)`` from ``start_revision`` on (0: from now), in order, each once.
+
+        The stream resumes by itself, on another member if need be, without gap or duplicate.
+        """
+        return WatchStream.open(self, WatchRequest(key, range_end, start_revision, prev_kv))
+
+    # ------------------------------------------------------------------ which member
+
+    async def any_connection(self) -> Connection:
+        """A live connection to some member, the preferred one if it answers. Raises ``Unavailable``."""
+        if self._current is not None and self._current.alive:
+            return self._current
+        async with self._dialing:
+            if self._current is not None and self._current.alive:
+                return self._current
+            reasons = []
+            start = self.endpoints.index(self._preferred) if self._preferred in self.endpoints else -1
+            others = (*self.endpoints[start + 1 :], *self.endpoints[: max(start, 0)])
+            for url in (self._preferred, *others):
+                try:
+                    self._current = await self._open(url)
+                except Unavailable as error:
+                    reasons.append(str(error))
+                else:
+                    self._preferred = url
+                    return self._current
+            raise Unavailable(f"no member can be reached: {'; '.join(reasons)}")
+
+    async def _connection(self, url: str) -> Connection:
+        if self._current is not None and self._current.url == url and self._current.alive:
+            return self._current
+        async with self._dialing:
+            return await self._open(url)
+
+    async def _open(self, url: str) -> Connection:
+        known = self._connections.get(url)
+        if known is not None and known.alive:
+            return known
+        try:
+            channel = await dial(url, self._tls, min(self._timeout_seconds, 3.0))
+        except (OSError, Closed) as error:
+            raise Unavailable(f"{url}: {error}") from error
+        connection = Connection(url, channel, self._timeout_seconds)
+        self._connections[url] = connection
+        self._nursery.start_soon(connection.run)
+        return connection
+
+    def _turn_away(self, connection: Connection | None, leader: str) -> None:
+        """Ask somebody else next time: the leader, or the next member."""
+        if connection is not None and connection is not self._current:
+            return  # another task already did
+        self._current = None
+        if leader:
+            self._preferred = leader
+            return
+        at = self.endpoints.index(self._preferred) if self._preferred in self.endpoints else -1
+        self._preferred = self.endpoints[(at + 1) % len(self.endpoints)]
+
+    # ------------------------------------------------------------------ what may be asked again
+
+    async def _write(self, request: native.Request, kind: type[T]) -> T:
+        current = self._current
+        if current is not None and current.alive:
+            try:
+                return self._expect(await current.call(request), kind)
+            except Unavailable as error:
+                self._turn_away(current, error.leader if isinstance(error, NotLeader) else "")
+        return self._expect(await self._persist(request, repeatable=False), kind)
+
+    async def _read(self, request: native.Request, kind: type[T]) -> T:
+        current = self._current
+        if current is not None and current.alive:
+            try:
+                return self._expect(await current.call(request), kind)
+            except (Unavailable, OutcomeUnknown) as error:
+                self._turn_away(current, error.leader if isinstance(error, NotLeader) else "")
+        return self._expect(await self._persist(request, repeatable=True), kind)
+
+    async def _persist(self, request: native.Request, *, repeatable: bool) -> Response:
+        """Ask member after member until one answers, the outcome is unknown, or the time is over."""
+        deadline = trio.current_time() + self._timeout_seconds
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            connection: Connection | None = None
+            try:
+                connection = await self.any_connection()
+                return await connection.call(request)
+            except (Unavailable, OutcomeUnknown) as error:
+                if trio.current_time() >= deadline or not (error.definite or repeatable):
+                    raise
+                leader = error.leader if isinstance(error, NotLeader) else ""
+                self._turn_away(connection, leader)
+            if not leader:
+                await trio.sleep(backoff)
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    @staticmethod
+    def _expect(answer: Response, kind: type[T]) -> T:
+        if not isinstance(answer, kind):
+            raise ProtocolError(f"a {type(answer).__name__} came where a {kind.__name__} was due")
+        return answer
+
+
+@asynccontextmanager
+async def open_client(
+    endpoints: Sequence[str], *, ssl_context: ssl.SSLContext | None = None, timeout_seconds: float = 10.0
+) -> AsyncIterator[Client]:
+    """A client of the store whose members serve ``endpoints`` (``http://host:port`` or ``https://``).
+
+    ``timeout_seconds`` bounds every operation, the search for a leader included.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            yield Client(endpoints, ssl_context, timeout_seconds, nursery)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None  # the body's own: the connections raise nothing
+        raise
+
+
+__all__ = ["Client", "KvraftError", "open_client"]

@@ -1,0 +1,115 @@
+"""A watch that survives its connection: it knows the next revision that it owes its reader."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.channel import WakeUp
+from kvraft.errors import KvraftError, OutcomeUnknown, Unavailable
+from kvraft.types import WatchBatch, WatchRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from kvraft.client.client import Client
+    from kvraft.client.connection import Connection
+
+MAX_QUEUED_EVENTS = 100_000
+"""More than this unread: the watch lets go and asks again from there once its reader has caught up."""
+FIRST_BACKOFF_SECONDS = 0.01
+MAX_BACKOFF_SECONDS = 0.5
+
+
+class WatchStream:
+    """Iterate it: ``WatchBatch`` after ``WatchBatch``. One with ``compact_revision`` is the last.
+
+    Batches without events tell progress: everything up to their revision has been seen.
+    """
+
+    def __init__(self, client: Client, request: WatchRequest) -> None:
+        self._client = client
+        self._request = request
+        self._next_revision = max(request.start_revision, 0)
+        self._queue: deque[WatchBatch] = deque()
+        self._queued_events = 0
+        self._arrived = WakeUp()
+        self._connection: Connection | None = None
+        self._watch_id = b""
+        self._failure: KvraftError | None = None
+        self._over = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, client: Client, request: WatchRequest) -> AsyncIterator[WatchStream]:
+        """The stream, its watch established if a member can be reached."""
+        stream = cls(client, request)
+        await stream._attach()
+        try:
+            yield stream
+        finally:
+            stream._detach()
+
+    def __aiter__(self) -> WatchStream:
+        return self
+
+    async def __anext__(self) -> WatchBatch:
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            if self._queue:
+                batch = self._queue.popleft()
+                self._queued_events -= len(batch.events)
+                return batch
+            if self._over:
+                raise StopAsyncIteration
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                if not isinstance(failure, (Unavailable, OutcomeUnknown)):
+                    self._over = True
+                    raise failure
+                await trio.sleep(backoff)
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+            if self._connection is None:
+                await self._attach()
+            else:
+                await self._arrived.wait()
+
+    async def request_progress(self) -> None:
+        """Ask for a batch that tells how far this watch is, once it has caught up with its member."""
+        await trio.lowlevel.checkpoint()
+        if self._connection is not None:
+            self._connection.request_progress(self._watch_id)
+
+    async def _attach(self) -> None:
+        try:
+            connection = await self._client.any_connection()
+            request = WatchRequest(
+                self._request.key, self._request.range_end, self._next_revision, self._request.prev_kv
+            )
+            self._watch_id = connection.watch(request, self._take)
+            self._connection = connection
+        except Unavailable as error:
+            self._failure = error
+
+    def _detach(self) -> None:
+        if self._connection is not None:
+            self._connection.cancel_watch(self._watch_id)
+            self._connection = None
+
+    def _take(self, arrived: WatchBatch | KvraftError) -> None:
+        if isinstance(arrived, KvraftError):
+            self._failure = arrived
+            self._connection = None
+        else:
+            self._queue.append(arrived)
+            self._queued_events += len(arrived.events)
+            self._next_revision = max(self._next_revision, arrived.revision + 1)
+            if arrived.compact_revision:
+                self._over = True
+                self._detach()
+            elif self._queued_events > MAX_QUEUED_EVENTS:
+                self._detach()
+        self._arrived.set()

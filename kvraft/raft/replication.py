@@ -1,0 +1,195 @@
+"""A leader's followers together: what each is sent next, and what a quorum of them has reached.
+
+Lives as long as one leadership. Knows terms only to stamp messages; roles and elections are the core's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvraft.raft.messages import Message, MessageKind
+from kvraft.raft.progress import Inflights, Progress, ProgressState
+from kvraft.raft.quorum import VoteResult, committed_index, vote_result
+
+if TYPE_CHECKING:
+    from kvraft.raft.log import RaftLog
+    from kvraft.raft.messages import Configuration, Entry, RaftConfig
+
+
+def members(configuration: Configuration) -> tuple[int, ...]:
+    """Everyone who takes part, each once, in order."""
+    return tuple(sorted({*configuration.voters, *configuration.outgoing, *configuration.learners}))
+
+
+class Replication:
+    """The followers of one leader in one term, in the order of their ids."""
+
+    __slots__ = ("_config", "_configuration", "_log", "_term", "due", "progress")
+
+    def __init__(self, config: RaftConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
+        self._config = config
+        self._configuration = configuration
+        self._log = log
+        self._term = term
+        self.progress = {
+            peer: Progress(
+                log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes)
+            )
+            for peer in members(configuration)
+            if peer != config.node_id
+        }
+        self.due = False
+        """Whether some follower may be owed an APPEND."""
+
+    # -- what followers say
+
+    def acknowledge(self, peer: int, index: int) -> bool:
+        """``peer`` has the log durably up to ``index`` (0: it does not know). Whether its match rose."""
+        progress = self.progress[peer]
+        progress.active = True
+        if not 0 < index <= self._log.last_index:
+            return False
+        advanced = progress.maybe_update(index)
+        if progress.state is ProgressState.REPLICATE:
+            progress.inflights.free_to(index)
+        elif progress.state is ProgressState.PROBE:
+            if index == progress.match:
+                progress.become_replicate()
+        elif progress.match >= self._log.compacted_index:
+            progress.become_replicate()
+        self.due = True
+        return advanced
+
+    def refuse(self, peer: int, rejected: int, hint: int, hint_term: int) -> None:
+        """``peer`` has no entry ``rejected`` of the term it was told; ``hint`` is the last one that may match.
+
+        The leader in turn skips all its own entries up to ``hint`` whose term the follower cannot have, so that each
+        refusal settles a whole term (Raft, end of section 5.3).
+        """
+        progress = self.progress[peer]
+        progress.active = True
+        if hint_term:
+            log = self._log
+            hint = log.find_conflict_by_term(log.compacted_index, min(hint, log.last_index), hint_term)
+        if progress.maybe_decrease(rejected, hint):
+            self.due = True
+
+    def heartbeat_answered(self, peer: int, context: int) -> None:
+        """``peer`` is there: what seemed lost on the way to it may be sent again."""
+        progress = self.progress[peer]
+        progress.active = True
+        progress.read_ack = max(progress.read_ack, context)
+        progress.probe_sent = False
+        if progress.match < self._log.last_index or progress.state is ProgressState.PROBE:
+            progress.nudge = True
+            self.due = True
+
+    def unreachable(self, peer: int) -> None:
+        """What was pipelined to ``peer`` is probably lost: stop guessing."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_probe()
+            self.due = True
+
+    def snapshot_reported(self, peer: int, index: int) -> None:
+        """A snapshot up to ``index`` was delivered to ``peer`` (0: it failed)."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.state is ProgressState.SNAPSHOT:
+            progress.snapshot_reported(index)
+
+    # -- what a quorum has reached
+
+    def committed(self) -> int:
+        """The last index that is durable on a quorum; the leader's own disk counts like any other."""
+        matches = {peer: progress.match for peer, progress in self.progress.items()}
+        matches[self._config.node_id] = self._log.durable_index
+        return committed_index(self._configuration, matches)
+
+    def confirmed_round(self, latest: int) -> int:
+        """The last read round that a quorum has answered; the leader itself has answered ``latest``."""
+        rounds = {peer: progress.read_ack for peer, progress in self.progress.items()}
+        rounds[self._config.node_id] = latest
+        return committed_index(self._configuration, rounds)
+
+    def quorum_active(self) -> bool:
+        """Whether a quorum was heard from since this was last asked."""
+        heard = {self._config.node_id: True}
+        for peer, progress in self.progress.items():
+            heard[peer] = progress.active
+            progress.active = False
+        return vote_result(self._configuration, heard) is VoteResult.WON
+
+    # -- what followers are sent
+
+    def heartbeats(self, context: int) -> list[Message]:
+        """One heartbeat to each. It tells no follower of a commit that it is not known to hold."""
+        node_id, term, commit = self._config.node_id, self._term, self._log.commit_index
+        return [
+            Message(
+                MessageKind.HEARTBEAT,
+                node_id,
+                peer,
+                term,
+                commit=min(progress.match, commit),
+                context=context,
+            )
+            for peer, progress in self.progress.items()
+        ]
+
+    def appends(self) -> list[Message]:
+        """At most one APPEND (or SNAPSHOT) to each follower that is owed one; ``due`` stays set if more is left.
+
+        Followers that stand at the same index share one tuple of entries.
+        """
+        self.due = False
+        messages: list[Message] = []
+        shared: dict[int, tuple[tuple[Entry, ...], int]] = {}
+        for peer, progress in self.progress.items():
+            message = self._append_for(peer, progress, shared)
+            if message is not None:
+                messages.append(message)
+        return messages
+
+    def _append_for(
+        self, peer: int, progress: Progress, shared: dict[int, tuple[tuple[Entry, ...], int]]
+    ) -> Message | None:
+        log = self._log
+        if progress.state is ProgressState.SNAPSHOT or progress.probe_sent:
+            return None
+        low = progress.next
+        replicating = progress.state is ProgressState.REPLICATE
+        has_more = low <= log.last_index and not progress.inflights.full()
+        knows_less = replicating and progress.sent_commit < min(log.commit_index, low - 1)
+        if not (has_more or knows_less or progress.nudge):
+            return None
+        term = log.term(low - 1)
+        if term is None:
+            return self._snapshot_for(peer, progress)
+        entries: tuple[Entry, ...] = ()
+        last_index = low - 1
+        if has_more:
+            if low not in shared:
+                found, found_size = log.read(low, log.last_index + 1, self._config.max_append_bytes)
+                shared[low] = tuple(found), found_size
+            entries, size = shared[low]
+            last_index += len(entries)
+            progress.sent_entries(last_index, size)
+            self.due |= replicating and last_index < log.last_index and not progress.inflights.full()
+        progress.nudge = False
+        progress.sent_commit = min(log.commit_index, last_index)
+        return Message(
+            MessageKind.APPEND,
+            self._config.node_id,
+            peer,
+            self._term,
+            index=low - 1,
+            log_term=term,
+            commit=log.commit_index,
+            entries=entries,
+        )
+
+    def _snapshot_for(self, peer: int, progress: Progress) -> Message | None:
+        if not progress.active:
+            return None  # do not open a snapshot for a follower that may be gone: its next heartbeat answer asks again
+        progress.become_snapshot()
+        return Message(MessageKind.SNAPSHOT, self._config.node_id, peer, self._term)

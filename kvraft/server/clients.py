@@ -1,0 +1,238 @@
+"""Client connections on the native protocol: requests to the driver, answers and watch batches back."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.apply.command import check_command
+from kvraft.channel import Channel, Closed, WakeUp
+from kvraft.errors import EmptyKey, KvraftError, ProtocolError, RequestTooLarge, TooManyRequests
+from kvraft.logs import fields
+from kvraft.types import RangeRequest, Response, WatchBatch, WatchRequest
+from kvraft.wire import native
+from kvraft.wire.frames import FrameDecoder
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from kvraft.server.member import Member
+    from kvraft.watch.hub import Watcher
+
+log = logging.getLogger(__name__)
+
+PREFACE_SECONDS = 10.0
+MAX_UNREAD_BYTES = 16 << 20
+"""A client that leaves so much unread gets no more of its requests read, and its watches lag."""
+MAX_UNREAD_SECONDS = 120.0
+"""... and after so long without reading anything its connection is closed."""
+MAX_WATCHES = 10_000
+MAX_UNANSWERED = 8192
+"""Requests of one connection under way at once; reading pauses there."""
+
+
+class ClientConnection:
+    """One client. Reading happens in ``run``; writing wherever an answer comes, flushed once per turn."""
+
+    def __init__(self, member: Member, channel: Channel) -> None:
+        self._member = member
+        self._channel = channel
+        self._unanswered = 0
+        self._watchers: dict[bytes, Watcher] = {}
+        self._blocked: set[bytes] = set()
+        self._dirty = False
+        self._drain = WakeUp()
+        self._drained = WakeUp()
+
+    async def run(self) -> None:
+        """Serve until either side ends it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    await self._read()
+                except ProtocolError as error:
+                    await self._say_why(error)
+                except Closed as error:
+                    log.debug("client connection broke", extra=fields(error=str(error)))
+                nursery.cancel_scope.cancel()
+        finally:
+            self._channel.close()
+            for watcher in self._watchers.values():
+                self._member.machine.watch.cancel(watcher)
+            self._watchers.clear()
+
+    # ------------------------------------------------------------------ answers
+
+    def answer(self, request_id: bytes, answer: object) -> None:
+        """Queue the answer to a request; called once for each."""
+        self._unanswered -= 1
+        if isinstance(answer, KvraftError):
+            answer = native.to_failure(answer)
+        self._queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
+
+    def deliver(self, request_id: bytes, batch: WatchBatch) -> bool:
+        """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``."""
+        if self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed:
+            self._blocked.add(request_id)
+            return False
+        self._queue(native.frame_body(request_id, self._member.encode_batch(batch)))
+        if batch.compact_revision:
+            self._watchers.pop(request_id, None)
+        return True
+
+    def flush(self) -> None:
+        """Send what has been queued in this turn."""
+        self._dirty = False
+        if not self._channel.send_now():
+            self._drain.set()
+
+    def _queue(self, data: bytes) -> None:
+        self._channel.queue(data)
+        if not self._dirty:
+            self._dirty = True
+            self._member.dirty.append(self)
+
+    async def _write(self) -> None:
+        """What the socket would not take at once."""
+        while True:
+            await self._drain.wait()
+            try:
+                while self._channel.buffered_bytes:
+                    before = self._channel.buffered_bytes
+                    with trio.move_on_after(MAX_UNREAD_SECONDS):
+                        await self._channel.drain()
+                    if self._channel.buffered_bytes >= before:
+                        log.warning("client reads nothing", extra=fields(remote=self._channel.peer_name))
+                        self._channel.close()
+                        return
+            except Closed:
+                return  # the reader sees it too
+            self._drained.set()
+            blocked, self._blocked = self._blocked, set()
+            for request_id in sorted(blocked):
+                if request_id in self._watchers:
+                    self._member.machine.watch.resume(self._watchers[request_id])
+            if blocked:
+                self._member.wake.set()
+
+    async def _say_why(self, error: ProtocolError) -> None:
+        log.info("client broke the protocol", extra=fields(remote=self._channel.peer_name, error=str(error)))
+        self._channel.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
+        with trio.move_on_after(1.0):
+            await self._channel.drain()
+
+    # ------------------------------------------------------------------ requests
+
+    async def _read(self) -> None:
+        channel = self._channel
+        frames = FrameDecoder(native.MAX_REQUEST_FRAME_BYTES, native.ID_BYTES + 1)
+        with trio.move_on_after(PREFACE_SECONDS) as scope:
+            await channel.handshake()
+            data = b""
+            while len(data) < len(native.PREFACE) and native.PREFACE.startswith(data):
+                received = await channel.receive()
+                if not received:
+                    return
+                data += received
+        if scope.cancelled_caught or not data.startswith(native.PREFACE):
+            raise ProtocolError("the connection does not open with the native protocol's preface")
+        data = data[len(native.PREFACE) :]
+        while True:
+            for payload in frames.feed(data):
+                self._handle(payload[: native.ID_BYTES], payload[native.ID_BYTES :])
+            if self._dirty or self._member.driver.has_work:
+                self._member.wake.set()
+            while channel.buffered_bytes > MAX_UNREAD_BYTES:
+                await self._drained.wait()
+            data = await channel.receive()
+            if not data:
+                return
+
+    def _handle(self, request_id: bytes, body: bytes) -> None:
+        request = native.decode_request(body)
+        if isinstance(request, native.WatchCancel):
+            watcher = self._watchers.pop(request_id, None)
+            if watcher is not None:
+                self._member.machine.watch.cancel(watcher)
+            return
+        if isinstance(request, native.WatchProgress):
+            self._progress(request_id)
+            return
+        self._unanswered += 1
+        try:
+            if self._unanswered > MAX_UNANSWERED:
+                raise TooManyRequests
+            self._start(request_id, body, request)
+        except KvraftError as error:
+            self.answer(request_id, error)
+
+    def _start(self, request_id: bytes, body: bytes, request: native.Request) -> None:
+        member = self._member
+        if isinstance(request, RangeRequest):
+            if not request.key:
+                raise EmptyKey
+            if request.serializable:
+                self.answer(request_id, member.machine.range(request))
+            else:
+                member.driver.read(partial(self._read_now, request_id, request))
+        elif isinstance(request, WatchRequest):
+            self._watch(request_id, request)
+        elif isinstance(request, native.StatusRequest):
+            self.answer(request_id, member.status())
+        elif not isinstance(request, (native.WatchCancel, native.WatchProgress)):
+            if len(body) > member.config.max_request_bytes:
+                raise RequestTooLarge
+            check_command(request)
+            member.driver.propose(body, partial(self.answer, request_id))
+
+    def _read_now(self, request_id: bytes, request: RangeRequest, error: KvraftError | None) -> None:
+        answer: Response | KvraftError
+        try:
+            answer = error or self._member.machine.range(request)
+        except KvraftError as failure:
+            answer = failure
+        self.answer(request_id, answer)
+
+    def _watch(self, request_id: bytes, request: WatchRequest) -> None:
+        self._unanswered -= 1
+        if request_id in self._watchers:
+            raise ProtocolError(f"request id {int.from_bytes(request_id)} is a watch already")
+        if len(self._watchers) >= MAX_WATCHES:
+            self._unanswered += 1
+            raise TooManyRequests
+        machine = self._member.machine
+        if request.start_revision <= 0:  # tells the client where its watch begins
+            self._queue(native.encode_answer(request_id, WatchBatch(machine.revision, [])))
+        self._watchers[request_id] = machine.watch.watch(request, _Sink(self, request_id))
+        self._member.wake.set()
+
+    def _progress(self, request_id: bytes) -> None:
+        watcher = self._watchers.get(request_id)
+        if watcher is not None:
+            revision = self._member.machine.watch.progress(watcher)
+            if revision is not None:
+                self._queue(native.encode_answer(request_id, WatchBatch(revision, [])))
+
+
+class _Sink:
+    """Where a watcher's batches go."""
+
+    __slots__ = ("_connection", "_request_id")
+
+    def __init__(self, connection: ClientConnection, request_id: bytes) -> None:
+        self._connection = connection
+        self._request_id = request_id
+
+    def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
+        """Queue it; False when the client does not keep up."""
+        return self._connection.deliver(self._request_id, batch)
+
+
+async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+    """One accepted connection, until it ends."""
+    await ClientConnection(member, Channel(sock, tls, server_side=True)).run()

@@ -1,0 +1,147 @@
+"""What a member is told: its name, its place in the cluster, where it listens, and its limits."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import TYPE_CHECKING
+
+import attrs
+
+from kvraft.channel import split_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the text names it and says why."""
+
+
+@attrs.frozen
+class TlsConfig:
+    """One side's TLS files (etcd's ``--cert-file`` family, and the same with ``--peer-``); empty: none."""
+
+    cert_file: str = ""
+    key_file: str = ""
+    trusted_ca_file: str = ""
+    client_cert_auth: bool = False
+    flag_prefix: str = "--"
+
+    def server_context(self) -> ssl.SSLContext:
+        """What this member shows to those who connect. Raises ``ConfigError``."""
+        if not (self.cert_file and self.key_file):
+            raise ConfigError(
+                f"{self.flag_prefix}cert-file and {self.flag_prefix}key-file are required with https URLs"
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        if self.client_cert_auth or self.trusted_ca_file:
+            if not self.trusted_ca_file:
+                raise ConfigError(
+                    f"{self.flag_prefix}trusted-ca-file is required with {self.flag_prefix}client-cert-auth"
+                )
+            context.verify_mode = ssl.CERT_REQUIRED if self.client_cert_auth else ssl.CERT_OPTIONAL
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """What this member uses to connect to its peers. Raises ``ConfigError``."""
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        try:
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file or None)
+            if self.trusted_ca_file:
+                context.load_verify_locations(self.trusted_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(filter(None, (self.cert_file, self.key_file, self.trusted_ca_file)))
+            raise ConfigError(f"cannot load TLS files ({files}): {error}") from error
+
+
+@attrs.frozen
+class MemberConfig:
+    """One member. ``initial_cluster`` maps every member's name to its peer URLs, this one's included."""
+
+    name: str
+    data_dir: Path
+    listen_client_urls: tuple[str, ...]
+    advertise_client_urls: tuple[str, ...]
+    listen_peer_urls: tuple[str, ...]
+    initial_advertise_peer_urls: tuple[str, ...]
+    initial_cluster: dict[str, tuple[str, ...]]
+    initial_cluster_token: str = "etcd-cluster"  # noqa: S105 (a name, as etcd's default has it)
+    heartbeat_ms: int = 100
+    election_ms: int = 1000
+    snapshot_count: int = 10_000
+    snapshot_catchup_entries: int = 5_000
+    quota_backend_bytes: int = 2 << 30
+    max_request_bytes: int = 1_572_864
+    client_tls: TlsConfig = attrs.field(factory=TlsConfig)
+    peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
+
+    def __attrs_post_init__(self) -> None:
+        for flag, urls in (
+            ("--listen-client-urls", self.listen_client_urls),
+            ("--advertise-client-urls", self.advertise_client_urls),
+            ("--listen-peer-urls", self.listen_peer_urls),
+            ("--initial-advertise-peer-urls", self.initial_advertise_peer_urls),
+            *(("--initial-cluster", peer_urls) for peer_urls in self.initial_cluster.values()),
+        ):
+            for url in urls:
+                try:
+                    split_url(url)
+                except ValueError as error:
+                    raise ConfigError(f"{flag}: {error}") from error
+            if not urls:
+                raise ConfigError(f"{flag}: at least one URL is required")
+        if self.name not in self.initial_cluster:
+            raise ConfigError(f'couldn\'t find local name "{self.name}" in the initial cluster configuration')
+        if set(self.initial_cluster[self.name]) != set(self.initial_advertise_peer_urls):
+            raise ConfigError(
+                "--initial-cluster has {} but missing from --initial-advertise-peer-urls={}".format(
+                    ",".join(f"{self.name}={url}" for url in self.initial_cluster[self.name]),
+                    ",".join(self.initial_advertise_peer_urls),
+                )
+            )
+        if self.election_ms < 5 * self.heartbeat_ms:
+            raise ConfigError(
+                f"--election-timeout[{self.election_ms}ms] should be at least as 5 times as "
+                f"--heartbeat-interval[{self.heartbeat_ms}ms]"
+            )
+        if self.election_ms > 50_000:
+            raise ConfigError(
+                f"--election-timeout[{self.election_ms}ms] is too long, and should be set less than 50000ms"
+            )
+
+    @property
+    def member_ids(self) -> dict[str, int]:
+        """Every member's id, made as etcd makes it: SHA-1 over its sorted peer URLs and the cluster's token."""
+        return {
+            name: _first_64_bits("".join(sorted(urls)).encode() + self.initial_cluster_token.encode())
+            for name, urls in self.initial_cluster.items()
+        }
+
+    @property
+    def cluster_id(self) -> int:
+        """The cluster's id, made as etcd makes it: SHA-1 over the sorted member ids."""
+        return _first_64_bits(b"".join(member_id.to_bytes(8) for member_id in sorted(self.member_ids.values())))
+
+
+def _first_64_bits(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:8])
+
+
+def parse_initial_cluster(text: str) -> dict[str, tuple[str, ...]]:
+    """``name=url,name=url`` with names repeated for further URLs. Raises ``ConfigError``."""
+    members: dict[str, tuple[str, ...]] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, url = part.partition("=")
+        if not equals or not name or not url:
+            raise ConfigError(f'--initial-cluster: "{part}" does not have the form name=url')
+        members[name] = (*members.get(name, ()), url)
+    return members

@@ -1,0 +1,328 @@
+"""One member: opens its disk, runs its driver, serves peers and clients, until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import random
+import secrets
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING
+
+import trio
+
+from kvraft.apply.machine import StateMachine
+from kvraft.channel import WakeUp, accept, listen
+from kvraft.errors import Corrupt, KvraftError
+from kvraft.logs import fields
+from kvraft.raft.core import Raft
+from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, Role, SnapshotMeta
+from kvraft.server.clients import ClientConnection, serve_client
+from kvraft.server.config import ConfigError, MemberConfig
+from kvraft.server.driver import Driver, DriverConfig
+from kvraft.server.peers import PeerLink, Peers
+from kvraft.storage.log import LogBatch, LogStore, LogWriter
+from kvraft.types import Status, WatchBatch
+from kvraft.version import VERSION
+from kvraft.wire import native, peer
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.05
+COMMIT_SECONDS = 0.1
+CATCH_UP_EVENTS = 1000
+"""Past events read for lagging watches per turn, so that they never hold up writes for long."""
+SLOW_LOG_SECONDS = 0.1
+MAX_LATE_TICKS = 3
+"""After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
+HANDOVER_SECONDS = 1.0
+
+
+class Member:
+    """See the module. Create it, then ``run`` it once."""
+
+    def __init__(self, config: MemberConfig) -> None:
+        self.config = config
+        self.wake = WakeUp()
+        self.dirty: list[ClientConnection] = []
+        self.ready = trio.Event()
+        """Set when clients are served and a leader is known."""
+        self.client_urls: tuple[str, ...] = ()
+        self._stopping = trio.Event()
+        self._failure: BaseException | None = None
+        self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
+        self._opened = ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self._opened.close()
+            raise
+
+    # ------------------------------------------------------------------ opening
+
+    def _open(self) -> None:
+        config = self.config
+        member_dir = config.data_dir / "member"
+        try:
+            member_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._opened.enter_context(_locked(member_dir / "lock"))
+        except OSError as error:
+            raise ConfigError(f"--data-dir: cannot use {config.data_dir}: {error}") from error
+        ids = config.member_ids
+        self.member_id = ids[config.name]
+        self.machine = StateMachine.open(member_dir / "state", quota_bytes=config.quota_backend_bytes)
+        self._opened.callback(self.machine.close)
+        self.log_store = LogStore.open(member_dir / "log")
+        self._opened.callback(self.log_store.close)
+        if self.machine.configuration is None:
+            if self.log_store.last_index:
+                raise Corrupt(f"{member_dir}: there is a log but no state; restore this member from its peers")
+            self.machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
+        elif self.machine.member_id != self.member_id or self.machine.cluster_id != config.cluster_id:
+            raise ConfigError(
+                f"{config.data_dir} belongs to member {self.machine.member_id:x} of cluster "
+                f"{self.machine.cluster_id:x}, but the flags describe member {self.member_id:x} of cluster "
+                f"{config.cluster_id:x}"
+            )
+        self._listen()
+        self.writer = LogWriter(self.log_store, self._written, self._write_failed)
+        self._build(ids)
+
+    def _listen(self) -> None:
+        config = self.config
+        self._client_tls = self._tls(config.listen_client_urls, server=True, peer=False)
+        self._peer_server_tls = self._tls(config.listen_peer_urls, server=True, peer=True)
+        peer_urls = [url for urls in config.initial_cluster.values() for url in urls]
+        self._peer_client_tls = self._tls(peer_urls, server=False, peer=True)
+        self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
+        self._peer_sockets = self._sockets("--listen-peer-urls", config.listen_peer_urls)
+        self.client_urls = _with_ports(config.advertise_client_urls, self._client_sockets)
+
+    def _tls(self, urls: tuple[str, ...] | list[str], *, server: bool, peer: bool) -> ssl.SSLContext | None:
+        if not any(url.startswith("https:") for url in urls):
+            return None
+        tls = self.config.peer_tls if peer else self.config.client_tls
+        return tls.server_context() if server else tls.client_context()
+
+    def _sockets(self, flag: str, urls: tuple[str, ...]) -> list[tuple[str, socket.socket]]:
+        sockets: list[tuple[str, socket.socket]] = []
+        for url in urls:
+            try:
+                found = listen(url)
+            except OSError as error:
+                raise ConfigError(f"{flag}: cannot listen on {url}: {error.strerror or error}") from error
+            for sock in found:
+                self._opened.callback(sock.close)
+                sockets.append((url, sock))
+        return sockets
+
+    def _build(self, ids: dict[str, int]) -> None:
+        config, machine, store = self.config, self.machine, self.log_store
+        compacted, last = (store.compacted_index, store.compacted_term), store.last_index
+        if machine.applied_index > last:
+            # A snapshot was installed, and the process ended before the log had been reset to it.
+            assert machine.configuration is not None
+            meta = SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration)
+            store.write([LogBatch(seq=0, hard_state=store.hard_state, entries=[], reset=meta, discard_to=0)])
+            compacted, last = (meta.index, meta.term), meta.index
+        if machine.applied_index < compacted[0]:
+            raise Corrupt(f"the state ends at index {machine.applied_index}, but the log begins after {compacted[0]}")
+        election_ticks = round(config.election_ms / 1000 / TICK_SECONDS)
+        assert machine.configuration is not None
+        raft = Raft(
+            RaftConfig(
+                node_id=self.member_id,
+                election_ticks=max(election_ticks, 2),
+                heartbeat_ticks=max(round(config.heartbeat_ms / 1000 / TICK_SECONDS), 1),
+            ),
+            RaftStart(
+                hard_state=store.hard_state,
+                configuration=machine.configuration,
+                compacted_index=compacted[0],
+                compacted_term=compacted[1],
+                last_index=last,
+                applied_index=machine.applied_index,
+            ),
+            store,
+            random.Random(secrets.randbits(64)),
+        )
+        links = [
+            PeerLink(ids[name], name, urls) for name, urls in config.initial_cluster.items() if name != config.name
+        ]
+        self.peers = Peers(self._hello, links, machine, self._peer_client_tls, self._peer_server_tls, self.wake.set)
+        request_seconds = 5 + 2 * config.election_ms / 1000
+        self.driver = self.peers.driver = Driver(
+            raft,
+            machine,
+            self.writer,
+            self.peers,
+            DriverConfig(
+                request_timeout_ticks=round(request_seconds / TICK_SECONDS),
+                stalled_disk_seconds=config.election_ms / 1000,
+                snapshot_entries=config.snapshot_count,
+                keep_entries=config.snapshot_catchup_entries,
+            ),
+            self._client_url_of,
+        )
+
+    # ------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Serve until ``stop``. Raises what made it impossible to go on."""
+        try:
+            self._token = trio.lowlevel.current_trio_token()
+            self.writer.start()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drive)
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self.peers.run)
+                for url, sock in self._peer_sockets:
+                    nursery.start_soon(self._accept_peers, sock, nursery)
+                    log.info("serving peer traffic", extra=fields(address=url))
+                for url, sock in self._client_sockets:
+                    tls = self._client_tls if url.startswith("https:") else None
+                    nursery.start_soon(self._accept_clients, sock, tls, nursery)
+                await self._stopping.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.driver.stop()
+            for connection in self.dirty:
+                connection.flush()
+            self.writer.close()
+            if self._failure is None:
+                self.machine.commit()
+            self._opened.close()
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self) -> None:
+        """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
+        raft = self.driver.raft
+        if raft.role == Role.LEADER and len(self.config.initial_cluster) > 1:
+            followers = [follower for follower in raft.status().progress if follower.node_id != self.member_id]
+            best = max(followers, key=lambda follower: follower.match)
+            log.info("handing leadership over", extra=fields(to=f"{best.node_id:x}"))
+            raft.transfer_leadership(best.node_id)
+            self.wake.set()
+            with trio.move_on_after(HANDOVER_SECONDS):
+                while raft.role == Role.LEADER:
+                    await trio.sleep(TICK_SECONDS / 5)
+        self._stopping.set()
+
+    async def _drive(self) -> None:
+        driver, watch = self.driver, self.machine.watch
+        while True:
+            await self.wake.wait()
+            try:
+                driver.turn()
+                driver.commit_if_due(due=False)
+                lagging = watch.catch_up(CATCH_UP_EVENTS)
+            except KvraftError as error:
+                self._fail(error)
+                return
+            dirty, self.dirty = self.dirty, []
+            for connection in dirty:
+                connection.flush()
+            if lagging or driver.has_work:
+                self.wake.set()
+
+    async def _tick(self) -> None:
+        due = trio.current_time() + TICK_SECONDS
+        next_commit = due
+        while True:
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            late = int((now - due) / TICK_SECONDS)
+            for _ in range(1 + min(late, MAX_LATE_TICKS)):
+                self.driver.tick()
+            due = max(due + TICK_SECONDS, now)
+            if now >= next_commit and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
+                next_commit = now + COMMIT_SECONDS
+                self.driver.commit_if_due(due=True)
+            self.wake.set()
+            if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
+                self.ready.set()
+                log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
+
+    async def _accept_clients(self, sock: socket.socket, tls: ssl.SSLContext | None, nursery: trio.Nursery) -> None:
+        async for accepted in accept(sock):
+            nursery.start_soon(serve_client, self, accepted, tls)
+
+    async def _accept_peers(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        async for accepted in accept(sock):
+            nursery.start_soon(self.peers.serve, accepted)
+
+    # ------------------------------------------------------------------ the disk thread's reports
+
+    def _written(self, seq: int, seconds: float) -> None:
+        self._token.run_sync_soon(self._durable, seq)
+
+    def _durable(self, seq: int) -> None:
+        self.driver.durable(seq)
+        self.wake.set()
+
+    def _write_failed(self, error: BaseException) -> None:
+        self._token.run_sync_soon(self._fail, error)
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("cannot go on", extra=fields(error=str(error)))
+        self._failure = error
+        self._stopping.set()
+
+    # ------------------------------------------------------------------ what connections ask
+
+    def encode_batch(self, batch: WatchBatch) -> bytes:
+        """A watch batch's bytes; the watchers of one range share both."""
+        if self._encoded[0] is not batch:
+            self._encoded = (batch, native.encode_body(batch))
+        return self._encoded[1]
+
+    def status(self) -> Status:
+        """This member's view of itself."""
+        raft, machine = self.driver.raft, self.machine
+        return Status(
+            version=VERSION,
+            cluster_id=self.config.cluster_id,
+            member_id=self.member_id,
+            name=self.config.name,
+            leader=raft.leader,
+            term=raft.term,
+            raft_index=raft.last_index,
+            applied_index=machine.applied_index,
+            revision=machine.revision,
+            db_size=machine.db_size,
+            db_size_in_use=machine.db_size_in_use,
+        )
+
+    def _hello(self, to: int, purpose: int) -> peer.Hello:
+        return peer.Hello(self.config.cluster_id, self.member_id, to, purpose, self.client_urls, self.config.name)
+
+    def _client_url_of(self, member_id: int) -> str:
+        if member_id == self.member_id:
+            return self.client_urls[0]
+        link = self.peers.links.get(member_id)
+        return link.client_urls[0] if link is not None and link.client_urls else ""
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """An open file with the lock of the data directory. Raises ``ConfigError`` when another process has it."""
+    handle = path.open("ab")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise ConfigError(f"--data-dir: {path.parent.parent} is in use by another process") from error
+    os.set_inheritable(handle.fileno(), False)
+    return handle
+
+
+def _with_ports(urls: tuple[str, ...], sockets: list[tuple[str, socket.socket]]) -> tuple[str, ...]:
+    """Advertised URLs; one with port 0 gets the port that listening found."""
+    port = sockets[0][1].getsockname()[1]
+    return tuple(f"{url.rstrip('/')[:-1]}{port}" if url.rstrip("/").endswith(":0") else url.rstrip("/") for url in urls)

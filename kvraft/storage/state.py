@@ -1,0 +1,208 @@
+"""The state environment: one write transaction that stays open on the loop, committed as a whole from time to time.
+
+It is opened without metasync: a commit is one device flush, a power loss may cost the last commit but never
+consistency, and the log replays what was lost. What changes the state changes ``meta`` in the same transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Self
+
+import lmdb
+
+from kvraft.storage import failpoint
+from kvraft.storage.errors import StorageError, storage_error
+from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, open_environment, sync_directory
+from kvraft.storage.keytable import THRESHOLD
+from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
+from kvraft.storage.tables import FORMAT, META_KEY, Databases, StateMeta, Tables, encode, read_meta
+
+if TYPE_CHECKING:
+    from kvraft.raft.messages import SnapshotMeta
+
+MAP_BYTES = 64 << 30
+"""The default limit of the file: room above the quota, because the quota is kept before a write is replicated."""
+FILE = "state.mdb"
+INCOMING = "state.incoming.mdb"
+
+
+class StateEnvironment:
+    """An open state. ``tables`` and ``meta`` are the open transaction's and are replaced by commit and install.
+
+    ``committed_index`` survives the end of the process. ``durable_index`` survives a power loss as well: without
+    metasync that is the commit before the last one.
+    """
+
+    def __init__(self, directory: str, lock: int, *, map_bytes: int, sync: bool, threshold: int) -> None:
+        self.path = os.path.join(directory, FILE)
+        self._directory = directory
+        self._lock = lock
+        self._map_bytes = map_bytes
+        self._sync = sync
+        self._threshold = threshold
+        self._readers: weakref.WeakSet[SnapshotReader] = weakref.WeakSet()
+        self._incoming: SnapshotWriter | None = None
+        self._broken: str | None = None
+        self._open()
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        map_bytes: int = MAP_BYTES,
+        sync: bool = True,
+        threshold: int = THRESHOLD,
+    ) -> Self:
+        """Open or create the state in ``directory``, which exists. Raises :class:`StorageError`.
+
+        ``sync=False`` gives up durability, for clusters that are thrown away. ``threshold`` is the longest key, in
+        bytes, that is stored without a bucket; it may not change over the life of a file.
+        """
+        directory = os.path.abspath(directory)
+        lock = lock_file(os.path.join(directory, FILE + ".owner"))
+        try:
+            _remove_incoming(directory)
+            return cls(directory, lock, map_bytes=map_bytes, sync=sync, threshold=threshold)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def _open(self) -> None:
+        environment = open_environment(self.path, map_bytes=self._map_bytes, sync=self._sync, metasync=False, max_dbs=8)
+        try:
+            self._databases = Databases(environment)
+            txn = environment.begin(write=True)
+            stored = txn.get(FORMAT_KEY, db=self._databases.meta)
+            check_format(self.path, stored, FORMAT)
+            if stored is None:
+                txn.put(FORMAT_KEY, encode(FORMAT), db=self._databases.meta)
+            self.meta = read_meta(self.path, txn, self._databases)
+        except lmdb.Error as error:
+            environment.close()
+            raise storage_error(self.path, error) from error
+        except BaseException:
+            environment.close()
+            raise
+        self._environment = environment
+        self._bind(txn)
+        self.committed_index = self.meta.applied_index
+        self.durable_index = self.meta.applied_index
+
+    def _bind(self, txn: lmdb.Transaction[bytes]) -> None:
+        self._txn = txn
+        self.tables = Tables(txn, self._databases, self.meta, self._threshold)
+
+    def commit(self) -> None:
+        """Commit the open transaction, with ``meta`` as it is now, and open the next. Raises :class:`StorageError`."""
+        self._usable()
+        try:
+            self._txn.put(META_KEY, encode(self.meta), db=self._databases.meta)
+            if failpoint.active:
+                failpoint.hit("state.before_commit")
+            self._txn.commit()
+            if failpoint.active:
+                failpoint.hit("state.after_commit")
+            self.durable_index = self.committed_index
+            self.committed_index = self.meta.applied_index
+            self._bind(self._environment.begin(write=True))
+        except (lmdb.Error, OSError) as error:
+            self.poison(str(error))
+            raise storage_error(self.path, error) from error
+
+    def poison(self, reason: str) -> None:
+        """Something went wrong halfway through a change: drop the transaction, refuse every later commit."""
+        self._broken = reason
+        self._txn.abort()
+
+    def _usable(self) -> None:
+        if self._broken is not None:
+            raise StorageError(f"{self.path}: not written any more after a failure: {self._broken}")
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the file up to its high-water mark, and bytes that tables occupy, uncommitted changes included."""
+        page = self._environment.stat()["psize"]
+        pages = 2  # the two meta pages
+        for database in (*self._databases.by_name.values(), self._databases.meta):
+            stat = self._txn.stat(database)
+            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return (self._environment.info()["last_pgno"] + 1) * page, pages * page
+
+    def snapshot(self) -> SnapshotReader:
+        """Read the last commit as a stream. Raises :class:`StorageError` before the first one with entries."""
+        reader = SnapshotReader(self.path, self._environment.begin(), self._databases)
+        self._readers.add(reader)
+        return reader
+
+    def incoming(self) -> SnapshotWriter:
+        """Receive a state beside this one. One at a time: raises :class:`StorageError` while another is open."""
+        if self._incoming is not None and not self._incoming.closed:
+            raise StorageError(f"{self.path}: another snapshot is being received")
+        _remove_incoming(self._directory)
+        self._incoming = SnapshotWriter(
+            os.path.join(self._directory, INCOMING),
+            cluster_id=self.meta.cluster_id,
+            member_id=self.meta.member_id,
+            map_bytes=self._map_bytes,
+            sync=self._sync,
+        )
+        return self._incoming
+
+    def install(self, writer: SnapshotWriter) -> SnapshotMeta:
+        """Put what ``writer`` finished in this state's place; readers of the old state raise from now on.
+
+        The rename is the one step that counts: a crash before it leaves the old state, after it the new one.
+        """
+        self._usable()
+        if writer is not self._incoming or writer.meta is None:
+            raise StorageError(f"{self.path}: the snapshot to install has not been received as a whole")
+        if writer.meta.index < self.meta.applied_index:
+            raise StorageError(f"{self.path}: the snapshot at {writer.meta.index} is older than the state")
+        if failpoint.active:
+            failpoint.hit("install.before_close")
+        self._incoming = None
+        self._close_files()
+        try:
+            if failpoint.active:
+                failpoint.hit("install.before_rename")
+            os.replace(writer.path, self.path)
+            if self._sync:
+                sync_directory(self._directory)
+            if failpoint.active:
+                failpoint.hit("install.after_rename")
+            self._open()
+            _remove_incoming(self._directory)
+            if failpoint.active:
+                failpoint.hit("install.after_open")
+        except (lmdb.Error, OSError) as error:
+            self._broken = str(error)
+            raise storage_error(self.path, error) from error
+        return writer.meta
+
+    def _close_files(self) -> None:
+        for reader in list(self._readers):
+            reader.close()
+        self._readers.clear()
+        self._txn.abort()
+        self._environment.close()
+
+    def close(self) -> None:
+        """Release the files without committing; an unfinished incoming snapshot is dropped."""
+        if self._incoming is not None:
+            self._incoming.abort()
+            self._incoming = None
+        self._close_files()
+        os.close(self._lock)
+
+
+def _remove_incoming(directory: str) -> None:
+    """Remove what an interrupted or finished install left behind."""
+    for name in (INCOMING, INCOMING + "-lock"):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise storage_error(os.path.join(directory, name), error) from error

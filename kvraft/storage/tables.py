@@ -1,0 +1,90 @@
+"""The tables of the state file, and the record that says what state it is.
+
+``rev``: (main, sub) -> one put or delete, in the order in which they happened. ``cur``: key -> head of a live key.
+``dead``: key -> head of a deleted key that still has history. ``long``: what of both has long keys. ``hist``: (key
+id, main, sub) -> superseded changes. ``meta``: the format version and one :class:`StateMeta`. What is inside the
+records belongs to ``kvraft.mvcc``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kvraft.raft.messages import Configuration
+from kvraft.storage.errors import StorageError
+from kvraft.storage.keytable import KeyTable
+
+if TYPE_CHECKING:
+    import lmdb
+
+FORMAT = 1
+META_KEY = b"meta"
+TABLES = (b"rev", b"cur", b"dead", b"long", b"hist")
+"""The data tables, in the order in which a snapshot carries them. Their places are its numbers: only append."""
+INITIAL_REVISION = 1
+"""What a store has before its first change."""
+
+
+class StateMeta(msgspec.Struct, array_like=True):
+    """What the state knows beside its data; changed in memory, written with each commit of the data."""
+
+    cluster_id: int = 0
+    member_id: int = 0
+    applied_index: int = 0
+    applied_term: int = 0
+    configuration: Configuration | None = None
+    revision: int = INITIAL_REVISION
+    compacted_revision: int = 0
+    compact_main: int = 0
+    """Where the removal of compacted revisions goes on: (compact_main, compact_sub) is the next to look at."""
+    compact_sub: int = 0
+    next_id: int = 1
+    """The next id of a key or bucket."""
+
+
+encode = msgspec.msgpack.Encoder().encode
+_decode_meta = msgspec.msgpack.Decoder(StateMeta).decode
+
+
+class Databases:
+    """The handles of one open environment."""
+
+    __slots__ = ("by_name", "cur", "dead", "hist", "long", "meta", "rev")
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self.rev, self.cur, self.dead, self.long, self.hist = (environment.open_db(name) for name in TABLES)
+        self.meta = environment.open_db(b"meta")
+        self.by_name = dict(zip(TABLES, (self.rev, self.cur, self.dead, self.long, self.hist), strict=True))
+
+
+class Tables:
+    """The tables within one transaction: a cursor or an ordered map for each. Dies with the transaction."""
+
+    __slots__ = ("cur", "dead", "hist", "meta", "rev", "txn")
+
+    def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta, threshold: int) -> None:
+        self.txn = txn
+        self.meta = meta
+        self.rev = txn.cursor(databases.rev)
+        self.hist = txn.cursor(databases.hist)
+        self.cur = KeyTable(txn, databases.cur, databases.long, threshold, self.allocate)
+        self.dead = KeyTable(txn, databases.dead, databases.long, threshold, self.allocate)
+
+    def allocate(self) -> int:
+        """An id that no key and no bucket of this state has had."""
+        allocated = self.meta.next_id
+        self.meta.next_id = allocated + 1
+        return allocated
+
+
+def read_meta(path: str, txn: lmdb.Transaction[bytes], databases: Databases) -> StateMeta:
+    """The stored record, or a fresh one. Raises :class:`StorageError` where it is unreadable."""
+    raw = txn.get(META_KEY, db=databases.meta)
+    if raw is None:
+        return StateMeta()
+    try:
+        return _decode_meta(raw)
+    except msgspec.MsgspecError as error:
+        raise StorageError(f"{path}: its description is unreadable") from error

@@ -1,0 +1,122 @@
+"""The one thread that writes the log: what has queued up becomes one synced transaction.
+
+The loop submits batches and never waits; what is durable, or that the disk has failed, is reported from this thread.
+py-lmdb drops the GIL while it commits, so the loop runs on meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from kvraft.storage import failpoint
+from kvraft.storage.errors import StorageError, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvraft.storage.log import LogBatch, LogStore
+
+GROUP_BATCHES = 4096
+"""The most batches in one transaction."""
+GROUP_BYTES = 16 << 20
+"""A transaction takes no further batch once it holds this many bytes of entry data."""
+
+
+class LogWriter:
+    """Owns every write transaction of ``store`` from :meth:`start` to :meth:`close`.
+
+    ``on_durable(last_seq, seconds)``: every batch up to ``last_seq`` is on disk; the commit took ``seconds``.
+    ``on_failed(error)``: nothing since the last report is known to be durable, nothing more is accepted, ever: after
+    a failed sync the only truth is what a fresh start reads. Both are called from the writer's thread.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        on_durable: Callable[[int, float], None],
+        on_failed: Callable[[StorageError], None],
+    ) -> None:
+        self._store = store
+        self._on_durable = on_durable
+        self._on_failed = on_failed
+        self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
+        self._submitted: deque[tuple[int, float]] = deque()
+        self._failed: StorageError | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="kvraft-log", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, batch: LogBatch) -> None:
+        """Queue ``batch``; returns at once. Raises :class:`StorageError` after a failure or :meth:`close`."""
+        if self._failed is not None:
+            raise StorageError(f"the log no longer accepts writes: {self._failed}") from self._failed
+        if self._closed:
+            raise StorageError("the log is closed")
+        self._submitted.append((batch.seq, time.monotonic()))
+        self._queue.put(batch)
+
+    def oldest_pending_seconds(self) -> float:
+        """How long the oldest batch that is not yet durable has waited; 0 when there is none."""
+        try:
+            since = self._submitted[0][1]
+        except IndexError:
+            return 0.0
+        return time.monotonic() - since
+
+    def close(self) -> None:
+        """Write what is queued, report it, end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        except Exception as error:
+            failure = storage_error(self._store.path, error)
+            if failure is not error:
+                failure.__cause__ = error
+            self._failed = failure
+            self._on_failed(failure)
+
+    def _step(self) -> bool:
+        """Write one group; False when closed and empty."""
+        group, going_on = self._take()
+        work = [batch for batch in group if not batch.empty()]
+        started = time.perf_counter()
+        if work or (going_on and self._store.discarding):
+            self._store.write(work)
+        seconds = time.perf_counter() - started
+        if group:
+            if failpoint.active:
+                failpoint.hit("log.before_report")
+            last = group[-1].seq
+            for _ in group:
+                self._submitted.popleft()
+            self._on_durable(last, seconds)
+        return going_on
+
+    def _take(self) -> tuple[list[LogBatch], bool]:
+        """What is queued, up to the bounds; waits for the first batch unless a discard can go on meanwhile."""
+        group: list[LogBatch] = []
+        room = GROUP_BYTES
+        try:
+            batch = self._queue.get_nowait() if self._store.discarding else self._queue.get()
+            while batch is not None:
+                group.append(batch)
+                room -= sum(len(entry.data) for entry in batch.entries)
+                if room <= 0 or len(group) >= GROUP_BATCHES:
+                    return group, True
+                batch = self._queue.get_nowait()
+        except Empty:
+            return group, True
+        return group, False

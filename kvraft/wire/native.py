@@ -1,0 +1,142 @@
+"""The native client protocol: pipelined and multiplexed msgpack over frames.
+
+A client opens with ``PREFACE``; from then on both sides send frames of a 4-byte request id, chosen by the client,
+and one tagged msgpack array: a request of ``kvraft.types`` one way, a response or a ``Failure`` the other way.
+Answers come in any order. A ``WatchRequest`` is answered by ``WatchBatch`` frames under its id until the batch with
+a ``compact_revision``, a ``Failure``, or a ``WatchCancel`` of that id. Before it closes a connection for a breach of
+these rules, the server sends a ``Failure`` under id 0.
+
+What is replicated for a write is the request's array as it came in.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from kvraft.errors import BY_WIRE, KvraftError, NotLeader, ProtocolError
+from kvraft.types import (
+    Command,
+    CompactRequest,
+    CompactResponse,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    RangeResponse,
+    Response,
+    Status,
+    TxnRequest,
+    TxnResponse,
+    WatchBatch,
+    WatchRequest,
+)
+from kvraft.wire.frames import HEADER_BYTES
+
+PREFACE = b"kvraft/1\n"
+ID_BYTES = 4
+MAX_REQUEST_BYTES = 1_572_864
+"""etcd's default limit of a request: 1.5 MiB. Frames may be a little larger, so that the error can name it."""
+MAX_REQUEST_FRAME_BYTES = 2 * MAX_REQUEST_BYTES
+MAX_RESPONSE_FRAME_BYTES = 1 << 30
+CONNECTION_ID = bytes(ID_BYTES)
+"""The request id of what concerns the whole connection."""
+
+
+class WatchCancel(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Ends the watch of the same request id; what is on its way may still arrive."""
+
+
+class WatchProgress(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Asks the watch of the same request id for a batch without events, once it has caught up."""
+
+
+class StatusRequest(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Asks this member for its ``Status``."""
+
+
+Request = (
+    RangeRequest
+    | PutRequest
+    | DeleteRangeRequest
+    | TxnRequest
+    | CompactRequest
+    | WatchRequest
+    | WatchCancel
+    | WatchProgress
+    | StatusRequest
+)
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """An error on the wire: the number of its class, its text, and for NotLeader the leader's client URL."""
+
+    wire: int
+    message: str
+    leader: str = ""
+
+
+Answer = (
+    RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status | Failure
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def encode_request(request_id: bytes, request: Request) -> bytes:
+    """One whole frame, header included."""
+    body = _encoder.encode(request)
+    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+
+
+def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
+    """One whole frame, header included."""
+    body = _encoder.encode(answer)
+    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+
+
+def encode_body(answer: Response | Failure) -> bytes:
+    """An answer without frame and id, for those that go to several requests; see ``frame_body``."""
+    return _encoder.encode(answer)
+
+
+def frame_body(request_id: bytes, body: bytes) -> bytes:
+    """The frame of an encoded answer."""
+    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+
+
+def encode_command(command: Command) -> bytes:
+    """A log entry's data: the same bytes as the body of the request."""
+    return _encoder.encode(command)
+
+
+def decode_request(body: bytes) -> Request:
+    """The request of a frame's body (what follows the id). Raises ``ProtocolError``."""
+    try:
+        return _request_decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed request: {error}") from error
+
+
+def decode_answer(body: bytes) -> Response | KvraftError:
+    """The answer of a frame's body. Raises ``ProtocolError``."""
+    try:
+        answer = _answer_decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed answer: {error}") from error
+    return to_error(answer) if isinstance(answer, Failure) else answer
+
+
+def to_failure(error: KvraftError) -> Failure:
+    """What is sent for an error."""
+    return Failure(error.wire, str(error), error.leader if isinstance(error, NotLeader) else "")
+
+
+def to_error(failure: Failure) -> KvraftError:
+    """The error that was sent; one of a class that this side does not know becomes a plain ``KvraftError``."""
+    kind = BY_WIRE.get(failure.wire, KvraftError)
+    if kind is NotLeader:
+        return NotLeader(failure.message, failure.leader)
+    return kind(failure.message)

@@ -1,0 +1,89 @@
+"""What members say to each other: frames of msgpack over connections that the sender opens.
+
+A connection opens with ``PREFACE`` and a ``Hello`` frame; the acceptor answers with its own ``Hello`` or a
+``Refusal``. On a MESSAGES connection every further frame is a list of raft messages, one way. On a SNAPSHOT
+connection there follow one ``SnapshotOffer``, the chunks of the snapshot, each a frame, and an empty chunk
+(one zero byte); the acceptor answers with a ``SnapshotTaken`` or a ``Refusal``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kvraft.errors import ProtocolError
+from kvraft.raft.messages import Message
+from kvraft.wire.frames import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PREFACE = b"kvraft-peer/1\n"
+MAX_FRAME_BYTES = 128 << 20
+"""An append carries at least one entry whatever its size, and many messages may share a frame."""
+MESSAGES = 1
+SNAPSHOT = 2
+END_OF_SNAPSHOT = b"\0"
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Who opens this connection, to whom, and what for. ``client_urls`` lets followers name the leader to clients."""
+
+    cluster_id: int
+    sender: int
+    to: int
+    purpose: int
+    client_urls: tuple[str, ...]
+    name: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Why the connection is of no use; its sender closes it."""
+
+    reason: str
+
+
+class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The SNAPSHOT message that the chunks to come belong to."""
+
+    message: Message
+
+
+class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The snapshot arrived whole and was handed to the core."""
+
+    index: int
+
+
+Control = Hello | Refusal | SnapshotOffer | SnapshotTaken
+
+_encoder = msgspec.msgpack.Encoder()
+_control_decoder: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
+_messages_decoder = msgspec.msgpack.Decoder(list[Message])
+
+
+def encode_control(control: Control) -> bytes:
+    """One whole frame."""
+    return frame(_encoder.encode(control))
+
+
+def encode_messages(messages: Sequence[Message]) -> bytes:
+    """One whole frame."""
+    return frame(_encoder.encode(messages))
+
+
+def decode_control(payload: bytes) -> Control:
+    """A frame's payload. Raises ``ProtocolError``."""
+    try:
+        return _control_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed peer message: {error}") from error
+
+
+def decode_messages(payload: bytes) -> list[Message]:
+    """A frame's payload. Raises ``ProtocolError``."""
+    try:
+        return _messages_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed raft messages: {error}") from error

@@ -1,0 +1,86 @@
+"""The native and peer protocols: what is encoded comes back; what is malformed has a clear error."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvraft.errors import BY_WIRE, Compacted, KvraftError, NotLeader, ProtocolError
+from kvraft.raft.messages import Entry, Message
+from kvraft.types import Compare, PutRequest, PutResponse, RangeRequest, TxnRequest
+from kvraft.wire import native, peer
+
+key = st.binary(min_size=1, max_size=20)
+puts = st.builds(PutRequest, key, st.binary(max_size=50), st.integers(0, 2**63 - 1), st.booleans())
+ranges = st.builds(RangeRequest, key, st.binary(max_size=20), limit=st.integers(0, 2**63 - 1))
+compares = st.builds(Compare, key, st.integers(0, 4), st.integers(0, 3), st.integers(0, 2**63 - 1) | st.binary(max_size=9))
+requests = puts | ranges | st.builds(TxnRequest, st.tuples(compares), st.tuples(puts, ranges), st.tuples(ranges))
+
+
+@given(requests)
+def test_requests_come_back(request: native.Request) -> None:
+    framed = native.encode_request(b"\0\0\0\7", request)
+    assert framed[4:8] == b"\0\0\0\7"
+    assert native.decode_request(framed[8:]) == request
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_a_protocol_error_or_a_request(body: bytes) -> None:
+    for decode in (native.decode_request, native.decode_answer, peer.decode_control, peer.decode_messages):
+        try:
+            decode(body)
+        except ProtocolError as error:
+            assert str(error).startswith("malformed")
+
+
+def test_deep_nesting_is_a_protocol_error() -> None:
+    with pytest.raises(ProtocolError, match="malformed request"):
+        native.decode_request(b"\x91" * 100_000)
+
+
+def test_the_error_names_the_place() -> None:
+    body = msgspec.msgpack.encode([2, b"key"])
+    with pytest.raises(ProtocolError, match="length 3"):
+        native.decode_request(body)
+
+
+@pytest.mark.parametrize("kind", list(BY_WIRE.values()))
+def test_every_error_keeps_its_class_and_text(kind: type[KvraftError]) -> None:
+    error = kind()
+    back = native.decode_answer(native.encode_body(native.to_failure(error)))
+    assert type(back) is kind
+    assert str(back) == str(error)
+    assert back.definite == error.definite
+
+
+def test_wire_numbers_are_unique() -> None:
+    def walk(kind: type[KvraftError]) -> list[type[KvraftError]]:
+        return [kind, *(sub for child in kind.__subclasses__() for sub in walk(child))]
+
+    on_wire = [kind for kind in walk(KvraftError) if "wire" in vars(kind)]
+    assert len({kind.wire for kind in on_wire}) == len(on_wire)
+
+
+def test_not_leader_carries_the_leader() -> None:
+    back = native.decode_answer(native.encode_body(native.to_failure(NotLeader(leader="http://127.0.0.1:1"))))
+    assert isinstance(back, NotLeader)
+    assert back.leader == "http://127.0.0.1:1"
+
+
+def test_an_unknown_error_number_is_a_plain_error() -> None:
+    back = native.to_error(native.Failure(9999, "from the future"))
+    assert type(back) is KvraftError
+    assert str(back) == "from the future"
+
+
+def test_an_answer_for_many_requests_is_framed_for_each() -> None:
+    body = native.encode_body(PutResponse(7))
+    assert native.frame_body(b"\0\0\0\1", body) == native.encode_answer(b"\0\0\0\1", PutResponse(7))
+    assert isinstance(native.to_error(native.Failure(Compacted.wire, "x")), Compacted)
+
+
+def test_raft_messages_come_back() -> None:
+    sent = [Message(1, 1, 2, 3, index=4, log_term=2, entries=(Entry(5, 3, 0, b"x" * 300), Entry(6, 3, 0, b"")))]
+    assert peer.decode_messages(peer.encode_messages(sent)[4:]) == sent
+    hello = peer.Hello(1, 2, 3, peer.MESSAGES, ("http://127.0.0.1:1",), "m1")
+    assert peer.decode_control(peer.encode_control(hello)[4:]) == hello
