@@ -140,6 +140,12 @@ class DeadlineExceeded(OutcomeUnknown):
     text = "context deadline exceeded"
 
 
+class LeaseNotFound(KvraftError):
+    code = "NotFound"
+    wire = 20
+    text = "etcdserver: requested lease not found"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():

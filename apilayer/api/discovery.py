@@ -110,9 +110,7 @@ def _sorted_subresources(row: Resource) -> Sequence[Subresource]:
 
 
 def _group(group: str) -> Document:
-    versions = [
-        {"groupVersion": f"{group}/{version}", "version": version} for version in _versions(group)
-    ]
+    versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in _versions(group)]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 

@@ -50,9 +50,10 @@ def carry_metadata(metadata: dict[str, Any], old: dict[str, Any]) -> None:
 
     A deletion time, once set, cannot be taken back; the generation is the server's alone.
     """
-    for field in ("uid", "creationTimestamp"):
-        if not metadata.get(field) and field in old:
-            metadata[field] = old[field]
+    if not metadata.get("uid") and "uid" in old:
+        metadata["uid"] = old["uid"]
+    if "creationTimestamp" in old:
+        metadata["creationTimestamp"] = old["creationTimestamp"]
     if "deletionTimestamp" in old:
         metadata["deletionTimestamp"] = old["deletionTimestamp"]
     if "deletionGracePeriodSeconds" in old and metadata.get("deletionGracePeriodSeconds") is None:

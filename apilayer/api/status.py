@@ -105,9 +105,7 @@ def forbidden(
 def forbidden_verb(user: str, verb: str, resource: str, group: str, namespace: str, name: str) -> StatusError:
     """403 of the authorizer: `user` may not `verb` the resource ("pods" or "pods/status") there."""
     scope = f"in the namespace {quote(namespace)}" if namespace else "at the cluster scope"
-    message = (
-        f"User {quote(user)} cannot {verb} resource {quote(resource)} in API group {quote(group)} {scope}"
-    )
+    message = f"User {quote(user)} cannot {verb} resource {quote(resource)} in API group {quote(group)} {scope}"
     return forbidden(resource.partition("/")[0], group, name, message)
 
 
@@ -141,9 +139,7 @@ def unknown_path_not_found() -> StatusError:
 
 def method_not_allowed() -> StatusError:
     """405: the resource exists, the method does not apply to it."""
-    return _error(
-        405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
-    )
+    return _error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:

@@ -17,12 +17,14 @@ from apilayer.cli.cluster.failure import ClusterError, explained
 if TYPE_CHECKING:
     import argparse
 
-HELP = "stop a local cluster"
+DESCRIPTION = "Stop a local cluster, wherever its supervisor runs."
 PATIENCE_S = 30.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of ``apilayer down``."""
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its flags."""
+    parser = commands.add_parser("down", help="stop a local cluster", description=DESCRIPTION)
+    parser.set_defaults(run=run)
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help=f"the cluster's directory (default: {default_data_dir()})"
     )

@@ -15,11 +15,16 @@ from apilayer.cli.cluster.screen import status_text
 if TYPE_CHECKING:
     import argparse
 
-HELP = "show the members and the API server of a local cluster"
+
+DESCRIPTION = "Show how the members and the API server of a local cluster are."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of ``apilayer status``."""
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its flags."""
+    parser = commands.add_parser(
+        "status", help="show the members and the API server of a local cluster", description=DESCRIPTION
+    )
+    parser.set_defaults(run=run)
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help=f"the cluster's directory (default: {default_data_dir()})"
     )

@@ -16,11 +16,21 @@ from apilayer.cli.cluster.screen import Screen
 if TYPE_CHECKING:
     import argparse
 
-HELP = "start a local cluster: store members and an API server, with certificates and a kubeconfig"
+
+DESCRIPTION = (
+    "Start a local cluster of store members and an API server, with certificates and a kubeconfig, and look after it: "
+    "a process that dies is restarted. Ctrl-C stops it."
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of ``apilayer up``."""
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its flags."""
+    parser = commands.add_parser(
+        "up",
+        help="start a local cluster: store members and an API server, with certificates and a kubeconfig",
+        description=DESCRIPTION,
+    )
+    parser.set_defaults(run=run)
     parser.add_argument(
         "--nodes",
         type=int,

@@ -19,6 +19,7 @@ Object = dict[str, Any]
 _ITEM_HEAD = b'{"metadata":{"resourceVersion":"'
 _ITEM_HEAD_LENGTH = len(_ITEM_HEAD)
 _ITEM_MID = b'",'
+_BARE_HEAD = b'{"metadata":{'
 
 
 class CorruptObject(Exception):
@@ -81,7 +82,8 @@ def _parse(key: bytes, value: bytes) -> Object:
 class Entry:
     """One object at one revision: its key, its bytes as a list item, and what selectors look at.
 
-    `item` is the JSON as it stands in a list (no kind, no apiVersion), made once. Immutable.
+    `item` is the JSON as it stands in a list (no kind, no apiVersion), made once. Immutable. Revision 0 is an
+    object that was never stored, as a dry run makes it: it has no resourceVersion.
     """
 
     __slots__ = ("_selectable", "codec", "item", "key", "revision")
@@ -90,7 +92,7 @@ class Entry:
         self.codec = codec
         self.key = key
         self.revision = revision
-        self.item = b"".join((_ITEM_HEAD, b"%d" % revision, _ITEM_MID, tail))
+        self.item = b'%s%d",%s' % (_ITEM_HEAD, revision, tail) if revision else _BARE_HEAD + tail
         self._selectable: Object | None = None
 
     @property

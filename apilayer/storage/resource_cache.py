@@ -151,14 +151,14 @@ class ResourceCache:
         for scoped in self._watchers.values():
             yield from scoped
 
-    def subscribe(self, scope: bytes, selection: Selection, after: int, revision: int) -> Watcher:
+    def subscribe(self, scope: bytes, selection: Selection, after: int) -> Watcher:
         """A watcher of events after revision `after` in `scope`: a key, or a prefix of one namespace or all.
 
-        `revision` is the cache's. Raises TooOldRevision when events after `after` have left the window.
+        Raises TooOldRevision when events after `after` have left the window.
         """
         if after < self.window_start:
             raise TooOldRevision(self.window_start)
-        watcher = Watcher(selection, self._events_after(after, scope), max(after, revision))
+        watcher = Watcher(selection, self._events_after(after, scope), after)
         self._watchers.setdefault(scope, {})[watcher] = None
         return watcher
 

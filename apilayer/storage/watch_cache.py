@@ -37,7 +37,7 @@ class WatchCache:
         """Everything up to this revision has been taken in; 0 until loaded."""
         self.loaded = trio.Event()
         self._store = store
-        self._caches = {resource: ResourceCache(resource) for resource in resources}
+        self._caches = {resource.group_resource: ResourceCache(resource) for resource in resources}
         self._by_segment = {cache.prefix.split(b"/")[2]: cache for cache in self._caches.values()}
         self._advanced = trio.Event()
         self._stream: ChangeStream | None = None
@@ -45,7 +45,7 @@ class WatchCache:
 
     def of(self, resource: Resource) -> ResourceCache:
         """The cache of one resource."""
-        return self._caches[resource]
+        return self._caches[resource.group_resource]
 
     @property
     def synced(self) -> bool:
@@ -60,7 +60,7 @@ class WatchCache:
 
     def statistics(self) -> dict[str, int]:
         """Objects per resource, for metrics and status pages."""
-        return {resource.group_resource: len(cache) for resource, cache in self._caches.items()}
+        return {name: len(cache) for name, cache in self._caches.items()}
 
     # ------------------------------------------------------------------ following the store
 

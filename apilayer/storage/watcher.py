@@ -85,10 +85,10 @@ class Selection:
 class Watcher:
     """A bounded queue of (type, event). Too slow a reader is cut off after what it already has: never a gap."""
 
-    def __init__(self, selection: Selection, backlog: Iterable[CachedEvent], revision: int) -> None:
+    def __init__(self, selection: Selection, backlog: Iterable[CachedEvent], after: int) -> None:
         self.selection = selection
-        self.revision = revision
-        """Everything up to this revision is in the queue or was taken from it."""
+        self.after = after
+        """Only events after this revision are of interest; it may lie ahead of the cache."""
         self.overflowed = False
         self.closed = False
         self.stalled_scope: trio.CancelScope | None = None
@@ -103,7 +103,7 @@ class Watcher:
 
     def offer(self, event: CachedEvent) -> None:
         """Queues the event if it concerns this watcher."""
-        if self.overflowed or self.closed:
+        if self.overflowed or self.closed or event.revision <= self.after:
             return
         event_type = self.selection.event_type(event)
         if event_type is None:

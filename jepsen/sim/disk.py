@@ -12,7 +12,7 @@ from jepsen.sim.world import SECOND, Violation
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jepsen.sim.options import Options
     from jepsen.sim.world import World
@@ -34,6 +34,13 @@ class Image:
     def last_index(self) -> int:
         return self.base + len(self.entries)
 
+    def copy(self) -> Image:
+        """The same, sharing nothing that changes."""
+        other = Image()
+        other.base, other.base_term, other.hard_state = self.base, self.base_term, self.hard_state
+        other.entries = self.entries.copy()
+        return other
+
     def term(self, index: int) -> int:
         """The term of an entry or of the base; raises ``KeyError`` where there is none."""
         place = index - self.base
@@ -43,8 +50,9 @@ class Image:
             raise KeyError(index)
         return self.entries[place - 1].term
 
-    def write(self, batch: LogBatch) -> None:
-        """One batch: reset, hard state, entries, discard."""
+    def write(self, batch: LogBatch) -> int:
+        """One batch: reset, hard state, entries, discard. Returns the term of the entry before the batch's first."""
+        previous_term = 0
         if batch.reset is not None:
             self.base, self.base_term = batch.reset.index, batch.reset.term
             self.entries = []
@@ -54,6 +62,7 @@ class Image:
             place = batch.entries[0].index - self.base - 1
             if not 0 <= place <= len(self.entries):
                 raise Violation("log", f"entry {batch.entries[0].index} does not follow {self.base}..{self.last_index}")
+            previous_term = self.entries[place - 1].term if place else self.base_term
             del self.entries[place:]
             self.entries += batch.entries
         discard = min(batch.discard_to, self.last_index) - self.base
@@ -61,13 +70,19 @@ class Image:
             self.base_term = self.entries[discard - 1].term
             self.base += discard
             del self.entries[:discard]
+        return previous_term
 
 
 class SimDisk:
-    """One node's log, over all of its lives. ``on_durable(seq)`` is called while the node's process is up."""
+    """One node's log, over all of its lives.
+
+    ``on_written(previous_term, entries)`` hears of entries as they become durable, ``on_durable(generation, seq)`` of
+    batches that the process of that generation may be told of.
+    """
 
     __slots__ = (
         "_on_durable",
+        "_on_written",
         "_options",
         "_queue",
         "_stalled_until",
@@ -76,14 +91,25 @@ class SimDisk:
         "generation",
         "image",
         "slowness",
+        "view",
     )
 
-    def __init__(self, world: World, options: Options, on_durable: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        options: Options,
+        on_written: Callable[[int, Sequence[Entry]], None],
+        on_durable: Callable[[int, int], None],
+    ) -> None:
         self.image = Image()
+        """What is durable."""
+        self.view = Image()
+        """What will be durable once everything submitted is."""
         self.generation = 0
         self.slowness = 1
         self._world = world
         self._options = options
+        self._on_written = on_written
         self._on_durable = on_durable
         self._queue: deque[tuple[int, LogBatch]] = deque()
         self._writing = 0
@@ -93,6 +119,7 @@ class SimDisk:
 
     def submit(self, batch: LogBatch) -> None:
         """Queue a batch; it is durable some time later, together with what has queued up by then."""
+        self.view.write(batch)
         self._queue.append((self._world.now, batch))
         if not self._writing:
             self._start()
@@ -115,14 +142,19 @@ class SimDisk:
             return
         last = 0
         for _ in range(self._writing):
-            batch = self._queue.popleft()[1]
-            self.image.write(batch)
-            last = batch.seq or last
+            last = self._write_next().seq or last
         self._writing = 0
         if self._queue:
             self._start()
         if last:
             self._on_durable(generation, last)
+
+    def _write_next(self) -> LogBatch:
+        batch = self._queue.popleft()[1]
+        previous_term = self.image.write(batch)
+        if batch.entries:
+            self._on_written(previous_term, batch.entries)
+        return batch
 
     # ------------------------------------------------------------------ the core's LogReader
 
@@ -161,15 +193,16 @@ class SimDisk:
         """The process ends: of the batches under way a random number, in order, has made it to the disk."""
         self.generation += 1
         for _ in range(self._world.between(0, len(self._queue) + 1)):
-            self.image.write(self._queue.popleft()[1])
+            self._write_next()
         self._queue.clear()
         self._writing = 0
+        self.view = self.image.copy()
 
     def close(self) -> None:
         """The process ends in good order: what is queued is written first."""
         self.generation += 1
         while self._queue:
-            self.image.write(self._queue.popleft()[1])
+            self._write_next()
         self._writing = 0
 
     def align(self, applied: SnapshotMeta) -> None:
@@ -182,3 +215,4 @@ class SimDisk:
         image.base, image.base_term, image.entries = applied.index, applied.term, []
         if image.hard_state.term < applied.term:
             image.hard_state = HardState(applied.term, NO_NODE, image.hard_state.commit)
+        self.view = image.copy()

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 class Invariants:
     """The judge of one run. Every method raises ``Violation``."""
 
-    __slots__ = ("_attempts", "_leaders", "_refused", "_slots", "applied", "elections")
+    __slots__ = ("_alone", "_attempts", "_leaders", "_refused", "_slots", "applied", "elections")
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int) -> None:
+        self._alone = nodes == 1
         self._leaders: dict[int, tuple[int, int]] = {}
         self._slots: dict[tuple[int, int], tuple[int, Entry]] = {}
         self._attempts: dict[int, int] = {}
@@ -33,7 +34,9 @@ class Invariants:
 
     def became_leader(self, node: int, life: int, term: int, log: Image) -> None:
         """Election safety: one leader per term. Leader completeness: it has every entry committed before its term."""
-        leader = self._leaders.setdefault(term, (node, life))
+        # Alone, a node leads before its vote is durable, as nobody can notice: a crash may then repeat the term.
+        leader = self._leaders.setdefault(term, (node, 0 if self._alone else life))
+        life = leader[1] if self._alone else life
         if leader != (node, life):
             raise Violation(
                 "election safety", f"term {term} has leaders {leader[0]} (life {leader[1]}) and {node} (life {life})"
@@ -52,7 +55,7 @@ class Invariants:
             break  # by log matching it has all before it too
 
     def written(self, node: int, previous_term: int, entries: Sequence[Entry]) -> None:
-        """Log matching: one index and term, one entry and one past. For entries as they go to a node's disk."""
+        """Log matching: one index and term, one entry and one past. For entries as they become durable on a node."""
         slots = self._slots
         for entry in entries:
             known = slots.setdefault((entry.index, entry.term), (previous_term, entry))

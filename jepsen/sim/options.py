@@ -15,6 +15,7 @@ FAULTS = (
     "crash",
     "crash-leader",
     "crash-many",
+    "ambush",
     "stop",
     "partition",
     "isolate-leader",
@@ -56,6 +57,9 @@ class Options(msgspec.Struct, frozen=True):
     jitter: int
     loss: float
     duplication: float
+    stragglers: float
+    """The share of messages that are late by up to ``straggle``; where ``fifo`` holds, what follows is late too."""
+    straggle: int
     fifo: bool
     # disks
     sync: int
@@ -83,7 +87,7 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
     shares = [rng.random() + 0.1, rng.random() + 0.1, rng.random() * 0.8, rng.random() * 0.2]
     total = sum(shares)
     faults = tuple(kind for kind in FAULTS for _ in range(max(0, rng.randrange(-3, 4))))
-    duration = rng.randrange(5 * SECOND, 11 * SECOND)
+    duration = rng.randrange(8 * SECOND, 18 * SECOND)
     return Options(
         nodes=rng.choice((1, 3, 3, 3, 3, 3, 5, 5)),
         duration=duration if duration_s is None else int(duration_s * SECOND),
@@ -93,7 +97,7 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         max_append_bytes=rng.choice((1, 200, 1000, 1 << 20)),
         max_inflight_messages=rng.choice((1, 2, 8, 256)),
         max_committed_bytes=rng.choice((1, 300, 4 << 20)),
-        cached_bytes=rng.choice((0, 300, 3000, 1 << 20)),
+        cached_bytes=rng.choice((1, 300, 3000, 1 << 20)),
         max_messages_per_turn=rng.choice((1, 3, 1024)),
         max_proposals_per_turn=rng.choice((1, 3, 1024)),
         request_timeout_ticks=rng.choice((5, 10, 20, 40)),
@@ -103,18 +107,20 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         jitter=rng.randrange(100, 20 * MILLISECOND),
         loss=rng.choice((0.0, 0.0, 0.01, 0.05)),
         duplication=rng.choice((0.0, 0.0, 0.02, 0.1)),
+        stragglers=rng.choice((0.0, 0.01, 0.03)),
+        straggle=rng.choice((100 * MILLISECOND, 500 * MILLISECOND, 3 * SECOND)),
         fifo=rng.random() < 0.5,
-        sync=rng.randrange(200, 10 * MILLISECOND),
-        sync_jitter=rng.randrange(100, 20 * MILLISECOND),
+        sync=rng.choice((200, 1000, 5000, 20_000)),
+        sync_jitter=rng.choice((100, 2000, 20_000, 100_000)),
         turn_delay=rng.choice((50, 200, 2000)),
         skew=rng.choice((0.0, 0.05, 0.3)),
-        clients=rng.randrange(2, 6),
+        clients=rng.randrange(3, 9),
         keys=rng.randrange(1, 5),
-        operations=rng.randrange(100, 300),
-        think=rng.randrange(5 * MILLISECOND, 60 * MILLISECOND),
-        timeout=rng.randrange(500 * MILLISECOND, 3 * SECOND),
+        operations=rng.randrange(150, 400),
+        think=rng.randrange(2 * MILLISECOND, 40 * MILLISECOND),
+        timeout=rng.randrange(300 * MILLISECOND, 2 * SECOND),
         follower_reads=rng.choice((0.0, 0.3, 0.7)),
         mix=(shares[0] / total, shares[1] / total, shares[2] / total, shares[3] / total),
-        fault_interval=rng.randrange(200 * MILLISECOND, 1500 * MILLISECOND),
+        fault_interval=rng.choice((60, 150, 300, 600, 1000)) * MILLISECOND,
         faults=faults or ("crash", "partition"),
     )

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 MILLISECOND = 1_000
 SECOND = 1_000_000
+MAX_STEPS = 200_000
+"""Events of one run; more means a storm of messages that feeds itself."""
 TRACE_LENGTH = 60
 """Events shown with a violation."""
+TraceEvent = tuple[int, str, Any]
+"""(time, what, item); formatted only when somebody looks."""
 _MASK = (1 << 64) - 1
 
 
@@ -32,15 +36,16 @@ class World:
     Events of one instant run in the order in which they were asked for, so nothing depends on hashing or addresses.
     """
 
-    __slots__ = ("_heap", "_print", "_sequence", "digest", "now", "random", "rng", "steps", "trace")
+    __slots__ = ("_heap", "_print", "_sequence", "digest", "halted", "now", "random", "rng", "steps", "trace")
 
-    def __init__(self, seed: int, on_trace: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int, on_trace: Callable[[TraceEvent], None] | None = None) -> None:
         self.rng = random.Random(seed)
         self.random = self.rng.random
         self.now = 0
         self.steps = 0
+        self.halted = False
         self.digest = 0
-        self.trace: deque[tuple[int, str, Any]] = deque(maxlen=TRACE_LENGTH)
+        self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._print = on_trace
@@ -55,31 +60,23 @@ class World:
         return low + int(self.random() * (high - low))
 
     def note(self, what: str, item: Any = "") -> None:
-        """One line of the trace. ``item`` is formatted only when somebody looks."""
+        """One event of the trace."""
         self.trace.append((self.now, what, item))
         if self._print is not None:
-            self._print(format_event(self.trace[-1]))
+            self._print(self.trace[-1])
 
     def mix(self, number: int) -> None:
         """Make ``number`` count in the digest."""
         self.digest = (self.digest * 0x5851F42D4C957F2D + number + 1) & _MASK
 
-    def run(self, until: int, stop: Callable[[], bool] | None = None) -> bool:
-        """Run events up to time ``until``; ends early, and returns True, as soon as ``stop()`` holds."""
+    def run(self, until: int) -> None:
+        """Run events up to time ``until``, or until one of them sets ``halted``."""
         heap = self._heap
-        while heap and heap[0][0] <= until:
+        while heap and heap[0][0] <= until and not self.halted and self.steps < MAX_STEPS:
             now, sequence, function, arguments = heappop(heap)
             self.now = now
             self.steps += 1
             self.digest = ((self.digest ^ now) * 0x5851F42D4C957F2D + sequence) & _MASK
             function(*arguments)
-            if stop is not None and stop():
-                return True
-        self.now = max(self.now, until)
-        return False
-
-
-def format_event(event: tuple[int, str, Any]) -> str:
-    """``seconds  what  item`` as one line."""
-    now, what, item = event
-    return f"{now / SECOND:10.6f}  {what} {item}".rstrip()
+        if self.steps >= MAX_STEPS:
+            raise Violation("rest", f"{self.steps} events in {self.now / SECOND:.3f} simulated seconds")

@@ -1,23 +1,26 @@
 """The raft algorithm for one node: ``step``, ``tick`` and ``propose`` change memory, ``ready`` says what must happen.
 
 Only what concerns roles, terms and the order of things lives here; arithmetic and bookkeeping live in the leaf
-modules next to it. Section numbers are those of the extended Raft paper, "thesis" is Ongaro's dissertation.
+modules next to it. Section numbers are those of the extended Raft paper; "thesis" is Ongaro's dissertation.
 
 What a reader must know first:
 
-* Messages that promise something wait in ``_after_persist`` for the batch that makes the promise durable: votes,
-  requests for votes (a candidate must never come back from a crash with a lower term or a shorter log than it
-  claimed), and acknowledgements of entries. Everything else, APPENDs above all, leaves at once.
-* A follower acknowledges once per ``ready``, for all APPENDs since the last one, and does not acknowledge an empty
-  APPEND that brings nothing new: heartbeat responses repeat how far its log matches.
-* APPENDs, heartbeats and read rounds are built in ``ready``, so that a turn's work shares messages.
+* What promises something waits for the batch that makes the promise durable: votes, acknowledgements of entries, and
+  requests for votes (a candidate must not come back from a crash with a lower term or a shorter log than it
+  claimed). Everything else, APPENDs above all, leaves at once.
+* APPENDs, heartbeats, read rounds and acknowledgements are built in ``ready``, so that a turn's work shares messages.
+* An empty APPEND that brings a follower nothing new but a commit index is not answered. Heartbeat responses repeat
+  how far its log matches, so nothing is lost for good.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.raft.log import RaftLog, follows
+from kvraft.raft.checks import check_config, check_start
+from kvraft.raft.election import Election
+from kvraft.raft.following import Following
+from kvraft.raft.log import RaftLog
 from kvraft.raft.messages import (
     NO_NODE,
     Configuration,
@@ -29,11 +32,10 @@ from kvraft.raft.messages import (
     ProposalDropped,
     RaftConfig,
     ReadState,
-    Ready,
     Role,
-    SnapshotMeta,
 )
-from kvraft.raft.quorum import VoteResult, vote_result
+from kvraft.raft.outbox import Outbox
+from kvraft.raft.quorum import VoteResult
 from kvraft.raft.reads import ForwardedReads, ReadRounds
 from kvraft.raft.replication import Replication, members
 from kvraft.raft.status import Status
@@ -42,16 +44,20 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from kvraft.raft.messages import LogReader, RaftStart
+    from kvraft.raft.messages import LogReader, RaftStart, Ready
 
     Handler = Callable[[Message], None]
 
+_NORMAL = int(EntryKind.NORMAL)  # an int proper: cheaper to make and to encode
+_KINDS = frozenset(MessageKind)
 _FROM_LEADER = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
-_VOTE_REQUESTS = frozenset({MessageKind.VOTE, MessageKind.PREVOTE})
 
 
 class Raft:
-    """One node of one group. Not thread-safe; deterministic given its inputs and ``rng``."""
+    """One node of one group. Not thread-safe; deterministic given its inputs and ``rng``.
+
+    To read, never to set: ``node_id``, ``term``, ``vote``, ``role``, ``leader`` (0: unknown), ``configuration``.
+    """
 
     def __init__(self, config: RaftConfig, start: RaftStart, log: LogReader, rng: random.Random) -> None:
         """``rng`` must differ between incarnations of a node: it also makes the ids of read attempts unique.
@@ -59,30 +65,22 @@ class Raft:
         Raises ``ValueError`` for settings that cannot work and for a start that contradicts itself.
         """
         check_config(config)
-        self.config = config
+        check_start(start)
         self.node_id = config.node_id
         self.configuration = start.configuration
         self.term = start.hard_state.term
         self.vote = start.hard_state.vote
         self.role = Role.FOLLOWER
         self.leader = NO_NODE
-        self.step_down_reason = ""
-        self._rng = rng
+        self._config = config
+        self._members = members(start.configuration)
         self._log = RaftLog(start, log, config.cached_bytes)
-        self._members = frozenset(members(start.configuration))
-        # The last hard state handed to the disk, and the batch that last changed its term or vote.
-        self._written = HardState(self.term, self.vote, self._log.commit_index)
-        self._written_seq = 0
-        # Elections.
-        self._votes: dict[int, bool] = {}
-        self._elapsed = 0
-        self._timeout = 0
-        # Following: how far the log is known to match this leader's, what of that was acknowledged.
-        self._matched = 0
-        self._acknowledged = 0
-        self._owes_acknowledgement = False
-        self._forwarded = ForwardedReads(config.max_pending_reads)
-        # Leading. ``_replication`` is meaningful on a leader only.
+        self._outbox = Outbox(self._log, HardState(self.term, self.vote, self._log.commit_index))
+        self._election = Election(config.election_ticks, rng)
+        self._following = Following(self._log)
+        self._forwarded = ForwardedReads(config.max_pending_reads, config.election_ticks)
+        self._next_context = rng.getrandbits(62)
+        # What follows is meaningful on a leader only.
         self._replication = Replication(config, Configuration(()), self._log, 0)
         self._rounds = ReadRounds(config.max_pending_reads)
         self._heartbeat_elapsed = 0
@@ -90,41 +88,34 @@ class Raft:
         self._transferee = NO_NODE
         self._term_start = 0
         self._uncommitted_bytes = 0
-        self._next_context = rng.getrandbits(62)
-        # Output of this turn.
-        self._messages: list[Message] = []
-        self._after_persist: list[Message] = []
-        self._snapshot: SnapshotMeta | None = None
-        self._reads: list[ReadState] = []
-        self._dropped_reads: list[int] = []
+        self._step_down_reason = ""
         self._handlers = self._handler_table()
-        self._restart_election_timer()
 
     def _handler_table(self) -> dict[Role, dict[int, Handler]]:
         """What each role does with a message of its own term. What is not listed is ignored."""
         kind = MessageKind
-        anyone: dict[int, Handler] = {kind.VOTE: self._handle_vote, kind.PREVOTE: self._handle_vote}
+        anyone: dict[int, Handler] = {kind.VOTE: self._handle_vote, kind.PREVOTE: self._handle_prevote}
         waiting = anyone | {
             kind.APPEND: self._handle_append,
             kind.HEARTBEAT: self._handle_heartbeat,
             kind.SNAPSHOT: self._handle_snapshot,
             kind.READ_INDEX: self._refuse_read_index,
         }
+        follower: dict[int, Handler] = {
+            kind.READ_INDEX_RESPONSE: self._handle_read_index_response,
+            kind.TIMEOUT_NOW: self._handle_timeout_now,
+        }
+        leader: dict[int, Handler] = {
+            kind.APPEND_RESPONSE: self._handle_append_response,
+            kind.HEARTBEAT_RESPONSE: self._handle_heartbeat_response,
+            kind.READ_INDEX: self._handle_read_index,
+            kind.TRANSFER_LEADER: self._handle_transfer_leader,
+        }
         return {
-            Role.FOLLOWER: waiting
-            | {
-                kind.READ_INDEX_RESPONSE: self._handle_read_index_response,
-                kind.TIMEOUT_NOW: self._handle_timeout_now,
-            },
+            Role.FOLLOWER: waiting | follower,
             Role.PRE_CANDIDATE: waiting | {kind.PREVOTE_RESPONSE: self._handle_prevote_response},
             Role.CANDIDATE: waiting | {kind.VOTE_RESPONSE: self._handle_vote_response},
-            Role.LEADER: anyone
-            | {
-                kind.APPEND_RESPONSE: self._handle_append_response,
-                kind.HEARTBEAT_RESPONSE: self._handle_heartbeat_response,
-                kind.READ_INDEX: self._handle_read_index,
-                kind.TRANSFER_LEADER: self._handle_transfer_leader,
-            },
+            Role.LEADER: anyone | leader,
         }
 
     # -- views
@@ -156,7 +147,7 @@ class Raft:
 
     @property
     def first_index(self) -> int:
-        """The first entry that the log still holds, or would."""
+        """The first entry that the log holds, or would if it were not empty."""
         return self._log.compacted_index + 1
 
     def status(self) -> Status:
@@ -175,7 +166,7 @@ class Raft:
             durable_index=log.durable_index,
             last_index=log.last_index,
             transferee=self._transferee,
-            step_down_reason=self.step_down_reason,
+            step_down_reason=self._step_down_reason,
             progress={peer: progress.status() for peer, progress in followers},
         )
 
@@ -183,13 +174,14 @@ class Raft:
 
     def tick(self) -> None:
         """One unit of time has passed."""
+        self._election.elapsed += 1
         if self.role is Role.LEADER:
             self._tick_leader()
         else:
             self._tick_waiting()
 
     def step(self, message: Message) -> None:
-        """Take a message from another member. What is not addressed to this node, or from a stranger, is ignored."""
+        """Take a message from another member. What is not for this node, from a stranger or unknown is ignored."""
         if message.sender not in self._members or message.to != self.node_id or message.sender == message.to:
             return
         if message.term > self.term:
@@ -206,7 +198,7 @@ class Raft:
         """Append one entry per item, all or none: the index of the first, and the term of all.
 
         Raises ``ProposalDropped`` if this node does not lead, is handing leadership over, or has too much data that
-        is not committed yet; ``ValueError`` for an empty item (a no-op is the leader's own) or for none.
+        is not committed yet; ``ValueError`` for no item, or an empty one (empty entries are the leader's own).
         """
         if self.role is not Role.LEADER:
             raise ProposalDropped("not the leader", self.leader)
@@ -215,19 +207,19 @@ class Raft:
         if not datas or not all(datas):
             raise ValueError("a proposal needs at least one item, and every item some data")
         size = sum(map(len, datas))
-        # One oversized proposal may pass when nothing else waits; it could never pass otherwise.
-        if self._uncommitted_bytes and self._uncommitted_bytes + size > self.config.max_uncommitted_bytes:
+        # One oversized proposal may pass when nothing else waits: it could never pass otherwise.
+        if self._uncommitted_bytes and self._uncommitted_bytes + size > self._config.max_uncommitted_bytes:
             raise ProposalDropped("too much uncommitted data", self.node_id)
         self._uncommitted_bytes += size
         first, term = self._log.last_index + 1, self.term
-        self._log.append([Entry(index, term, EntryKind.NORMAL, data) for index, data in enumerate(datas, first)])
+        self._log.append([Entry(index, term, _NORMAL, data) for index, data in enumerate(datas, first)])
         self._replication.due = True
         return first, term
 
     def read_index(self, request_id: int) -> None:
         """Ask for an index that a linearizable read must wait for (thesis, 6.4).
 
-        ``Ready.reads`` answers it, or ``Ready.dropped_reads`` if there is no leader, the leader changes, or more than
+        ``Ready.reads`` answers, or ``Ready.dropped_reads`` if there is no leader, the leader changes, or more than
         ``max_pending_reads`` are pending.
         """
         if self.role is Role.LEADER:
@@ -235,13 +227,13 @@ class Raft:
         else:
             taken = self.leader != NO_NODE and self._forwarded.add(request_id)
         if not taken:
-            self._dropped_reads.append(request_id)
+            self._outbox.dropped_reads.append(request_id)
 
     def campaign(self) -> None:
         """Start an election now. A node that leads or has no vote does nothing."""
         if self.role is Role.LEADER or not self._is_voter(self.node_id):
             return
-        if self.config.pre_vote:
+        if self._config.pre_vote:
             self._become_pre_candidate()
         else:
             self._become_candidate(force=False)
@@ -259,7 +251,7 @@ class Raft:
         if to in (self.node_id, self._transferee):
             return
         self._transferee = to
-        self._elapsed = 0  # the transfer gets one whole election timeout
+        self._election.elapsed = 0  # it gets one whole election timeout
         self._maybe_send_timeout_now(to)
 
     def report_unreachable(self, peer: int) -> None:
@@ -276,6 +268,21 @@ class Raft:
         if self.role is Role.LEADER:
             self._maybe_commit()
 
+    def suspect_leader(self, peer: int) -> None:
+        """``peer``'s process is gone, as far as anyone can tell: if it leads, do not wait for its silence.
+
+        Only a hint about when to try: its lease is no longer honoured, and this node stands for election soon. Every
+        rule of terms, logs and majorities stays as it is, so that a wrong hint costs one round of pre-votes.
+        """
+        if peer == self.leader and self.role is Role.FOLLOWER:
+            self._become_follower(self.term, NO_NODE, "")
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Stand for election within a quarter of the usual time, if this node follows nobody; see above."""
+        if self.leader == NO_NODE and self.role is Role.FOLLOWER:
+            self._election.hurry()
+
     def compact(self, index: int) -> None:
         """Entries up to ``index`` are about to be discarded. Raises ``ValueError`` for one that is not applied."""
         if index > self._log.applied_index:
@@ -291,106 +298,43 @@ class Raft:
 
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
-        log = self._log
         if self.role is Role.LEADER:
-            if self._replication.due or self._heartbeat_due or (self._rounds.waiting and self._may_start_round()):
-                return True
-        elif self._forwarded.waiting or self._owes_acknowledgement:
-            return True
-        return bool(
-            self._messages
-            or self._after_persist
-            or self._snapshot
-            or self._reads
-            or self._dropped_reads
-            or log.has_unstable()
-            or log.has_committed()
-            or self._hard_state_changed()
-        )
+            built = self._replication.due or self._heartbeat_due or self._may_start_round()
+        else:
+            built = bool(self._following.owes_acknowledgement or self._forwarded.waiting)
+        return built or not self._outbox.is_empty()
 
     def ready(self) -> Ready:
-        """Everything that must happen now; see ``Ready``. What it returns it forgets: committed entries in it count
-        as applied, entries and messages as on their way."""
+        """Everything that must happen now; see ``Ready``. What it returns it forgets: committed entries count as
+        applied, entries and messages as on their way."""
         if self.role is Role.LEADER:
-            self._lead()
+            self._build_leader_messages()
         else:
-            self._follow()
-        log = self._log
-        messages, self._messages = self._messages, []
-        after_persist, self._after_persist = self._after_persist, []
-        snapshot, self._snapshot = self._snapshot, None
-        entries = log.take_unstable()
-        writes = bool(entries or snapshot or self._hard_state_changed())
-        seq = 0
-        hard_state = None
-        if writes or (after_persist and log.is_writing()):
-            seq = log.open_batch()
-            hard_state = self._hard_state_for(seq) if writes else None
-        else:
-            messages += after_persist  # what they waited for became durable within this turn
-            after_persist = []
-        committed, size = log.take_committed(self.config.max_committed_bytes)
-        self._uncommitted_bytes = max(self._uncommitted_bytes - size, 0)
-        reads, self._reads = self._reads, []
-        dropped_reads, self._dropped_reads = self._dropped_reads, []
-        return Ready(
-            seq=seq,
-            hard_state=hard_state,
-            entries=entries,
-            snapshot=snapshot,
-            messages=messages,
-            after_persist=after_persist,
-            committed=committed,
-            reads=reads,
-            dropped_reads=dropped_reads,
-        )
+            self._build_follower_messages()
+        ready, applied_bytes = self._outbox.take(self.term, self.vote, self._config.max_committed_bytes)
+        self._uncommitted_bytes = max(self._uncommitted_bytes - applied_bytes, 0)
+        return ready
 
-    def _lead(self) -> None:
-        """Build this turn's heartbeats, read rounds and APPENDs."""
-        if self._rounds.waiting and self._may_start_round():
+    def _build_leader_messages(self) -> None:
+        messages = self._outbox.messages
+        if self._may_start_round():
             self._rounds.start(self._fresh_context(), self._log.commit_index)
             self._heartbeat_due = True
             self._maybe_confirm_reads()  # a single voter needs nobody's word
         if self._heartbeat_due:
             self._heartbeat_due = False
-            self._messages += self._replication.heartbeats(self._rounds.latest)
+            messages += self._replication.heartbeats(self._rounds.latest)
         if self._replication.due:
-            self._messages += self._replication.appends()
+            messages += self._replication.appends()
 
-    def _follow(self) -> None:
-        """Build this turn's acknowledgement and question to the leader."""
-        if self._owes_acknowledgement:
-            self._owes_acknowledgement = False
-            self._acknowledged = self._matched
-            response = self._message(MessageKind.APPEND_RESPONSE, self.leader, index=self._matched)
-            self._promise(response, self._log.durable_index >= self._matched)
+    def _build_follower_messages(self) -> None:
+        if self._following.owes_acknowledgement:
+            index = self._following.acknowledge()
+            self._outbox.promise(self._message(MessageKind.APPEND_RESPONSE, self.leader, index=index), index)
         if self._forwarded.waiting:
             context = self._fresh_context()
             self._forwarded.ask(context)
-            self._messages.append(self._message(MessageKind.READ_INDEX, self.leader, context=context))
-
-    def _hard_state_changed(self) -> bool:
-        return self._written.vote != self.vote or self._written.term != self.term
-
-    def _hard_state_for(self, seq: int) -> HardState | None:
-        """The hard state to write with batch ``seq``, None if the disk has it. A new commit alone rides along."""
-        current = HardState(self.term, self.vote, self._log.commit_index)
-        if current == self._written:
-            return None
-        if self._hard_state_changed():
-            self._written_seq = seq
-        self._written = current
-        return current
-
-    def _is_hard_state_durable(self) -> bool:
-        return not self._hard_state_changed() and self._log.persisted_seq >= self._written_seq
-
-    def _promise(self, message: Message, is_durable: bool = True) -> None:
-        """Send a message that holds only once this term and vote, and what else it speaks of, are durable."""
-        if is_durable and self._is_hard_state_durable():
-            self._messages.append(message)
-        else:
-            self._after_persist.append(message)
+            self._outbox.messages.append(self._message(MessageKind.READ_INDEX, self.leader, context=context))
 
     def _message(self, kind: MessageKind, to: int, index: int = 0, context: int = 0, reject: bool = False) -> Message:
         return Message(kind, self.node_id, to, self.term, index=index, context=context, reject=reject)
@@ -402,107 +346,91 @@ class Raft:
     # -- terms and roles
 
     def _step_higher_term(self, m: Message) -> bool:
-        """A message from a later term (5.1): whether to go on with it."""
+        """A message of a later term (5.1): whether to go on with it."""
         kind = m.kind
-        if kind in _VOTE_REQUESTS:
-            # Thesis, 4.2.3: while a leader is heard from, nobody is helped to depose it.
-            if not m.force and self._is_in_lease():
-                return False
-            if kind == MessageKind.PREVOTE:
-                return True  # about a term that nobody is in yet
-        elif kind == MessageKind.PREVOTE_RESPONSE and not m.reject:
-            return True
-        elif kind not in MessageKind:
+        if kind in (MessageKind.VOTE, MessageKind.PREVOTE) and not m.force and self._is_in_lease():
+            return False  # while a leader is heard from, nobody is helped to depose it (thesis, 4.2.3)
+        if kind == MessageKind.PREVOTE or (kind == MessageKind.PREVOTE_RESPONSE and not m.reject):
+            return True  # about a term that nobody is in yet
+        if kind not in _KINDS:
             return False
         leader = m.sender if kind in _FROM_LEADER else NO_NODE
         self._become_follower(m.term, leader, f"member {m.sender} is in term {m.term}")
         return True
 
     def _step_lower_term(self, m: Message) -> None:
-        """A message from an earlier term (5.1): its sender learns of this one, be it a deposed leader or a candidate."""
+        """A message of an earlier term (5.1): its sender, a deposed leader or a candidate, learns of this one."""
         if m.kind in _FROM_LEADER:
-            self._messages.append(self._message(MessageKind.APPEND_RESPONSE, m.sender, reject=True))
+            kind = MessageKind.APPEND_RESPONSE
         elif m.kind == MessageKind.PREVOTE:
-            self._messages.append(self._message(MessageKind.PREVOTE_RESPONSE, m.sender, reject=True))
+            kind = MessageKind.PREVOTE_RESPONSE
         elif m.kind == MessageKind.VOTE:
-            self._messages.append(self._message(MessageKind.VOTE_RESPONSE, m.sender, reject=True))
+            kind = MessageKind.VOTE_RESPONSE
+        else:
+            return
+        self._outbox.messages.append(self._message(kind, m.sender, reject=True))
 
     def _is_in_lease(self) -> bool:
         """Whether a leader was heard from within the shortest election timeout; a leader hears itself."""
-        return self.config.check_quorum and self.leader != NO_NODE and self._elapsed < self.config.election_ticks
+        return self._config.check_quorum and self.leader != NO_NODE and self._election.is_recent()
 
     def _is_voter(self, node: int) -> bool:
         return node in self.configuration.voters or node in self.configuration.outgoing
 
-    def _restart_election_timer(self) -> None:
-        """A new random timeout (5.2: split votes stay rare)."""
-        self._elapsed = 0
-        self._timeout = self._rng.randrange(self.config.election_ticks, 2 * self.config.election_ticks)
-
-    def _enter_term(self, term: int) -> None:
-        assert term >= self.term, f"the term fell from {self.term} to {term}"
-        if term > self.term:
-            self.term = term
-            self.vote = NO_NODE
+    def _set_hard_state(self, term: int, vote: int) -> None:
+        """The only place where term and vote change: terms rise, and within one the vote is given once (5.2)."""
+        assert term > self.term or (term == self.term and self.vote in (NO_NODE, vote)), "a second vote"
+        if (term, vote) != (self.term, self.vote):
+            self.term, self.vote = term, vote
+            self._outbox.hard_state_changed = True
 
     def _set_leader(self, leader: int) -> None:
-        """Follow ``leader`` from now on, or nobody. Reads that were asked of another go to it, or are dropped."""
-        if leader == self.leader:
-            return
+        """Follow ``leader`` (0: nobody) in the present term, anew. Reads asked of another go to it, or are dropped."""
         self.leader = leader
-        self._matched = self._acknowledged = 0
-        self._owes_acknowledgement = False
+        self._following.forget()
         if leader == NO_NODE:
-            self._dropped_reads += self._forwarded.drop()
+            self._outbox.dropped_reads += self._forwarded.drop()
         else:
             self._forwarded.ask_again()
 
     def _become_follower(self, term: int, leader: int, reason: str) -> None:
+        """``reason`` is why a leader stops being one."""
         if self.role is Role.LEADER:
-            self.step_down_reason = reason
-            own = [reference for sender, reference in self._rounds.drop() if sender == self.node_id]
-            self._dropped_reads += own
+            self._step_down_reason = reason
             self._transferee = NO_NODE
-            self._heartbeat_due = False
+            self._outbox.dropped_reads += [read for sender, read in self._rounds.drop() if sender == self.node_id]
         if term > self.term:
-            self._set_leader(NO_NODE)  # what was matched and acknowledged belongs to the old term
-        self._enter_term(term)
+            self._set_hard_state(term, NO_NODE)
         self.role = Role.FOLLOWER
-        self._votes.clear()
-        self._restart_election_timer()
+        self._election.restart_timer()
         self._set_leader(leader)
 
     def _become_pre_candidate(self) -> None:
         """Ask whether an election could be won before disturbing anyone with a new term (thesis, 9.6)."""
         self.role = Role.PRE_CANDIDATE
         self._set_leader(NO_NODE)
-        self._restart_election_timer()
-        self._votes = {self.node_id: True}
-        if vote_result(self.configuration, self._votes) is VoteResult.WON:
+        if self._election.open(self.configuration, self.node_id) is VoteResult.WON:
             self._become_candidate(force=False)
         else:
-            self._messages += self._vote_requests(MessageKind.PREVOTE, self.term + 1, force=False)
+            self._outbox.messages += self._vote_requests(MessageKind.PREVOTE, self.term + 1, force=False)
 
     def _become_candidate(self, force: bool) -> None:
         """Start an election (5.2). ``force`` marks one that the old leader asked for."""
-        assert self.role is not Role.LEADER, "a leader cannot stand for election"
+        assert self.role is not Role.LEADER, "a leader stands for election"
         self.role = Role.CANDIDATE
         self._set_leader(NO_NODE)
-        self._enter_term(self.term + 1)
-        self.vote = self.node_id
-        self._restart_election_timer()
-        self._votes = {self.node_id: True}
-        if vote_result(self.configuration, self._votes) is VoteResult.WON:
+        self._set_hard_state(self.term + 1, self.node_id)
+        if self._election.open(self.configuration, self.node_id) is VoteResult.WON:
             self._become_leader()
         else:
-            # Nobody can answer before the own vote is durable, so counting it already is safe.
-            self._after_persist += self._vote_requests(MessageKind.VOTE, self.term, force)
+            # Nobody can answer before the own vote is durable, so it may be counted already.
+            self._outbox.after_persist += self._vote_requests(MessageKind.VOTE, self.term, force)
 
     def _vote_requests(self, kind: MessageKind, term: int, force: bool) -> list[Message]:
-        log = self._log
+        index, log_term = self._log.last_index, self._log.last_term
         return [
-            Message(kind, self.node_id, peer, term, index=log.last_index, log_term=log.last_term, force=force)
-            for peer in members(self.configuration)
+            Message(kind, self.node_id, peer, term, index=index, log_term=log_term, force=force)
+            for peer in self._members
             if peer != self.node_id and self._is_voter(peer)
         ]
 
@@ -511,75 +439,73 @@ class Raft:
         assert self.role is Role.CANDIDATE, "only a candidate can win"
         self.role = Role.LEADER
         self._set_leader(self.node_id)
-        self._restart_election_timer()
+        self._election.elapsed = 0
         self._heartbeat_elapsed = 0
+        self._heartbeat_due = False
         self._uncommitted_bytes = 0
-        self._replication = Replication(self.config, self.configuration, self._log, self.term)
+        self._replication = Replication(self._config, self.configuration, self._log, self.term)
         self._term_start = self._log.last_index + 1
-        self._log.append([Entry(self._term_start, self.term, EntryKind.NORMAL, b"")])
+        self._log.append([Entry(self._term_start, self.term, _NORMAL, b"")])
         self._replication.due = True
 
     # -- time
 
     def _tick_waiting(self) -> None:
-        self._elapsed += 1
-        if self._elapsed % self.config.election_ticks == 0:
-            self._forwarded.expire()
-        if self._elapsed < self._timeout:
+        self._forwarded.tick()
+        if not self._election.has_timed_out():
             return
         if self._is_voter(self.node_id):
             self.campaign()
         else:
+            self._election.restart_timer()
             self._set_leader(NO_NODE)
-            self._restart_election_timer()
 
     def _tick_leader(self) -> None:
-        self._elapsed += 1
-        self._heartbeat_elapsed += 1
-        if self._elapsed >= self.config.election_ticks:
-            self._elapsed = 0
-            self._transferee = NO_NODE  # the transfer took too long: go on leading
-            if self.config.check_quorum and not self._replication.quorum_active():
-                self._become_follower(self.term, NO_NODE, "no quorum was heard from for an election timeout")
+        if not self._election.is_recent():
+            self._election.elapsed = 0
+            self._transferee = NO_NODE  # a transfer that took this long has failed: go on leading
+            if self._config.check_quorum and not self._replication.quorum_active():
+                self.step_down("no quorum was heard from for an election timeout")
                 return
-        if self._heartbeat_elapsed >= self.config.heartbeat_ticks:
+        self._heartbeat_elapsed += 1
+        if self._heartbeat_elapsed >= self._config.heartbeat_ticks:
             self._heartbeat_elapsed = 0
             self._heartbeat_due = True
+            self._replication.tick_heartbeat()
 
     # -- elections
 
     def _handle_vote(self, m: Message) -> None:
         """Vote once per term, and only for a log at least as complete as the own one (5.2, 5.4.1)."""
-        pre = m.kind == MessageKind.PREVOTE
-        free = self.vote == m.sender or (self.vote == NO_NODE and self.leader == NO_NODE)
-        granted = (free or (pre and m.term > self.term)) and self._log.is_up_to_date(m.index, m.log_term)
-        if pre:
-            # A grant speaks of the term asked for, a refusal of the own one, from which the asker may learn.
-            term = m.term if granted else self.term
-            response = Message(MessageKind.PREVOTE_RESPONSE, self.node_id, m.sender, term, reject=not granted)
-            self._messages.append(response)
-            return
+        granted = self._is_free_for(m.sender) and self._log.is_up_to_date(m.index, m.log_term)
         if granted:
-            self.vote = m.sender
-            self._elapsed = 0
-        response = self._message(MessageKind.VOTE_RESPONSE, m.sender, reject=not granted)
-        self._promise(response)
+            self._set_hard_state(self.term, m.sender)
+            self._election.elapsed = 0
+        self._outbox.promise(self._message(MessageKind.VOTE_RESPONSE, m.sender, reject=not granted))
+
+    def _handle_prevote(self, m: Message) -> None:
+        """Say how one would vote, without voting (thesis, 9.6)."""
+        granted = (m.term > self.term or self._is_free_for(m.sender)) and self._log.is_up_to_date(m.index, m.log_term)
+        # A grant speaks of the term asked for, a refusal of the own one, which may be news to the asker.
+        term = m.term if granted else self.term
+        response = Message(MessageKind.PREVOTE_RESPONSE, self.node_id, m.sender, term, reject=not granted)
+        self._outbox.messages.append(response)
+
+    def _is_free_for(self, candidate: int) -> bool:
+        return self.vote == candidate or (self.vote == NO_NODE and self.leader == NO_NODE)
 
     def _handle_prevote_response(self, m: Message) -> None:
         if not m.reject and m.term != self.term + 1:
             return  # a grant for an earlier attempt
-        result = self._count_vote(m)
-        if result is VoteResult.WON:
+        if self._count_vote(m) is VoteResult.WON:
             self._become_candidate(force=False)
 
     def _handle_vote_response(self, m: Message) -> None:
-        result = self._count_vote(m)
-        if result is VoteResult.WON:
+        if self._count_vote(m) is VoteResult.WON:
             self._become_leader()
 
     def _count_vote(self, m: Message) -> VoteResult:
-        self._votes.setdefault(m.sender, not m.reject)
-        result = vote_result(self.configuration, self._votes)
+        result = self._election.count(self.configuration, m.sender, not m.reject)
         if result is VoteResult.LOST:
             self._become_follower(self.term, NO_NODE, "")
         return result
@@ -588,3 +514,117 @@ class Raft:
         """The leader hands over to this node: stand at once, with leave to pass leases (thesis, 3.10)."""
         if m.sender == self.leader and self._is_voter(self.node_id):
             self._become_candidate(force=True)
+
+    # -- following
+
+    def _heed(self, leader: int) -> bool:
+        """Hear from this term's leader. False for a second one, which cannot be (5.2) and is not believed."""
+        if self.leader != leader:
+            if self.leader != NO_NODE:
+                return False
+            self._become_follower(self.term, leader, "")
+        self._election.elapsed = 0
+        return True
+
+    def _handle_append(self, m: Message) -> None:
+        if not self._heed(m.sender):
+            return
+        refusal = self._following.append(m, self.term)
+        if refusal is not None:
+            hint, hint_term = refusal
+            self._outbox.messages.append(
+                Message(
+                    MessageKind.APPEND_RESPONSE,
+                    self.node_id,
+                    m.sender,
+                    self.term,
+                    index=m.index,
+                    log_term=hint_term,
+                    reject=True,
+                    reject_hint=hint,
+                )
+            )
+
+    def _handle_heartbeat(self, m: Message) -> None:
+        if not self._heed(m.sender):
+            return
+        self._following.commit(m.commit)
+        durable = self._outbox.is_hard_state_durable()
+        index = min(self._following.matched, self._log.durable_index) if durable else 0
+        self._outbox.messages.append(
+            self._message(MessageKind.HEARTBEAT_RESPONSE, m.sender, index=index, context=m.context)
+        )
+
+    def _handle_snapshot(self, m: Message) -> None:
+        """A snapshot has arrived as a whole (7)."""
+        if m.snapshot is None or m.snapshot.term > self.term or not self._heed(m.sender):
+            return
+        if self._following.restore(m.snapshot):
+            self._outbox.snapshot = m.snapshot
+            self.configuration = m.snapshot.configuration
+            self._members = members(self.configuration)
+
+    # -- leading
+
+    def _handle_append_response(self, m: Message) -> None:
+        if m.reject:
+            self._replication.refuse(m.sender, m.index, m.reject_hint, m.log_term)
+        else:
+            self._acknowledged(m.sender, m.index)
+
+    def _handle_heartbeat_response(self, m: Message) -> None:
+        is_known_round = 0 < m.context <= self._rounds.latest
+        self._replication.heartbeat_answered(m.sender, m.context if is_known_round else 0)
+        self._acknowledged(m.sender, m.index)
+        if is_known_round:
+            self._maybe_confirm_reads()
+
+    def _acknowledged(self, peer: int, index: int) -> None:
+        if self._replication.acknowledge(peer, index):
+            self._maybe_commit()
+            if peer == self._transferee:
+                self._maybe_send_timeout_now(peer)
+
+    def _maybe_commit(self) -> None:
+        """Commit what a quorum holds, if it is of this term; older entries follow along (5.4.2, figure 8)."""
+        index = self._replication.committed()
+        if index >= self._term_start and self._log.commit_to(index):
+            self._replication.due = True
+
+    def _handle_transfer_leader(self, m: Message) -> None:
+        """A member asks to lead."""
+        if self._is_voter(m.sender):
+            self.transfer_leadership(m.sender)
+
+    def _maybe_send_timeout_now(self, to: int) -> None:
+        if self._replication.progress[to].match == self._log.last_index:
+            self._outbox.messages.append(self._message(MessageKind.TIMEOUT_NOW, to))
+
+    # -- linearizable reads (thesis, 6.4)
+
+    def _may_start_round(self) -> bool:
+        """Whether reads wait that can start: only a commit of its own term tells a leader what is committed."""
+        return bool(self._rounds.waiting) and self._log.commit_index >= self._term_start
+
+    def _maybe_confirm_reads(self) -> None:
+        for sender, reference, index in self._rounds.confirm(self._replication.confirmed_round(self._rounds.latest)):
+            if sender == self.node_id:
+                self._outbox.reads.append(ReadState(reference, index))
+            else:
+                response = self._message(MessageKind.READ_INDEX_RESPONSE, sender, index=index, context=reference)
+                self._outbox.messages.append(response)
+
+    def _handle_read_index(self, m: Message) -> None:
+        if not self._rounds.add(m.sender, m.context):
+            self._refuse_read_index(m)
+
+    def _refuse_read_index(self, m: Message) -> None:
+        response = self._message(MessageKind.READ_INDEX_RESPONSE, m.sender, context=m.context, reject=True)
+        self._outbox.messages.append(response)
+
+    def _handle_read_index_response(self, m: Message) -> None:
+        requests = self._forwarded.answered(m.context)
+        if m.reject:
+            self._outbox.dropped_reads += requests
+        else:
+            self._outbox.reads += [ReadState(request_id, m.index) for request_id in requests]

@@ -44,22 +44,17 @@ class RaftLog:
     )
 
     def __init__(self, start: RaftStart, reader: LogReader, cached_bytes: int) -> None:
-        """Raises ``ValueError`` if what the disk said does not fit together."""
-        check_start(start)
+        """``start`` must have passed ``check_start``; raises ``ValueError`` if the last term is not credible."""
         self._reader = reader
         self._cached_bytes = cached_bytes
         self.compacted_index = start.compacted_index
         self.compacted_term = start.compacted_term
         self.last_index = start.last_index
         self.last_term = (
-            reader.term(start.last_index)
-            if start.last_index > start.compacted_index
-            else start.compacted_term
+            reader.term(start.last_index) if start.last_index > start.compacted_index else start.compacted_term
         )
         if self.last_term > start.hard_state.term:
-            raise ValueError(
-                f"the last entry has term {self.last_term}, the hard state {start.hard_state.term}"
-            )
+            raise ValueError(f"the last entry has term {self.last_term}, the hard state {start.hard_state.term}")
         self.durable_index = self.last_index
         self.applied_index = start.applied_index
         self.commit_index = max(start.hard_state.commit, start.applied_index)
@@ -100,9 +95,10 @@ class RaftLog:
 
         Terms never fall along a log, hence a binary search: a few lookups however long the log is.
         """
-        return low - 1 + bisect_right(range(low, high + 1), term, key=self._known_term)
+        return low - 1 + bisect_right(range(low, high + 1), term, key=self.known_term)
 
-    def _known_term(self, index: int) -> int:
+    def known_term(self, index: int) -> int:
+        """The term of an entry that the log has, or was compacted up to."""
         term = self.term(index)
         assert term is not None, f"no term at {index}"
         return term
@@ -185,7 +181,7 @@ class RaftLog:
         assert index <= self.applied_index, f"compaction at {index} above applied {self.applied_index}"
         if index <= self.compacted_index:
             return
-        self.compacted_term = self._known_term(index)
+        self.compacted_term = self.known_term(index)
         self.compacted_index = index
         self._drop_cached(index + 1 - self._offset)
 
@@ -267,20 +263,6 @@ class RaftLog:
     def _size_below(self, count: int) -> int:
         """What the first ``count`` cached entries occupy."""
         return (self._ends[count - 1] - self._base if count else 0) + count * ENTRY_OVERHEAD_BYTES
-
-
-def check_start(start: RaftStart) -> None:
-    """Raise ``ValueError`` if the indexes that a node starts from contradict each other."""
-    order = (
-        ("compacted_index", start.compacted_index),
-        ("applied_index", start.applied_index),
-        ("last_index", start.last_index),
-    )
-    for (low_name, low), (high_name, high) in zip(order, order[1:], strict=False):
-        if low > high:
-            raise ValueError(f"{low_name} {low} is above {high_name} {high}: the log does not fit the state")
-    if start.hard_state.commit > start.last_index:
-        raise ValueError(f"commit {start.hard_state.commit} is above last_index {start.last_index}: the log lost entries")
 
 
 def follows(entries: Sequence[Entry], index: int, term: int, max_term: int) -> bool:

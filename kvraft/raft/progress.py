@@ -75,8 +75,9 @@ class Progress:
     """One follower.
 
     ``match``: the last entry known to be durable there; ``next``: the next one to send. ``active``: heard from since
-    the last check of the quorum. ``nudge``: an APPEND is due even if it is empty, so that a gap shows. ``read_ack``:
-    the latest read round that it answered. ``sent_commit``: the commit index that it was sent last.
+    the last check of the quorum. ``may_retry``: its next heartbeat response allows sending again what seems lost, once
+    per heartbeat period. ``nudge``: an APPEND is due even if it is empty, so that a gap shows. ``read_ack``: the latest
+    read round that it answered. ``sent_commit``: the commit index that it was sent last.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class Progress:
         "active",
         "inflights",
         "match",
+        "may_retry",
         "next",
         "nudge",
         "probe_sent",
@@ -97,6 +99,7 @@ class Progress:
         self.next = next_index
         self.state = ProgressState.PROBE
         self.active = False
+        self.may_retry = False
         self.nudge = False
         self.probe_sent = False
         self.read_ack = 0

@@ -68,10 +68,12 @@ class ForwardedReads:
     never pass for an answer to this one. A question stays unanswered for one to two periods before it is repeated.
     """
 
-    __slots__ = ("_asked", "_max_pending", "_older", "_pending", "waiting")
+    __slots__ = ("_asked", "_elapsed", "_max_pending", "_older", "_pending", "_period", "waiting")
 
-    def __init__(self, max_pending: int) -> None:
+    def __init__(self, max_pending: int, period_ticks: int) -> None:
         self._max_pending = max_pending
+        self._period = period_ticks
+        self._elapsed = 0
         self._pending = 0
         self._asked: dict[int, list[int]] = {}
         self._older: dict[int, list[int]] = {}
@@ -96,8 +98,14 @@ class ForwardedReads:
         self._pending -= len(requests)
         return requests
 
-    def expire(self) -> None:
-        """A period is over: what was asked before it began is asked again."""
+    def tick(self) -> None:
+        """One unit of time has passed; at the end of a period what was asked before it is asked again."""
+        self._elapsed += 1
+        if self._elapsed >= self._period:
+            self._elapsed = 0
+            self._expire()
+
+    def _expire(self) -> None:
         for requests in self._older.values():
             self.waiting.extend(requests)
         self._older = self._asked
@@ -105,8 +113,8 @@ class ForwardedReads:
 
     def ask_again(self) -> None:
         """There is a new leader: every question goes to it anew."""
-        self.expire()
-        self.expire()
+        self._expire()
+        self._expire()
 
     def drop(self) -> list[int]:
         """Forget every read: there is no leader to ask."""

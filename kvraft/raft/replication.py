@@ -32,9 +32,7 @@ class Replication:
         self._log = log
         self._term = term
         self.progress = {
-            peer: Progress(
-                log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes)
-            )
+            peer: Progress(log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes))
             for peer in members(configuration)
             if peer != config.node_id
         }
@@ -74,13 +72,19 @@ class Replication:
         if progress.maybe_decrease(rejected, hint):
             self.due = True
 
-    def heartbeat_answered(self, peer: int, context: int) -> None:
-        """``peer`` is there: what seemed lost on the way to it may be sent again."""
+    def tick_heartbeat(self) -> None:
+        """A heartbeat period begins: what seems lost may be sent again to whoever answers."""
+        for progress in self.progress.values():
+            progress.may_retry = True
+
+    def heartbeat_answered(self, peer: int, round_id: int) -> None:
+        """``peer`` is there; ``round_id`` is the read round that it answered, or 0."""
         progress = self.progress[peer]
         progress.active = True
-        progress.read_ack = max(progress.read_ack, context)
-        progress.probe_sent = False
-        if progress.match < self._log.last_index or progress.state is ProgressState.PROBE:
+        progress.read_ack = max(progress.read_ack, round_id)
+        if progress.may_retry and (progress.match < self._log.last_index or progress.state is ProgressState.PROBE):
+            progress.may_retry = False
+            progress.probe_sent = False
             progress.nudge = True
             self.due = True
 

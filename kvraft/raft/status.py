@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from kvraft.raft.messages import Role
-from kvraft.raft.progress import ProgressStatus
+if TYPE_CHECKING:
+    from kvraft.raft.messages import Role
+    from kvraft.raft.progress import ProgressStatus
 
 
 class Status(msgspec.Struct, frozen=True):

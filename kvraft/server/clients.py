@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kvraft.apply.command import check_command
 from kvraft.channel import Channel, Closed, WakeUp
 from kvraft.errors import EmptyKey, KvraftError, ProtocolError, RequestTooLarge, TooManyRequests
 from kvraft.logs import fields
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
     from kvraft.server.member import Member
-    from kvraft.watch.hub import Watcher
+    from kvraft.watch.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +167,8 @@ class ClientConnection:
             if self._unanswered > MAX_UNANSWERED:
                 raise TooManyRequests
             self._start(request_id, body, request)
+        except ProtocolError:
+            raise
         except KvraftError as error:
             self.answer(request_id, error)
 
@@ -187,7 +188,7 @@ class ClientConnection:
         elif not isinstance(request, (native.WatchCancel, native.WatchProgress)):
             if len(body) > member.config.max_request_bytes:
                 raise RequestTooLarge
-            check_command(request)
+            member.machine.admit(request)
             member.driver.propose(body, partial(self.answer, request_id))
 
     def _read_now(self, request_id: bytes, request: RangeRequest, error: KvraftError | None) -> None:
@@ -201,7 +202,7 @@ class ClientConnection:
     def _watch(self, request_id: bytes, request: WatchRequest) -> None:
         self._unanswered -= 1
         if request_id in self._watchers:
-            raise ProtocolError(f"request id {int.from_bytes(request_id)} is a watch already")
+            raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
         if len(self._watchers) >= MAX_WATCHES:
             self._unanswered += 1
             raise TooManyRequests

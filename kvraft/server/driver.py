@@ -75,7 +75,7 @@ class Machine(Protocol):
 
     def commit(self) -> None: ...
 
-    def install(self, writer: Any) -> None:
+    def install(self, writer: Any) -> object:
         """Replace everything by a snapshot that has arrived whole; durable when this returns."""
         ...
 
@@ -129,6 +129,7 @@ class Driver:
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
+        self._discard_to = 0
         self._ticks = 0
 
     # ------------------------------------------------------------------ input
@@ -153,6 +154,11 @@ class Driver:
     def unreachable(self, peer: int) -> None:
         """Messages to ``peer`` were lost."""
         self.raft.report_unreachable(peer)
+
+    def peer_connected(self, connected: int) -> None:
+        """Links to ``connected`` peers are open: with a majority and no leader there is no reason to wait for one."""
+        if self.raft.leader == NO_NODE and connected + 1 > len(self.raft.configuration.voters) // 2:
+            self.raft.hurry()
 
     def peer_died(self, peer: int) -> None:
         """``peer``'s process is known to be gone (its port refuses connections); only ever a hint."""
@@ -283,14 +289,9 @@ class Driver:
             self._forget_waiters_below(ready.snapshot.index)
         if ready.seq:
             self._disk.submit(
-                LogBatch(
-                    seq=ready.seq,
-                    hard_state=ready.hard_state,
-                    entries=ready.entries,
-                    reset=ready.snapshot,
-                    discard_to=0,
-                )
+                LogBatch(ready.seq, ready.hard_state, ready.entries, reset=ready.snapshot, discard_to=self._discard_to)
             )
+            self._discard_to = 0
             if ready.after_persist:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
@@ -357,4 +358,4 @@ class Driver:
         keep_from = self.machine.durable_index - self.config.keep_entries
         if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
             self.raft.compact(keep_from)
-            self._disk.submit(LogBatch(seq=0, hard_state=None, entries=[], reset=None, discard_to=keep_from))
+            self._discard_to = keep_from  # goes with the next batch: nothing is in a hurry here

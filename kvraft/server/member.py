@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import random
 import secrets
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,7 +20,8 @@ from kvraft.server.clients import ClientConnection, serve_client
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.peers import PeerLink, Peers
-from kvraft.storage.log import LogBatch, LogStore, LogWriter
+from kvraft.storage.log import LogStore
+from kvraft.storage.writer import LogWriter
 from kvraft.types import Status, WatchBatch
 from kvraft.version import VERSION
 from kvraft.wire import native, peer
@@ -30,7 +29,6 @@ from kvraft.wire import native, peer
 if TYPE_CHECKING:
     import socket
     import ssl
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +36,8 @@ TICK_SECONDS = 0.05
 COMMIT_SECONDS = 0.1
 CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
+COMPACT_CHANGES = 200
+"""Changes looked at by a compaction per turn, for the same reason."""
 SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
@@ -70,8 +70,8 @@ class Member:
         config = self.config
         member_dir = config.data_dir / "member"
         try:
-            member_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._opened.enter_context(_locked(member_dir / "lock"))
+            for directory in (member_dir / "state", member_dir / "log"):
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(f"--data-dir: cannot use {config.data_dir}: {error}") from error
         ids = config.member_ids
@@ -80,19 +80,26 @@ class Member:
         self._opened.callback(self.machine.close)
         self.log_store = LogStore.open(member_dir / "log")
         self._opened.callback(self.log_store.close)
-        if self.machine.configuration is None:
-            if self.log_store.last_index:
-                raise Corrupt(f"{member_dir}: there is a log but no state; restore this member from its peers")
-            self.machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
-        elif self.machine.member_id != self.member_id or self.machine.cluster_id != config.cluster_id:
-            raise ConfigError(
-                f"{config.data_dir} belongs to member {self.machine.member_id:x} of cluster "
-                f"{self.machine.cluster_id:x}, but the flags describe member {self.member_id:x} of cluster "
-                f"{config.cluster_id:x}"
-            )
+        self._know_each_other(ids)
         self._listen()
         self.writer = LogWriter(self.log_store, self._written, self._write_failed)
         self._build(ids)
+
+    def _know_each_other(self, ids: dict[str, int]) -> None:
+        """State, log and flags must speak of the same member; on the first start they are told."""
+        config, machine, store = self.config, self.machine, self.log_store
+        if machine.configuration is None:
+            if store.last_index:
+                raise Corrupt(f"{store.path}: there is a log but no state; this member's data is incomplete")
+            machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
+        elif machine.member_id != self.member_id or machine.cluster_id != config.cluster_id:
+            raise ConfigError(
+                f"{config.data_dir} belongs to member {machine.member_id:x} of cluster {machine.cluster_id:x}, but "
+                f"the flags describe member {self.member_id:x} of cluster {config.cluster_id:x}"
+            )
+        store.initialise(config.cluster_id, self.member_id)
+        assert machine.configuration is not None
+        store.align(SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration))
 
     def _listen(self) -> None:
         config = self.config
@@ -124,15 +131,6 @@ class Member:
 
     def _build(self, ids: dict[str, int]) -> None:
         config, machine, store = self.config, self.machine, self.log_store
-        compacted, last = (store.compacted_index, store.compacted_term), store.last_index
-        if machine.applied_index > last:
-            # A snapshot was installed, and the process ended before the log had been reset to it.
-            assert machine.configuration is not None
-            meta = SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration)
-            store.write([LogBatch(seq=0, hard_state=store.hard_state, entries=[], reset=meta, discard_to=0)])
-            compacted, last = (meta.index, meta.term), meta.index
-        if machine.applied_index < compacted[0]:
-            raise Corrupt(f"the state ends at index {machine.applied_index}, but the log begins after {compacted[0]}")
         election_ticks = round(config.election_ms / 1000 / TICK_SECONDS)
         assert machine.configuration is not None
         raft = Raft(
@@ -144,9 +142,9 @@ class Member:
             RaftStart(
                 hard_state=store.hard_state,
                 configuration=machine.configuration,
-                compacted_index=compacted[0],
-                compacted_term=compacted[1],
-                last_index=last,
+                compacted_index=store.compacted_index,
+                compacted_term=store.compacted_term,
+                last_index=store.last_index,
                 applied_index=machine.applied_index,
             ),
             store,
@@ -178,6 +176,8 @@ class Member:
         try:
             self._token = trio.lowlevel.current_trio_token()
             self.writer.start()
+            if len(self.config.initial_cluster) == 1:
+                self.driver.raft.campaign()  # nobody else to wait for
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
@@ -205,10 +205,10 @@ class Member:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
         raft = self.driver.raft
         if raft.role == Role.LEADER and len(self.config.initial_cluster) > 1:
-            followers = [follower for follower in raft.status().progress if follower.node_id != self.member_id]
-            best = max(followers, key=lambda follower: follower.match)
-            log.info("handing leadership over", extra=fields(to=f"{best.node_id:x}"))
-            raft.transfer_leadership(best.node_id)
+            followers = {peer: p.match for peer, p in raft.status().progress.items() if peer != self.member_id}
+            best = max(followers, key=lambda peer: followers[peer])
+            log.info("handing leadership over", extra=fields(to=f"{best:x}"))
+            raft.transfer_leadership(best)
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
                 while raft.role == Role.LEADER:
@@ -222,14 +222,15 @@ class Member:
             try:
                 driver.turn()
                 driver.commit_if_due(due=False)
-                lagging = watch.catch_up(CATCH_UP_EVENTS)
+                going_on = watch.catch_up(CATCH_UP_EVENTS)
+                going_on |= self.machine.compact_step(COMPACT_CHANGES)
             except KvraftError as error:
                 self._fail(error)
                 return
             dirty, self.dirty = self.dirty, []
             for connection in dirty:
                 connection.flush()
-            if lagging or driver.has_work:
+            if going_on or driver.has_work:
                 self.wake.set()
 
     async def _tick(self) -> None:
@@ -308,18 +309,6 @@ class Member:
             return self.client_urls[0]
         link = self.peers.links.get(member_id)
         return link.client_urls[0] if link is not None and link.client_urls else ""
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """An open file with the lock of the data directory. Raises ``ConfigError`` when another process has it."""
-    handle = path.open("ab")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.close()
-        raise ConfigError(f"--data-dir: {path.parent.parent} is in use by another process") from error
-    os.set_inheritable(handle.fileno(), False)
-    return handle
 
 
 def _with_ports(urls: tuple[str, ...], sockets: list[tuple[str, socket.socket]]) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ class Peers:
                 log.info("connected to peer", extra=fields(peer=link.name))
                 backoff, was_connected = FIRST_REDIAL_SECONDS, True
                 link.channel = channel
+                self._the_driver.peer_connected(sum(other.channel is not None for other in self.links.values()))
                 try:
                     while await channel.receive():
                         pass  # the acceptor says nothing on this connection once it has said hello

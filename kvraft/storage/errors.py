@@ -1,4 +1,4 @@
-"""What goes wrong with a disk. These stop a node; they are never a client's answer."""
+"""What goes wrong with a disk. Most of these stop a node; none has a number on the wire, none is an answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import errno
 
 import lmdb
 
+from kvraft.errors import KvraftError
 
-class StorageError(Exception):
-    """The data on disk cannot be used or written. The text names the file, the reason and what to do."""
+
+class StorageError(KvraftError):
+    """The data on disk cannot be used or written. The text names the file and the reason."""
+
+    definite = False
+    code = "Internal"
+    text = "storage failed"
 
 
 class FormatTooNew(StorageError):

@@ -22,6 +22,18 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: str | os.PathLike[str]) -> str:
+    """The absolute form of directory ``path``, which is made, durably, where it is missing."""
+    absolute = os.path.abspath(path)
+    try:
+        if not os.path.isdir(absolute):
+            os.makedirs(absolute, mode=0o700)
+            sync_directory(os.path.dirname(absolute))
+    except OSError as error:
+        raise storage_error(absolute, error) from error
+    return absolute
+
+
 def lock_file(path: str) -> int:
     """Lock ``path`` for this process until the returned descriptor is closed. Raises :class:`InUse`."""
     try:

@@ -16,10 +16,13 @@ import msgspec
 from kvraft.raft.messages import Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
-from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, open_environment
+from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment
+from kvraft.storage.writer import LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+__all__ = ["LogBatch", "LogMeta", "LogStore", "LogWriter"]
 
 FORMAT = 1
 MAP_BYTES = 64 << 30
@@ -94,11 +97,11 @@ class LogStore:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES, sync: bool = True) -> Self:
-        """Open or create the log in ``directory``, which exists. Raises :class:`StorageError`.
+        """Open or create the log in ``directory``. Raises :class:`StorageError`.
 
         ``map_bytes`` limits the file. ``sync=False`` gives up durability, for clusters that are thrown away.
         """
-        path = os.path.join(os.path.abspath(directory), "log.mdb")
+        path = os.path.join(make_directory(directory), "log.mdb")
         lock = lock_file(path + ".owner")
         try:
             environment = open_environment(path, map_bytes=map_bytes, sync=sync, metasync=True, max_dbs=2)

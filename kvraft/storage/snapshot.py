@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import lmdb
 import msgspec
 
-from kvraft.raft.messages import Configuration, SnapshotMeta
+from kvraft.raft.messages import SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import SnapshotClosed, SnapshotError, StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, open_environment, sync_directory
 from kvraft.storage.tables import FORMAT, META_KEY, TABLES, Databases, StateMeta, encode, read_meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 CHUNK_BYTES = 256 << 10
 """The largest chunk that a reader yields."""
@@ -55,7 +55,7 @@ class SnapshotReader:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._state = read_meta(path, txn, databases)
+            self._state = read_meta(path, txn, databases) or StateMeta()
             self.meta = _covers(path, self._state)
         except BaseException:
             txn.abort()
@@ -104,7 +104,7 @@ class SnapshotReader:
                 yield _frame((number, records))
 
     @staticmethod
-    def _cut(frames: Iterator[bytes]) -> Any:
+    def _cut(frames: Iterator[bytes]) -> Generator[bytes, None, None]:
         for frame in frames:
             for start in range(0, len(frame), CHUNK_BYTES):
                 yield frame[start : start + CHUNK_BYTES]
@@ -113,13 +113,14 @@ class SnapshotReader:
 class SnapshotWriter:
     """Receives a stream into a file of its own. Calls may come from different threads, one at a time.
 
-    ``meta`` is what the snapshot covers, None until :meth:`finish`.
+    ``meta`` is what the snapshot covers, None until :meth:`finish`. ``closed`` says that it was aborted.
     """
 
     def __init__(self, path: str, *, cluster_id: int, member_id: int, map_bytes: int, sync: bool) -> None:
         self.path = path
         self.meta: SnapshotMeta | None = None
         self.closed = False
+        self._released = False
         self._cluster_id = cluster_id
         self._member_id = member_id
         self._sync = sync
@@ -176,14 +177,15 @@ class SnapshotWriter:
     def abort(self) -> None:
         """Drop what was received; also after :meth:`finish`, as long as it is not installed."""
         self._release()
+        self.closed = True
         self.meta = None
         for path in (self.path, self.path + "-lock"):
             if os.path.exists(path):
                 os.unlink(path)
 
     def _release(self) -> None:
-        if not self.closed:
-            self.closed = True
+        if not self._released:
+            self._released = True
             self._environment.close()
 
     def _complete_frames(self) -> Iterator[bytes]:
@@ -234,6 +236,3 @@ class SnapshotWriter:
         cursor = txn.cursor(self._databases.by_name[TABLES[number - 1]])
         for key, record in zip(records[::2], records[1::2], strict=True):
             cursor.put(key, record, append=True)
-
-
-__all__ = ["CHUNK_BYTES", "Configuration", "SnapshotReader", "SnapshotWriter"]

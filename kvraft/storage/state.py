@@ -14,7 +14,7 @@ import lmdb
 
 from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
-from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, open_environment, sync_directory
+from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment, sync_directory
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
 from kvraft.storage.tables import FORMAT, META_KEY, Databases, StateMeta, Tables, encode, read_meta
@@ -56,12 +56,12 @@ class StateEnvironment:
         sync: bool = True,
         threshold: int = THRESHOLD,
     ) -> Self:
-        """Open or create the state in ``directory``, which exists. Raises :class:`StorageError`.
+        """Open or create the state in ``directory``. Raises :class:`StorageError`.
 
         ``sync=False`` gives up durability, for clusters that are thrown away. ``threshold`` is the longest key, in
-        bytes, that is stored without a bucket; it may not change over the life of a file.
+        bytes, that a new file stores without a bucket.
         """
-        directory = os.path.abspath(directory)
+        directory = make_directory(directory)
         lock = lock_file(os.path.join(directory, FILE + ".owner"))
         try:
             _remove_incoming(directory)
@@ -79,7 +79,10 @@ class StateEnvironment:
             check_format(self.path, stored, FORMAT)
             if stored is None:
                 txn.put(FORMAT_KEY, encode(FORMAT), db=self._databases.meta)
-            self.meta = read_meta(self.path, txn, self._databases)
+            self.meta = read_meta(self.path, txn, self._databases) or StateMeta(threshold=self._threshold)
+            if self._sync:
+                # A commit that only the page cache has seen does not count as durable.
+                environment.sync(True)
         except lmdb.Error as error:
             environment.close()
             raise storage_error(self.path, error) from error
@@ -93,7 +96,7 @@ class StateEnvironment:
 
     def _bind(self, txn: lmdb.Transaction[bytes]) -> None:
         self._txn = txn
-        self.tables = Tables(txn, self._databases, self.meta, self._threshold)
+        self.tables = Tables(txn, self._databases, self.meta)
 
     def commit(self) -> None:
         """Commit the open transaction, with ``meta`` as it is now, and open the next. Raises :class:`StorageError`."""
@@ -137,9 +140,9 @@ class StateEnvironment:
         return reader
 
     def incoming(self) -> SnapshotWriter:
-        """Receive a state beside this one. One at a time: raises :class:`StorageError` while another is open."""
+        """Receive a state beside this one. Raises :class:`StorageError` while another is neither installed nor aborted."""
         if self._incoming is not None and not self._incoming.closed:
-            raise StorageError(f"{self.path}: another snapshot is being received")
+            raise StorageError(f"{self.path}: another snapshot is being received or waits to be installed")
         _remove_incoming(self._directory)
         self._incoming = SnapshotWriter(
             os.path.join(self._directory, INCOMING),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kvraft.raft.messages import Configuration
+from kvraft.raft.messages import Configuration  # noqa: TC001 - msgspec reads the annotation
 from kvraft.storage.errors import StorageError
-from kvraft.storage.keytable import KeyTable
+from kvraft.storage.keytable import THRESHOLD, KeyTable
 
 if TYPE_CHECKING:
     import lmdb
@@ -40,8 +40,12 @@ class StateMeta(msgspec.Struct, array_like=True):
     compact_main: int = 0
     """Where the removal of compacted revisions goes on: (compact_main, compact_sub) is the next to look at."""
     compact_sub: int = 0
+    compact_done: int = 0
+    """The compacted revision up to which the removal is complete."""
     next_id: int = 1
     """The next id of a key or bucket."""
+    threshold: int = THRESHOLD
+    """The longest key that is stored without a bucket, in bytes; fixed when the state is created."""
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -64,13 +68,13 @@ class Tables:
 
     __slots__ = ("cur", "dead", "hist", "meta", "rev", "txn")
 
-    def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta, threshold: int) -> None:
+    def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta) -> None:
         self.txn = txn
         self.meta = meta
         self.rev = txn.cursor(databases.rev)
         self.hist = txn.cursor(databases.hist)
-        self.cur = KeyTable(txn, databases.cur, databases.long, threshold, self.allocate)
-        self.dead = KeyTable(txn, databases.dead, databases.long, threshold, self.allocate)
+        self.cur = KeyTable(txn, databases.cur, databases.long, meta.threshold, self.allocate)
+        self.dead = KeyTable(txn, databases.dead, databases.long, meta.threshold, self.allocate)
 
     def allocate(self) -> int:
         """An id that no key and no bucket of this state has had."""
@@ -79,11 +83,11 @@ class Tables:
         return allocated
 
 
-def read_meta(path: str, txn: lmdb.Transaction[bytes], databases: Databases) -> StateMeta:
-    """The stored record, or a fresh one. Raises :class:`StorageError` where it is unreadable."""
+def read_meta(path: str, txn: lmdb.Transaction[bytes], databases: Databases) -> StateMeta | None:
+    """The stored record, None in a new file. Raises :class:`StorageError` where it is unreadable."""
     raw = txn.get(META_KEY, db=databases.meta)
     if raw is None:
-        return StateMeta()
+        return None
     try:
         return _decode_meta(raw)
     except msgspec.MsgspecError as error:

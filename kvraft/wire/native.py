@@ -15,7 +15,6 @@ import msgspec
 
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, ProtocolError
 from kvraft.types import (
-    Command,
     CompactRequest,
     CompactResponse,
     DeleteRangeRequest,
@@ -105,11 +104,6 @@ def encode_body(answer: Response | Failure) -> bytes:
 def frame_body(request_id: bytes, body: bytes) -> bytes:
     """The frame of an encoded answer."""
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
-
-
-def encode_command(command: Command) -> bytes:
-    """A log entry's data: the same bytes as the body of the request."""
-    return _encoder.encode(command)
 
 
 def decode_request(body: bytes) -> Request:

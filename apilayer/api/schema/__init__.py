@@ -56,7 +56,7 @@ class Schema:
 
     @property
     def type(self) -> str:
-        """"object", "array", "string", "integer", "number", "boolean", or "" for any value."""
+        """ "object", "array", "string", "integer", "number", "boolean", or "" for any value."""
         if self.reference in (_INT_OR_STRING, _QUANTITY):
             return "string"
         kind = self._get("type", "")
@@ -125,7 +125,7 @@ class Schema:
 
     @property
     def list_type(self) -> str:
-        """"atomic", "set", "map" or "" (treated as atomic)."""
+        """ "atomic", "set", "map" or "" (treated as atomic)."""
         return str(self._get("x-kubernetes-list-type", ""))
 
     @property
@@ -135,7 +135,7 @@ class Schema:
 
     @property
     def map_type(self) -> str:
-        """"atomic" or "" (granular)."""
+        """ "atomic" or "" (granular)."""
         return str(self._get("x-kubernetes-map-type", ""))
 
 

@@ -45,10 +45,7 @@ class FieldSelector:
     def matches(self, obj: Mapping[str, Any]) -> bool:
         """Whether `obj`, an object of the selector's resource, is selected."""
         value_of = self.resource.field_value
-        for term in self.terms:
-            if (value_of(obj, term.label) == term.value) is term.negated:
-                return False
-        return True
+        return all((value_of(obj, term.label) == term.value) is not term.negated for term in self.terms)
 
     def exact(self, label: str) -> str | None:
         """The one value that field `label` must have, or None when the selector does not demand one."""

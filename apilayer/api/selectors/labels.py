@@ -13,7 +13,7 @@ import attrs
 
 from apilayer.api import status
 from apilayer.api.gotext import quote
-from apilayer.api.validation.names import label_value_errors, qualified_name_errors
+from apilayer.api.names import label_value, qualified_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,19 +119,19 @@ class _Parser:
         return self._tokens[self._next]
 
     def _take(self) -> str:
-        token = self._tokens[self._next]
-        if token:
+        word = self._tokens[self._next]
+        if word:
             self._next += 1
-        return token
+        return word
 
     def parse(self) -> list[Requirement]:
         requirements: list[Requirement] = []
         while True:
-            token = self._peek()
-            if not token:
+            word = self._peek()
+            if not word:
                 return requirements
-            if not _is_identifier(token) and token != "!":
-                raise _SyntaxError(f"found '{token}', expected: !, identifier, or 'end of string'")
+            if not _is_identifier(word) and word != "!":
+                raise _SyntaxError(f"found '{word}', expected: !, identifier, or 'end of string'")
             try:
                 requirements.append(self._requirement())
             except _SyntaxError as error:
@@ -152,7 +152,7 @@ class _Parser:
         key = self._take()
         if not _is_identifier(key):
             raise _SyntaxError(f"found '{key}', expected: identifier")
-        problems = qualified_name_errors(key)
+        problems = qualified_name(key)
         if problems:
             raise _SyntaxError(f"<nil>: Invalid value: {quote(key)}: {'; '.join(problems)}")
         if absent:
@@ -176,7 +176,7 @@ class _Parser:
             rule = "for 'Gt', 'Lt' operators, the value must be an integer"
             problems.append(f"values[0]: Invalid value: {quote(ordered[0])}: {rule}")
         for index, value in enumerate(ordered):
-            wrong = label_value_errors(value)
+            wrong = label_value(value)
             if wrong:
                 problems.append(f"values[{index}][{key}]: Invalid value: {quote(value)}: {'; '.join(wrong)}")
         if problems:
@@ -210,8 +210,8 @@ class _Parser:
         """Names between commas; a comma with nothing on one side stands for the empty value."""
         values: set[str] = set()
         while True:
-            token = self._take()
-            if token == ",":
+            word = self._take()
+            if word == ",":
                 if not values:
                     values.add("")
                 following = self._peek()
@@ -221,16 +221,16 @@ class _Parser:
                 if following == ",":
                     self._take()
                     values.add("")
-            elif _is_identifier(token):
-                values.add(token)
+            elif _is_identifier(word):
+                values.add(word)
                 following = self._peek()
                 if following == ")":
                     return values
                 if following != ",":
                     raise _SyntaxError(f"found '{following}', expected: ',' or ')'")
             else:
-                raise _SyntaxError(f"found '{token}', expected: ',', or identifier")
+                raise _SyntaxError(f"found '{word}', expected: ',', or identifier")
 
 
-def _is_identifier(token: str) -> bool:
-    return token and token not in _SPECIAL
+def _is_identifier(word: str) -> bool:
+    return bool(word) and word not in _SPECIAL

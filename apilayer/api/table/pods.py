@@ -77,9 +77,7 @@ def _phase_reason(pod_status: Obj) -> str:
     return pod_status.get("reason") or pod_status.get("phase") or ""
 
 
-def _init_containers(
-    pod_status: Obj, sidecars: set[Any], total: int, before: _Summary, after: _Summary
-) -> bool:
+def _init_containers(pod_status: Obj, sidecars: set[Any], total: int, before: _Summary, after: _Summary) -> bool:
     """Walk the init containers; true when one of them has not finished, with the reason in `before`.
 
     `before` counts every restart so far, `after` those of sidecars alone: what counts once the pod runs.

@@ -69,7 +69,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._arrived)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a background job of a shell
+                self._before[number] = signal.signal(number, self._arrived)
         return self
 
     def __exit__(
@@ -92,6 +93,7 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
         ports.check_free(topology)
         directory.check_space(data_dir)
         with explained("write to the data directory", data_dir):
+            first = not state.has_members(data_dir)
             own_log = _write_files(data_dir, topology, screen, detach=options.detach)
         specs = children(data_dir, topology, options.store_args, options.api_args)
 
@@ -104,12 +106,13 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
 
         supervisor = Supervisor(specs, report=screen.event, changed=changed, own_log=own_log)
         interrupts.wake = supervisor.wake
+        announced = False
         try:
             with explained("start the processes in", data_dir):
                 supervisor.start()
             tenure.remove = options.ephemeral  # the logs now say more than any error message
             view = _await_ready(data_dir, topology, supervisor, interrupts, screen)
-            supervisor.restarting = True
+            supervisor.restarting = announced = True
             screen.line(f"\n{status_text(view)}\n")
             screen.line(
                 next_text(data_dir, is_default=options.is_default, detached=options.detach, ephemeral=options.ephemeral)
@@ -125,7 +128,10 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
             supervisor.close()
             if not tenure.remove:
                 with explained("write to the data directory", data_dir):
-                    state.save(data_dir, settings, topology, None, {})
+                    if first and not announced:
+                        state.forget(data_dir)
+                    else:
+                        state.save(data_dir, settings, topology, None, {})
         screen.event("stopped")
 
 

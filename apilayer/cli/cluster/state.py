@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apilayer.cli.cluster.failure import ClusterError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apilayer.cli.cluster.ports import Topology
+
+_KEYS = {"nodes", "portBase", "ephemeral", "pid", "kubeconfig", "members", "apiservers"}
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -81,25 +84,40 @@ def load(data_dir: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise ClusterError(f"{path} is damaged: {error}") from error
-    if not isinstance(document, dict):
-        raise ClusterError(f"{path} is damaged: not an object")
+    if not isinstance(document, dict) or not document.keys() >= _KEYS:
+        raise ClusterError(f"{path} is damaged: {', '.join(sorted(_KEYS))} are expected in it")
     return document
 
 
 def settle(data_dir: Path, nodes: int | None, port_base: int | None, *, ephemeral: bool) -> Settings:
     """What was asked for, completed by what the directory remembers; three nodes on the usual ports otherwise.
 
-    Raises ``ClusterError`` when the directory's members are another number: a member cannot be added or removed by
-    starting more or fewer processes.
+    Raises ``ClusterError`` when the directory's members are another number or on other ports: a member cannot be
+    added, removed or moved by starting processes in another way.
     """
     remembered = load(data_dir) or {}
-    known = remembered.get("nodes")
-    if nodes is None:
-        nodes = known if isinstance(known, int) else 3
-    elif known is not None and known != nodes and (data_dir / "members").is_dir():
-        raise ClusterError(
-            f"{data_dir} holds a cluster of {known}, not of {nodes}: leave --nodes out or take another --data-dir"
-        )
-    if port_base is None and isinstance(remembered.get("portBase"), int):
-        port_base = remembered["portBase"]
-    return Settings(nodes, port_base, ephemeral)
+    if has_members(data_dir) and remembered:
+        known, base = remembered["nodes"], remembered["portBase"]
+        if nodes not in (None, known):
+            raise ClusterError(
+                f"{data_dir} holds a cluster of {known}, not of {nodes}: leave --nodes out or take another --data-dir"
+            )
+        if port_base not in (None, base):
+            raise ClusterError(
+                f"the members in {data_dir} know each other by {f'--port-base {base}' if base else 'the usual ports'}: "
+                f"leave --port-base {port_base} out or take another --data-dir"
+            )
+        return Settings(known, base, ephemeral)
+    return Settings(3 if nodes is None else nodes, port_base, ephemeral)
+
+
+def has_members(data_dir: Path) -> bool:
+    """Whether the directory holds data of store members."""
+    members = data_dir / "members"
+    return members.is_dir() and any(members.iterdir())
+
+
+def forget(data_dir: Path) -> None:
+    """Undo a first start that failed: nobody was told that this cluster exists. Logs and certificates stay."""
+    shutil.rmtree(data_dir / "members")
+    (data_dir / "cluster.json").unlink(missing_ok=True)

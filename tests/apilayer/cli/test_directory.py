@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from apilayer.cli.cluster import directory
 from apilayer.cli.cluster.directory import check_space, default_data_dir, holder, opened
 from apilayer.cli.cluster.failure import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOLD = """
 import sys
@@ -65,18 +70,29 @@ def test_an_ephemeral_cluster_takes_no_directory_with_something_in_it(tmp_path: 
 def test_a_path_below_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "data"
-    with pytest.raises(ClusterError, match=f"^cannot use the data directory {path}: Not a directory$"):
-        with opened(path, ephemeral=False):
-            pass
+    refused = pytest.raises(ClusterError, match=f"^cannot use the data directory {path}: Not a directory$")
+    with refused, opened(path, ephemeral=False):
+        pass
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Root may write everywhere: be nobody for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_missing_rights_are_explained(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(0o500)
-    with pytest.raises(ClusterError, match="cannot use the data directory .*: Permission denied"):
-        with opened(tmp_path / "data", ephemeral=False):
-            pass
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    refused = pytest.raises(ClusterError, match=r"^cannot use the data directory .*: Permission denied")
+    with unprivileged(), refused, opened(closed / "data", ephemeral=False):
+        pass
 
 
 def test_nobody_holds_a_directory_that_is_missing_or_idle(tmp_path: Path) -> None:
@@ -95,9 +111,9 @@ def test_a_second_cluster_is_refused_with_the_pid_of_the_first(tmp_path: Path) -
         assert first.stdin is not None
         assert first.stdout.readline() == "held\n"
         assert holder(tmp_path) == first.pid
-        with pytest.raises(ClusterError, match=rf"already runs in {tmp_path} \(pid {first.pid}\)"):
-            with opened(tmp_path, ephemeral=False):
-                pass
+        refused = pytest.raises(ClusterError, match=rf"already runs in {tmp_path} \(pid {first.pid}\)")
+        with refused, opened(tmp_path, ephemeral=False):
+            pass
         first.kill()
     assert holder(tmp_path) is None, "the kernel releases the lock of a killed process"
     with opened(tmp_path, ephemeral=False):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import csv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from apilayer.cli.cluster.kubeconfig import ensure_tokens, write_kubeconfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

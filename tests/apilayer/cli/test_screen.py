@@ -56,7 +56,7 @@ def test_the_status_table() -> None:
         "11",
         "https://127.0.0.1:2379",
         "https://127.0.0.1:2380",
-        *"yes 2 7 5".split(),
+        *["yes", "2", "7", "5"],
     ]
     assert lines[2].split()[:3] == ["kvraft-2", "-", "https://127.0.0.1:22379"]
     assert lines[2].endswith("connection refused")

@@ -8,7 +8,7 @@ import pytest
 
 from apilayer.cli.cluster.failure import ClusterError
 from apilayer.cli.cluster.ports import plan
-from apilayer.cli.cluster.state import Runtime, Settings, load, save, settle, write_atomic
+from apilayer.cli.cluster.state import Runtime, Settings, forget, load, save, settle, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +74,19 @@ def test_settings_default_to_three_nodes_on_the_usual_ports(tmp_path: Path) -> N
 
 
 def test_settings_are_remembered(tmp_path: Path) -> None:
-    (tmp_path / "members").mkdir()
     save(tmp_path, Settings(5, 7000, False), plan(5, 7000), None, {})
+    assert settle(tmp_path, None, None, ephemeral=False).nodes == 3, "no member was ever started"
+    (tmp_path / "members" / "kvraft-1").mkdir(parents=True)
     assert settle(tmp_path, None, None, ephemeral=False) == Settings(5, 7000, False)
-    assert settle(tmp_path, 5, 8000, ephemeral=False) == Settings(5, 8000, False)
+    assert settle(tmp_path, 5, 7000, ephemeral=False) == Settings(5, 7000, False)
     with pytest.raises(ClusterError, match="holds a cluster of 5, not of 3"):
         settle(tmp_path, 3, None, ephemeral=False)
+    with pytest.raises(ClusterError, match="know each other by --port-base 7000: leave --port-base 8000 out"):
+        settle(tmp_path, None, 8000, ephemeral=False)
+
+
+def test_a_failed_first_start_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "members" / "kvraft-1").mkdir(parents=True)
+    save(tmp_path, Settings(5, 7000, False), plan(5, 7000), None, {})
+    forget(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,9 @@ from kvraft.wire import native, peer
 key = st.binary(min_size=1, max_size=20)
 puts = st.builds(PutRequest, key, st.binary(max_size=50), st.integers(0, 2**63 - 1), st.booleans())
 ranges = st.builds(RangeRequest, key, st.binary(max_size=20), limit=st.integers(0, 2**63 - 1))
-compares = st.builds(Compare, key, st.integers(0, 4), st.integers(0, 3), st.integers(0, 2**63 - 1) | st.binary(max_size=9))
+compares = st.builds(
+    Compare, key, st.integers(0, 4), st.integers(0, 3), st.integers(0, 2**63 - 1) | st.binary(max_size=9)
+)
 requests = puts | ranges | st.builds(TxnRequest, st.tuples(compares), st.tuples(puts, ranges), st.tuples(ranges))
 
 

@@ -1,0 +1,149 @@
+"""JSON text to plain values, within bounds, and Go's words for what is wrong with it.
+
+orjson does the work; the standard library's parser is asked only to explain an error or to show repeated
+names, which orjson does not report.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from apilayer.api.errors import DecodeError
+
+MAX_DEPTH = 64
+_BLANK_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as its members in document order, repeated names included."""
+
+
+class Number(str):
+    """A JSON number that is no integer, as its digits."""
+
+    __slots__ = ()
+
+
+class DepthError(DecodeError):
+    """The document nests deeper than `MAX_DEPTH`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"exceeded max depth of {MAX_DEPTH}")
+
+
+def loads(body: bytes) -> Any:
+    """The value that `body` writes; DecodeError with Go's message for bad JSON, DepthError when too deep."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if "ecursion" in str(error):
+            raise DepthError from error
+        value = _loads_leniently(body)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """Raise DepthError when `value` nests deeper than `MAX_DEPTH`."""
+    level = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            raise DepthError
+        level = [
+            item
+            for parent in level
+            if parent.__class__ is dict or parent.__class__ is list
+            for item in (parent.values() if parent.__class__ is dict else parent)
+        ]
+
+
+def may_repeat_names(body: bytes, value: Any) -> bool:
+    """Whether some object in `body`, parsed to `value`, may have a repeated name; False is certain.
+
+    A repeated name leaves fewer ``":`` in the re-written value than in the text.
+    """
+    if body.count(b'":') != orjson.dumps(value).count(b'":'):
+        return True
+    return _BLANK_BEFORE_COLON.search(body) is not None or b"\\u0022" in body
+
+
+def loads_pairs(body: bytes) -> Any:
+    """`body`, which `loads` has accepted, with objects as `Pairs` and fractions as `Number`."""
+    text = body.decode("utf-8", "replace")
+    return json.loads(text, object_pairs_hook=Pairs, parse_float=Number)
+
+
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _loads_leniently(body: bytes) -> Any:
+    """Parse what Go accepts and orjson does not (bad UTF-8, lone surrogates); DecodeError otherwise."""
+    text = body.decode("utf-8", "replace")
+    try:
+        value = json.loads(text, parse_constant=_reject_constant)
+    except RecursionError as error:
+        raise DepthError from error
+    except json.JSONDecodeError as error:
+        raise DecodeError(_go_syntax_error(text, error)) from error
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+    repaired = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    return orjson.loads(repaired.decode("utf-16", "replace"))
+
+
+def _go_syntax_error(text: str, error: json.JSONDecodeError) -> str:
+    position = error.pos
+    if error.msg.startswith("Unterminated string"):
+        return "unexpected end of JSON input"
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    if position >= len(text):
+        return "unexpected end of JSON input"
+    head = f"invalid character {_quote_char(text[position])}"
+    if error.msg.startswith("Extra data"):
+        return f"{head} after top-level value"
+    if "control character" in error.msg:
+        return f"{head} in string literal"
+    if "escape" in error.msg:
+        return f"invalid character {_quote_char(text[position + 1 : position + 2] or ' ')} in string escape code"
+    if "property name" in error.msg:
+        return f"{head} looking for beginning of object key string"
+    if "':' delimiter" in error.msg:
+        return f"{head} after object key"
+    if "',' delimiter" in error.msg:
+        inside = _enclosing(text[: error.pos])
+        return f"{head} after {'object key:value pair' if inside == '{' else 'array element'}"
+    return f"{head} looking for beginning of value"
+
+
+def _enclosing(text: str) -> str:
+    """The bracket that is still open at the end of `text`."""
+    depth = 0
+    for char in reversed(_STRING.sub("", text)):
+        if char in "]}":
+            depth += 1
+        elif char in "[{":
+            if depth == 0:
+                return char
+            depth -= 1
+    return "{"
+
+
+def _quote_char(char: str) -> str:
+    if char == "'":
+        return "'\\''"
+    if char == '"':
+        return "'\"'"
+    escapes = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+    if char in escapes:
+        return f"'{escapes[char]}'"
+    return f"'{char}'" if char.isprintable() else f"'\\x{ord(char):02x}'"

@@ -1,0 +1,325 @@
+"""Paths and operations of a group version as OpenAPI 3 has them, made from the resources' rows.
+
+Clients look here for what a verb accepts: kubectl validates on the server where PATCH takes
+``fieldValidation``, and sends a strategic merge patch where one is listed. Operation ids are those that client
+generators know.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from apilayer.api.openapi.schemas import V3_REF
+from apilayer.api.schema import definitions, kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from apilayer.api.resources import Resource, Subresource
+
+Node = dict[str, Any]
+
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+ANSWER_TYPES = ("application/json",)
+WATCH_TYPES = ("application/json", "application/json;stream=watch")
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+_LIST = (
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+)
+_DELETE = (
+    "dryRun",
+    "gracePeriodSeconds",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+    "orphanDependents",
+    "propagationPolicy",
+)
+_DELETE_COLLECTION = tuple(sorted({*_LIST, *_DELETE} - {"allowWatchBookmarks", "watch"}))
+_WRITE = ("dryRun", "fieldManager", "fieldValidation")
+_PATCH = (*_WRITE, "force")
+_CREATED = {"200": "OK", "201": "Created"}
+_ALL_CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
+
+
+@functools.cache
+def _parameter_rows() -> Mapping[str, tuple[str, str, str]]:
+    """Where, type and text of every parameter by name."""
+    rows: dict[str, tuple[str, str, str]] = {}
+    text = Path(__file__).with_name("parameters.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, where, kind, description = line.split(" ", 3)
+            if description.startswith("="):
+                message, _, field = description[1:].partition(".")
+                description = definitions()[META + message]["properties"][field]["description"]
+            rows[name] = (where, kind, description)
+    return rows
+
+
+def _parameters(names: Iterable[str], kind: str = "") -> list[Node]:
+    found: list[Node] = []
+    for name in names:
+        where, value_type, text = _parameter_rows()[name]
+        parameter: Node = {"description": text.replace("{kind}", kind), "in": where, "name": name}
+        if where == "path":
+            parameter["required"] = True
+        parameter["schema"] = {"type": value_type, "uniqueItems": True}
+        found.append(parameter)
+    return found
+
+
+def _content(name: str, media_types: Sequence[str]) -> Node:
+    return {media_type: {"schema": {"$ref": V3_REF + name}} for media_type in media_types}
+
+
+def _responses(name: str, codes: Mapping[str, str], media_types: Sequence[str] = ANSWER_TYPES) -> Node:
+    answers: Node = {
+        code: {"content": _content(name, media_types), "description": text} for code, text in codes.items()
+    }
+    answers["401"] = {"description": "Unauthorized"}
+    return answers
+
+
+def _camel(group: str) -> str:
+    """``rbac.authorization.k8s.io`` as ``rbacAuthorization``, the core group as ``core``."""
+    first, *rest = (group.removesuffix(".k8s.io") or "core").split(".")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+@attrs.frozen
+class Naming:
+    """How operations of one group version are called."""
+
+    group: str
+    version: str
+
+    @property
+    def tag(self) -> str:
+        """The tag that groups operations: ``core_v1``."""
+        return f"{_camel(self.group)}_{self.version}" if self.version else _camel(self.group)
+
+    def operation(self, verb: str, rest: str) -> str:
+        """An operation id: ``list`` and ``NamespacedPod`` make ``listCoreV1NamespacedPod``."""
+        camel = _camel(self.group)
+        version = self.version.capitalize()
+        return f"{verb}{camel[0].upper()}{camel[1:]}{version}{rest}"
+
+    @property
+    def root(self) -> str:
+        """Where its resources are: ``/api/v1`` or ``/apis/apps/v1``."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+
+@attrs.frozen
+class _Target:
+    """What the operations of one path act on."""
+
+    naming: Naming
+    kind: str
+    definition: str
+    gvk: Node
+    namespaced: bool
+
+    @property
+    def scoped(self) -> str:
+        return f"Namespaced{self.kind}" if self.namespaced else self.kind
+
+    def build(
+        self,
+        verb: str,
+        action: str,
+        rest: str,
+        description: str,
+        responses: Node,
+        *,
+        parameters: Sequence[str] = (),
+        body: Node | None = None,
+    ) -> Node:
+        operation: Node = {"description": description, "operationId": self.naming.operation(verb, rest)}
+        if parameters:
+            operation["parameters"] = _parameters(parameters)
+        if body is not None:
+            operation["requestBody"] = body
+        operation["responses"] = responses
+        operation["tags"] = [self.naming.tag]
+        operation["x-kubernetes-action"] = action
+        operation["x-kubernetes-group-version-kind"] = self.gvk
+        return operation
+
+
+def _target(row: Resource, kind: str, group: str, version: str) -> _Target:
+    return _Target(
+        Naming(row.group, row.version),
+        kind,
+        kinds()[group, version, kind],
+        {"group": group, "kind": kind, "version": version},
+        row.namespaced,
+    )
+
+
+def _object_body(target: _Target) -> Node:
+    return {"content": _content(target.definition, ("*/*",)), "required": True}
+
+
+def _read(target: _Target, suffix: str, what: str) -> Node:
+    answers = _responses(target.definition, {"200": "OK"})
+    return target.build("read", "get", f"{target.scoped}{suffix}", f"read {what}", answers)
+
+
+def _replace(target: _Target, suffix: str, what: str) -> Node:
+    return target.build(
+        "replace",
+        "put",
+        f"{target.scoped}{suffix}",
+        f"replace {what}",
+        _responses(target.definition, _CREATED),
+        parameters=_WRITE,
+        body=_object_body(target),
+    )
+
+
+def _patch(target: _Target, suffix: str, what: str) -> Node:
+    return target.build(
+        "patch",
+        "patch",
+        f"{target.scoped}{suffix}",
+        f"partially update {what}",
+        _responses(target.definition, _CREATED),
+        parameters=_PATCH,
+        body={"content": _content(META + "Patch", PATCH_TYPES), "required": True},
+    )
+
+
+def _create(target: _Target) -> Node:
+    article = "an" if target.kind[0] in "AEIOU" else "a"
+    return target.build(
+        "create",
+        "post",
+        target.scoped,
+        f"create {article} {target.kind}",
+        _responses(target.definition, _ALL_CODES),
+        parameters=_WRITE,
+        body=_object_body(target),
+    )
+
+
+def _delete(target: _Target, answer: str) -> Node:
+    article = "an" if target.kind[0] in "AEIOU" else "a"
+    return target.build(
+        "delete",
+        "delete",
+        target.scoped,
+        f"delete {article} {target.kind}",
+        _responses(answer, {"200": "OK", "202": "Accepted"}),
+        parameters=_DELETE,
+        body={"content": _content(META + "DeleteOptions", ("*/*",))},
+    )
+
+
+def _delete_collection(target: _Target) -> Node:
+    return target.build(
+        "delete",
+        "deletecollection",
+        f"Collection{target.scoped}",
+        f"delete collection of {target.kind}",
+        _responses(META + "Status", {"200": "OK"}),
+        parameters=_DELETE_COLLECTION,
+        body={"content": _content(META + "DeleteOptions", ("*/*",))},
+    )
+
+
+def _list(target: _Target, row: Resource, rest: str, parameters: Sequence[str]) -> Node:
+    answer = kinds()[row.group, row.version, row.list_kind]
+    return target.build(
+        "list",
+        "list",
+        rest,
+        f"list or watch objects of kind {target.kind}",
+        _responses(answer, {"200": "OK"}, WATCH_TYPES),
+        parameters=parameters,
+    )
+
+
+def _with_parameters(operations: Node, names: Iterable[str], kind: str) -> Node:
+    return {**operations, "parameters": _parameters(sorted(names), kind)}
+
+
+def _object_operations(target: _Target, row: Resource) -> Node:
+    what = f"the specified {target.kind}"
+    # Deleting a pod takes its time: the server answers with the object, not with a Status.
+    answer = target.definition if row.kind == "Pod" else META + "Status"
+    operations: Node = {}
+    if "get" in row.verbs:
+        operations["get"] = _read(target, "", what)
+    if "update" in row.verbs:
+        operations["put"] = _replace(target, "", what)
+    if "patch" in row.verbs:
+        operations["patch"] = _patch(target, "", what)
+    if "delete" in row.verbs:
+        operations["delete"] = _delete(target, answer)
+    return operations
+
+
+def _subresource_operations(target: _Target, sub: Subresource, parent: str) -> Node:
+    suffix = sub.name.capitalize()
+    what = f"{sub.name} of the specified {parent}"
+    made = {"get": ("get", _read), "update": ("put", _replace), "patch": ("patch", _patch)}
+    return {method: make(target, suffix, what) for verb, (method, make) in made.items() if verb in sub.verbs}
+
+
+def resource_paths(row: Resource) -> Node:
+    """Path items of one resource and its subresources, by path."""
+    target = _target(row, row.kind, row.group, row.version)
+    root = target.naming.root
+    scope = ("namespace",) if row.namespaced else ()
+    base = f"{root}/namespaces/{{namespace}}/{row.plural}" if row.namespaced else f"{root}/{row.plural}"
+    collection: Node = {}
+    if "list" in row.verbs:
+        collection["get"] = _list(target, row, target.scoped, _LIST)
+    if "create" in row.verbs:
+        collection["post"] = _create(target)
+    if "deletecollection" in row.verbs:
+        collection["delete"] = _delete_collection(target)
+    paths: Node = {
+        base: _with_parameters(collection, (*scope, "pretty"), row.kind),
+        f"{base}/{{name}}": _with_parameters(_object_operations(target, row), ("name", *scope, "pretty"), row.kind),
+    }
+    if row.namespaced and "list" in row.verbs:
+        everywhere = {"get": _list(target, row, f"{row.kind}ForAllNamespaces", ())}
+        paths[f"{root}/{row.plural}"] = _with_parameters(everywhere, (*_LIST, "pretty"), row.kind)
+    for sub in row.subresources:
+        below = attrs.evolve(
+            _target(row, sub.kind, sub.group, sub.version),
+            kind=row.kind,
+            gvk={"group": sub.group, "kind": sub.kind, "version": sub.version},
+        )
+        operations = _subresource_operations(below, sub, sub.kind)
+        paths[f"{base}/{{name}}/{sub.name}"] = _with_parameters(operations, ("name", *scope, "pretty"), sub.kind)
+    return paths
+
+
+def discovery_path(path: str, naming: Naming, what: str, noun: str, answer: str) -> Node:
+    """The path item of a discovery document; `noun` ends its operation id: ``APIResources``."""
+    operation: Node = {
+        "description": f"get {what}",
+        "operationId": naming.operation("get", noun),
+        "responses": _responses(answer, {"200": "OK"}),
+        "tags": [naming.tag],
+    }
+    return {path: {"get": operation}}

@@ -1,0 +1,251 @@
+"""A PATCH request's body applied to an object: reading it, choosing the algorithm, wording the failures.
+
+The answers are those of a real server: 400 for a body that cannot be read, 413 for too many operations, 415
+for a media type that is no patch, 422 for a patch that does not fit the object or makes something that is no
+object of its kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from apilayer.api import field, status
+from apilayer.api.decode import decode_document, message_name
+from apilayer.api.decode.check import json_kind
+from apilayer.api.encoding import jsontext
+from apilayer.api.encoding.jsontext import Number, Pairs
+from apilayer.api.errors import DecodeError
+from apilayer.api.gotext import json_text, quote
+from apilayer.api.patch import json_patch, merge_patch, strategic
+from apilayer.api.patch.errors import StrategicPatchError
+from apilayer.api.patch.gotext import go_value
+from apilayer.api.patch.restore import restore_error
+from apilayer.api.resources import RESOURCES
+from apilayer.api.schema import schema_for
+
+if TYPE_CHECKING:
+    from apilayer.api.decode import FieldValidation
+    from apilayer.api.resources import Resource
+
+Object = dict[str, Any]
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+
+_OPERATION_FIELDS = ("op", "path", "from", "value")
+_MAX_WARNINGS = 100
+
+
+@attrs.frozen
+class Patched:
+    """The patched object in canonical form and the texts of the ``Warning`` headers the patch deserves."""
+
+    object: Object
+    warnings: list[str]
+
+
+def patch_type_of(content_type: str | None) -> str:
+    """The patch media type that a Content-Type header names; StatusError 415 for anything else."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type not in PATCH_TYPES:
+        raise unsupported_patch_type()
+    return media_type
+
+
+def unsupported_patch_type() -> status.StatusError:
+    """415, as the server answers PATCH requests; the text differs from that for other methods."""
+    return status.StatusError(
+        415,
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": "415: Unsupported Media Type",
+            "reason": "UnsupportedMediaType",
+            "details": {},
+            "code": 415,
+        },
+    )
+
+
+def apply_patch(
+    content_type: str | None,
+    document: Object,
+    body: bytes,
+    resource: Resource,
+    *,
+    field_validation: FieldValidation = "Warn",
+) -> Patched:
+    """`document`, an object of `resource`'s kind with kind and apiVersion, changed as `body` says.
+
+    The result is checked and canonical, but neither defaulted nor validated. `document` is left as it is.
+    Raises StatusError as the module's docstring says.
+    """
+    patch_type = patch_type_of(content_type)
+    if patch_type == STRATEGIC_MERGE_PATCH:
+        return _strategic(document, body, resource, field_validation)
+    if patch_type == JSON_PATCH:
+        operations, problems = _read_operations(body)
+        try:
+            patched = json_patch.apply(document, operations)
+        except json_patch.JSONPatchError as error:
+            raise status.unprocessable() from error
+    else:
+        patch, problems = _read_object(body, "error decoding patch: ")
+        if patch is None:
+            raise status.bad_request("Invalid JSON Patch")
+        patched = merge_patch.apply(document, patch)
+    return _finish(document, patched, problems, resource, field_validation)
+
+
+def _strategic(document: Object, body: bytes, resource: Resource, field_validation: FieldValidation) -> Patched:
+    patch, problems = _read_object(body, "")
+    try:
+        patched = strategic.apply(document, patch or {}, schema_for(resource))
+    except StrategicPatchError as error:
+        if error.code == 400:
+            raise status.bad_request(str(error)) from error
+        if error.code == 422:
+            raise status.unprocessable() from error
+        raise status.raw(error.code, str(error)) from error
+    try:
+        return _decode(patched, problems, resource, field_validation)
+    except DecodeError as error:
+        problem = restore_error(patched, message_name(resource)) or str(error)
+        raise _invalid_patch(go_value(patch or {}), problem) from error
+
+
+def _finish(
+    document: Object,
+    patched: Any,
+    problems: list[str],
+    resource: Resource,
+    field_validation: FieldValidation,
+) -> Patched:
+    if isinstance(patched, dict) and not (patched.get("kind") and patched.get("apiVersion")):
+        # Without its type the server reads nothing of the object, and misses the name first.
+        name = document.get("metadata", {}).get("name", "")
+        raise status.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    try:
+        if not isinstance(patched, dict):
+            raise DecodeError(_cannot_unmarshal(patched, "map[string]interface {}"))
+        _check_other_kind(patched, resource)
+        return _decode(patched, problems, resource, field_validation)
+    except DecodeError as error:
+        raise _invalid_patch(_sorted_text(patched), str(error)) from error
+
+
+def _decode(patched: Object, problems: list[str], resource: Resource, field_validation: FieldValidation) -> Patched:
+    """Check the result; what is wrong with the patch itself comes before what is wrong with the result."""
+    strict = field_validation == "Strict"
+    decoded = decode_document(patched, resource, field_validation="Warn" if strict else field_validation)
+    if field_validation == "Ignore":
+        return Patched(decoded.object, [])
+    found = problems + decoded.warnings
+    if strict and found:
+        raise DecodeError(f"strict decoding error: {', '.join(found)}")
+    return Patched(decoded.object, found)
+
+
+def _check_other_kind(patched: Object, resource: Resource) -> None:
+    """A result that says it is of another served kind is read as that, and must be one, before it is refused."""
+    named = (patched["kind"], patched["apiVersion"])
+    for row in RESOURCES:
+        if (row.kind, row.api_version) == named and row != resource:
+            decode_document(patched, row, field_validation="Ignore")
+
+
+def _sorted_text(patched: Any) -> str:
+    """The result as the server shows it: top-level members sorted, everything below in its own order."""
+    try:
+        jsontext.check_depth(patched)
+    except jsontext.DepthError:
+        return ""
+    return json_text(dict(sorted(patched.items())) if isinstance(patched, dict) else patched)
+
+
+def _invalid_patch(value: str, detail: str) -> status.StatusError:
+    return status.invalid("", "", "", [field.invalid("patch", value, detail)])
+
+
+def _cannot_unmarshal(value: Any, go_type: str) -> str:
+    return f"json: cannot unmarshal {json_kind(value)} into Go value of type {go_type}"
+
+
+def _load(body: bytes, prefix: str) -> Any:
+    """The body's JSON value, with objects as `Pairs` where a name may be repeated."""
+    try:
+        value = jsontext.loads(body)
+    except DecodeError as error:
+        raise status.bad_request(f"{prefix}{error}") from error
+    return jsontext.loads_pairs(body) if jsontext.may_repeat_names(body, value) else value
+
+
+def _plain(value: Any, path: str, problems: list[str]) -> Any:
+    """`value` with plain dicts; repeated names are added to `problems`, the last one counts."""
+    if isinstance(value, Pairs):
+        members: Object = {}
+        for key, item in value:
+            where = f"{path}.{key}" if path else key
+            if key in members and len(problems) < _MAX_WARNINGS:
+                problems.append(f"duplicate field {quote(where)}")
+            members[key] = _plain(item, where, problems)
+        return members
+    if isinstance(value, dict):
+        return {key: _plain(item, f"{path}.{key}" if path else key, problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+    return float(value) if isinstance(value, Number) else value
+
+
+def _read_object(body: bytes, prefix: str) -> tuple[Object | None, list[str]]:
+    """A merge patch, None when the body is null, and the names that it repeats."""
+    loaded = _load(body, prefix)
+    problems: list[str] = []
+    if loaded is not None and not isinstance(loaded, Pairs | dict):
+        text = _cannot_unmarshal(loaded, "map[string]interface {}")
+        raise status.bad_request(f"{prefix}{text}")
+    return (loaded if isinstance(loaded, dict) else _plain(loaded, "", problems)), problems
+
+
+def _read_operations(body: bytes) -> tuple[list[Object], list[str]]:
+    """The operations of a JSON patch, and the unknown and repeated names in them."""
+    prefix = "error decoding patch: "
+    loaded = _load(body, prefix)
+    if loaded is None:
+        loaded = []
+    if isinstance(loaded, Pairs) or not isinstance(loaded, list):
+        text = _cannot_unmarshal(loaded, "[]handlers.jsonPatchOp")
+        raise status.bad_request(f"{prefix}{text}")
+    if len(loaded) > json_patch.MAX_OPERATIONS:
+        raise status.too_many_items(
+            f"The allowed maximum operations in a JSON patch is {json_patch.MAX_OPERATIONS}, got {len(loaded)}"
+        )
+    problems: list[str] = []
+    operations: list[Object] = []
+    for index, item in enumerate(loaded):
+        if item is not None and not isinstance(item, Pairs | dict):
+            text = _cannot_unmarshal(item, "handlers.jsonPatchOp")
+            raise status.bad_request(f"{prefix}{text}")
+        operation = _plain(item or {}, f"[{index}]", problems)
+        _check_operation(operation, index, problems)
+        operations.append(operation)
+    return operations, [f"json patch {problem}" for problem in problems]
+
+
+def _check_operation(operation: Object, index: int, problems: list[str]) -> None:
+    for name in operation:
+        if name not in _OPERATION_FIELDS and len(problems) < _MAX_WARNINGS:
+            problems.append(f"unknown field {quote(f'[{index}].{name}')}")
+    for name in ("op", "path", "from"):
+        value = operation.get(name)
+        if value is not None and not isinstance(value, str):
+            kind = f"{json_kind(value)} into Go struct field jsonPatchOp.{name} of type string"
+            raise status.bad_request(f"error decoding patch: json: cannot unmarshal {kind}")

@@ -1,0 +1,126 @@
+"""Which form an answer takes: JSON or YAML, the object itself, a Table or its metadata. Pure, memoised.
+
+Source: Kubernetes API concepts, "Alternate representations of resources".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import attrs
+
+from apilayer.api import status
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+SERVED = (JSON, YAML)
+KNOWN = (JSON, YAML, PROTOBUF)
+FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+FORM_VERSIONS = ("v1", "v1beta1")
+DISCOVERY_LIST = "APIGroupDiscoveryList"
+MAX_CLAUSES = 64
+_BROWSERS = ("curl", "wget", "mozilla/5.0")
+
+
+@attrs.frozen
+class Accepted:
+    """The media type to answer in, and the form ("" is the object itself) with its version."""
+
+    media: str = JSON
+    form: str = ""
+    version: str = ""
+
+    @property
+    def content_type(self) -> bytes:
+        """The Content-Type of the answer."""
+        return self.media.encode()
+
+
+_PLAIN = Accepted()
+_PLAIN_YAML = Accepted(YAML)
+
+
+class NotAcceptable(Exception):
+    """Nothing that the client accepts can be made; `known` when it did ask for a media type that exists."""
+
+    def __init__(self, *, known: bool) -> None:
+        super().__init__("not acceptable")
+        self.known = known
+
+    def status_error(self, served: tuple[str, ...] = SERVED) -> status.StatusError:
+        """The 406 answer."""
+        if self.known:
+            return status.not_acceptable(served)
+        error = status.not_acceptable(())
+        listed = ", ".join(KNOWN)
+        error.status["message"] = f"406: Not Acceptable\n\nAvailable representations: {listed}"
+        code = error.status.pop("code")
+        error.status.update(details={}, code=code)
+        return error
+
+
+@lru_cache(maxsize=512)
+def negotiate(accept: str) -> Accepted:
+    """The first acceptable clause, the client's quality values respected. Raises NotAcceptable."""
+    if not accept.strip():
+        return _PLAIN
+    known = False
+    for media, parameters in _clauses(accept):
+        if media != "*/*" and media not in KNOWN:
+            continue
+        known = True
+        if media == PROTOBUF:
+            continue
+        served = JSON if media == "*/*" else media
+        form = parameters.get("as", "")
+        if not form:
+            return _PLAIN if served == JSON else _PLAIN_YAML
+        version = parameters.get("v", "")
+        if form in FORMS and parameters.get("g") == "meta.k8s.io" and version in FORM_VERSIONS:
+            return Accepted(served, form, version)
+    raise NotAcceptable(known=known)
+
+
+@lru_cache(maxsize=64)
+def wants_aggregated_discovery(accept: str) -> bool:
+    """Whether the client's first acceptable clause is the aggregated discovery list, version v2."""
+    for media, parameters in _clauses(accept):
+        if media not in (JSON, "*/*"):
+            continue
+        form = parameters.get("as", "")
+        if not form:
+            return False
+        if form == DISCOVERY_LIST and parameters.get("g") == "apidiscovery.k8s.io" and parameters.get("v") == "v2":
+            return True
+    return False
+
+
+def wants_pretty(pretty: str | None, user_agent: str) -> bool:
+    """Indented output: as ``?pretty=`` says, else for people with a browser or curl."""
+    if pretty is not None:
+        return pretty.lower() not in ("false", "0")
+    return user_agent[:11].lower().startswith(_BROWSERS)
+
+
+def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """Media types with parameters, best quality first, otherwise in the client's order."""
+    found: list[tuple[float, str, dict[str, str]]] = []
+    for clause in accept.split(",")[:MAX_CLAUSES]:
+        media, *rest = (part.strip() for part in clause.split(";"))
+        if not media:
+            continue
+        parameters = {}
+        for part in rest:
+            name, _, value = part.partition("=")
+            parameters[name.strip()] = value.strip().strip('"')
+        found.append((_quality(parameters.get("q", "1")), media.lower(), parameters))
+    found.sort(key=lambda item: -item[0])
+    return [(media, parameters) for _, media, parameters in found]
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0

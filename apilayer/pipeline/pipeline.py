@@ -1,0 +1,101 @@
+"""The order of a request, from its first byte to its answer, in one function."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import attrs
+
+from apilayer.api import status
+from apilayer.api.status import StatusError
+from apilayer.pipeline import request_info
+from apilayer.pipeline.authorization import authorize
+from apilayer.pipeline.encoding import error_response
+from apilayer.pipeline.request import BodyError
+from apilayer.registry.options import parse_query
+from apilayer.storage.interface import OutcomeUnknown, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from apilayer.pipeline.authentication import Authenticator, User
+    from apilayer.pipeline.flow_control import InFlightLimit
+    from apilayer.pipeline.request import Headers, Request, Response
+    from apilayer.pipeline.request_info import RequestInfo
+    from apilayer.registry.options import Query
+
+MAX_AUDIT_ID = 64
+NO_CACHE = (b"Cache-Control", b"no-cache, private")
+
+log = logging.getLogger("apilayer.pipeline")
+
+
+@attrs.frozen
+class Context:
+    """A request that may be handled: who asks for what."""
+
+    request: Request
+    info: RequestInfo
+    query: Query
+    user: User
+
+
+class Pipeline:
+    """Everything around the handlers. `route` is the router: it answers or raises StatusError."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limit: InFlightLimit,
+        route: Callable[[Context], Awaitable[Response]],
+    ) -> None:
+        self._authenticator = authenticator
+        self._limit = limit
+        self._route = route
+
+    async def handle(self, request: Request) -> tuple[Response, Headers]:
+        """The answer and the headers that every reply carries. Never raises, except for a broken body.
+
+        The server around it has parsed the request, will time it out, and bounds what it reads of it.
+        """
+        audit_id = self._audit_id(request)
+        try:
+            info = request_info.parse(request.method, request.path)
+            user = self._authenticator.authenticate(request)
+            with self._limit.admitted(info.verb):
+                authorize(user, info)
+                query = parse_query(request.query)
+                response = await self._route(Context(request, info, query, user))
+        except StatusError as error:
+            response = error_response(request, error)
+        except StoreError as error:
+            response = error_response(request, _store_error(error))
+        except BodyError:
+            raise
+        except Exception:
+            log.exception("a request failed: %s %s, audit id %s", request.method, request.path, audit_id)
+            failure = status.internal_error("the server met an unexpected condition")
+            response = error_response(request, failure)
+        return response, ((b"Audit-Id", audit_id.encode()), NO_CACHE)
+
+    @staticmethod
+    def _audit_id(request: Request) -> str:
+        """The client's own, when it is a plain word, else a new one."""
+        given = request.headers.get("audit-id", "")
+        if given and len(given) <= MAX_AUDIT_ID and given.isascii() and given.isprintable():
+            return given
+        return str(uuid4())
+
+
+def timed_out() -> StatusError:
+    """504: the request's time is over; a write may or may not have happened."""
+    return status.timeout("request did not complete within requested timeout - context deadline exceeded")
+
+
+def _store_error(error: StoreError) -> StatusError:
+    """As kube-apiserver passes on what etcd says. A write of unknown outcome is never to be repeated blindly."""
+    if isinstance(error, OutcomeUnknown) and "deadline exceeded" in str(error):
+        return timed_out()
+    return status.raw(500, str(error))

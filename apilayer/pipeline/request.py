@@ -1,0 +1,81 @@
+"""The request and the response as the pipeline sees them, whatever protocol brought them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""Kubernetes' limit for request bodies."""
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class Identity:
+    """Who a verified client certificate names: subject common name and organizations."""
+
+    name: str
+    groups: tuple[str, ...]
+
+
+class Request:
+    """One request. Header names are lower case; `read_body` may be awaited once."""
+
+    __slots__ = ("certificate", "headers", "method", "path", "query", "read_body")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        certificate: Identity | None,
+        read_body: Callable[[], Awaitable[bytes]],
+    ) -> None:
+        self.method = method
+        self.path = path
+        """Percent-decoded."""
+        self.query = query
+        self.headers = headers
+        self.certificate = certificate
+        self.read_body = read_body
+        """Answers the whole body. Raises StatusError 413 for one over MAX_BODY_BYTES, BodyError when cut off."""
+
+
+class BodyError(Exception):
+    """The request's body cannot be read: the peer went away or broke the protocol."""
+
+
+class Stream(Protocol):
+    """A body that is sent while it is made. The server closes it when the peer goes away."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The parts; each is to be sent at once."""
+
+    def close(self) -> None:
+        """Frees what the stream holds. Called once, after the last part."""
+
+
+class Response:
+    """An answer: a body, or a stream. Headers beyond Content-Type and those of every reply are in `headers`."""
+
+    __slots__ = ("body", "content_type", "headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        content_type: bytes = b"application/json",
+        headers: Headers = (),
+        stream: Stream | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+        self.stream = stream

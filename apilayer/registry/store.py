@@ -1,0 +1,329 @@
+"""The generic store of one resource: get, create, update, patch and delete of single objects.
+
+Order of a write: defaults, strategy, validation, one compare-and-swap. Updates start from the cached object and
+read the store only when that turns out to be stale, so that most cost a single round trip.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from apilayer.api import field, meta, status
+from apilayer.api.defaults import apply_defaults
+from apilayer.api.validation import validate_create, validate_update
+from apilayer.registry import deletion
+from apilayer.registry.listing import FRESHNESS_TIMEOUT_SECONDS
+from apilayer.registry.options import named_revision, parse_revision
+from apilayer.storage.codec import CorruptObject
+from apilayer.storage.interface import KeyChanged, KeyExists, RequestTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from apilayer.registry.options import DeleteOptions, WriteOptions
+    from apilayer.registry.strategy import Strategy
+    from apilayer.storage.codec import Entry
+    from apilayer.storage.interface import Record, Store
+    from apilayer.storage.watch_cache import WatchCache
+
+Object = dict[str, Any]
+
+GENERATE_NAME_ATTEMPTS = 8
+
+
+@attrs.frozen
+class Deleted:
+    """What a DELETE did: the object's last state, and whether it is gone for good."""
+
+    entry: Entry
+    gone: bool
+
+
+class ResourceStore:
+    """Single-object operations of one resource. Keys, codec and strategy are fixed at start."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        store: Store,
+        cache: WatchCache,
+        clock: Callable[[], datetime] = meta.utc_now,
+    ) -> None:
+        self.strategy = strategy
+        self.resource = strategy.resource
+        self._store = store
+        self._all = cache
+        self._cache = cache.of(self.resource)
+        self._codec = self._cache.codec
+        self._clock = clock
+
+    def key(self, namespace: str, name: str) -> bytes:
+        """The store's key of an object; `namespace` "" for cluster-scoped resources."""
+        path = f"{namespace}/{name}" if namespace else name
+        return self._cache.prefix + path.encode()
+
+    def not_found(self, name: str) -> status.StatusError:
+        """404 of this resource."""
+        return status.not_found(self.resource.plural, self.resource.group, name)
+
+    # ------------------------------------------------------------------ read
+
+    async def get(self, namespace: str, name: str, resource_version: str = "") -> Entry:
+        """One object: the latest by default, "0" as the cache has it, a revision at least as new.
+
+        Raises StatusError 404, 500 for an unreadable resourceVersion, 504 for one that lies ahead.
+        """
+        key = self.key(namespace, name)
+        if not resource_version:
+            entry = await self._read(key)
+        else:
+            try:
+                revision = named_revision(resource_version)
+            except ValueError as error:
+                raise status.raw(500, str(error)) from error
+            if not await self._all.wait_for(revision, FRESHNESS_TIMEOUT_SECONDS):
+                raise status.too_large_resource_version(revision, self._all.revision)
+            entry = self._cache.get(key)
+        if entry is None:
+            raise self.not_found(name)
+        return entry
+
+    async def _read(self, key: bytes) -> Entry | None:
+        record, _ = await self._store.get(key)
+        return self._entry(record)
+
+    def _entry(self, record: Record | None) -> Entry | None:
+        if record is None:
+            return None
+        try:
+            return self._codec.entry(record.key, record.value, record.revision)
+        except CorruptObject as error:
+            raise status.internal_error(str(error)) from error
+
+    # ------------------------------------------------------------------ create
+
+    async def create(self, namespace: str, obj: Object, options: WriteOptions) -> Entry:
+        """Stores a new object, which this call owns and changes. Raises StatusError 409, 422 or 500."""
+        metadata = obj["metadata"]
+        meta.init_metadata(metadata, self._clock())
+        if namespace:
+            metadata["namespace"] = namespace
+        else:
+            metadata.pop("namespace", None)
+        apply_defaults(self.resource, obj)
+        generate = bool(metadata.get("generateName")) and not metadata.get("name")
+        attempts = GENERATE_NAME_ATTEMPTS if generate else 1
+        while True:
+            attempts -= 1
+            if generate:
+                metadata["name"] = meta.generate_name(metadata["generateName"])
+            self.strategy.prepare_create(obj)
+            errors = validate_create(self.resource, obj)
+            if errors:
+                raise status.invalid(self.resource.kind, self.resource.group, metadata.get("name") or "", errors)
+            if metadata.get("resourceVersion"):
+                raise status.raw(500, "resourceVersion should not be set on objects to be created")
+            try:
+                return await self._put_new(self.key(namespace, metadata["name"]), obj, options)
+            except KeyExists as error:
+                if not attempts:
+                    raise self._already_exists(metadata["name"], error.current) from error
+
+    async def _put_new(self, key: bytes, obj: Object, options: WriteOptions) -> Entry:
+        value = self._codec.encode(obj)
+        if options.dry_run:
+            record, _ = await self._store.get(key)
+            if record is not None:
+                raise KeyExists(record)
+            return self._codec.entry(key, value, 0)
+        try:
+            return self._codec.entry(key, value, await self._store.create(key, value))
+        except RequestTooLarge as error:
+            raise status.too_many_items(str(error)) from error
+
+    def _already_exists(self, name: str, current: Record) -> status.StatusError:
+        error = status.already_exists(self.resource.plural, self.resource.group, name)
+        existing = self._entry(current)
+        if existing is not None and "deletionTimestamp" in existing.object()["metadata"]:
+            error.status["message"] = f"object is being deleted: {error.status['message']}"
+        return error
+
+    # ------------------------------------------------------------------ update and patch
+
+    async def update(
+        self, namespace: str, name: str, obj: Object, options: WriteOptions, subresource: str = ""
+    ) -> tuple[Entry, bool]:
+        """Replaces an object, or creates it where the resource allows that: (stored state, created).
+
+        Raises StatusError 404, 409 or 422.
+        """
+        apply_defaults(self.resource, obj)
+        metadata = obj["metadata"]
+        try:
+            revision = parse_revision(metadata.get("resourceVersion") or "")
+        except ValueError as error:
+            raise status.raw(500, str(error)) from error
+        uid = metadata.get("uid")
+
+        def transform(old: Object) -> Object:
+            self._check_version(name, old, revision, patching=False)
+            if uid and uid != old["metadata"].get("uid"):
+                raise self._uid_conflict(namespace, name, uid, old)
+            return {**obj, "metadata": dict(metadata)}
+
+        try:
+            return await self._change(namespace, name, transform, options, subresource), False
+        except status.StatusError as error:
+            if error.code != 404 or subresource or not self.resource.allow_create_on_update:
+                raise
+        return await self.create(namespace, {**obj, "metadata": dict(metadata)}, options), True
+
+    async def patch(
+        self,
+        namespace: str,
+        name: str,
+        apply: Callable[[Object], Object],
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Entry:
+        """Stores what `apply` makes of the present object; done anew when somebody else was faster.
+
+        `apply` gets an object that it may keep. Raises StatusError 404, 409 for a stale resourceVersion in the
+        patch, 422, and whatever `apply` raises.
+        """
+
+        def transform(old: Object) -> Object:
+            patched = apply(old)
+            apply_defaults(self.resource, patched)
+            given = patched["metadata"].get("resourceVersion") or ""
+            try:
+                revision = parse_revision(given)
+            except ValueError as error:
+                raise status.raw(500, str(error)) from error
+            self._check_version(name, old, revision, patching=True)
+            uid = patched["metadata"].get("uid")
+            if uid and uid != old["metadata"].get("uid"):
+                raise self._uid_conflict(namespace, name, uid, old)
+            return patched
+
+        return await self._change(namespace, name, transform, options, subresource)
+
+    def _check_version(self, name: str, old: Object, revision: int, *, patching: bool) -> None:
+        if not revision:
+            if patching or self.resource.allow_unconditional_update:
+                return
+            raise self._version_required(name)
+        if str(revision) != old["metadata"]["resourceVersion"]:
+            raise status.conflict(self.resource.plural, self.resource.group, name)
+
+    def _version_required(self, name: str) -> status.StatusError:
+        error = field.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        return status.invalid(self.resource.plural, self.resource.group, name, [error])
+
+    def _uid_conflict(self, namespace: str, name: str, uid: str, old: Object) -> status.StatusError:
+        message = (
+            f"StorageError: invalid object, Code: 4, Key: {self.key(namespace, name).decode()}, "
+            f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+            f"UID in object meta: {old['metadata'].get('uid', '')}"
+        )
+        return status.conflict(self.resource.plural, self.resource.group, name, message)
+
+    async def _change(
+        self,
+        namespace: str,
+        name: str,
+        transform: Callable[[Object], Object],
+        options: WriteOptions,
+        subresource: str,
+    ) -> Entry:
+        """Reads, transforms, validates and swaps until it fits."""
+        key = self.key(namespace, name)
+        entry = self._cache.get(key)
+        fresh = entry is None
+        if entry is None:
+            entry = await self._read(key)
+        while True:
+            if entry is None:
+                raise self.not_found(name)
+            try:
+                new, unchanged = self._next_state(entry, name, transform, subresource)
+            except status.StatusError:
+                if fresh:
+                    raise
+                entry, fresh = await self._read(key), True
+                continue
+            if unchanged and not fresh:
+                known = entry.revision
+                entry, fresh = await self._read(key), True
+                if entry is None or entry.revision != known:
+                    continue
+            if unchanged:
+                return entry
+            try:
+                return await self._store_change(key, entry, new, options)
+            except KeyChanged as error:
+                entry, fresh = self._entry(error.current), True
+
+    def _next_state(
+        self, entry: Entry, name: str, transform: Callable[[Object], Object], subresource: str
+    ) -> tuple[Object, bool]:
+        """The object to store in place of `entry`, and whether it is the same. Raises StatusError 422."""
+        old = entry.object()
+        new = transform(entry.object())
+        meta.carry_metadata(new["metadata"], old["metadata"])
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if "namespace" in old["metadata"]:
+            new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
+        if subresource == "status":
+            self.strategy.prepare_status_update(new, old)
+        elif not subresource:
+            self.strategy.prepare_update(new, old)
+        errors = validate_update(self.resource, new, old, subresource)
+        if errors:
+            raise status.invalid(self.resource.kind, self.resource.group, name, errors)
+        return new, new == old
+
+    async def _store_change(self, key: bytes, entry: Entry, new: Object, options: WriteOptions) -> Entry:
+        """Swaps, or deletes when the change let go of an object that is being deleted."""
+        value = self._codec.encode(new)
+        if "deletionTimestamp" in new["metadata"] and self.strategy.may_be_removed(new):
+            if not options.dry_run:
+                await self._store.delete(key, entry.revision)
+            return self._codec.entry(key, value, entry.revision)
+        if options.dry_run:
+            return self._codec.entry(key, value, entry.revision)
+        try:
+            return self._codec.entry(key, value, await self._store.update(key, value, entry.revision))
+        except RequestTooLarge as error:
+            raise status.too_many_items(str(error)) from error
+
+    # ------------------------------------------------------------------ delete
+
+    async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
+        """Deletes an object or starts its deletion. Raises StatusError 404 or 409."""
+        key = self.key(namespace, name)
+        entry = await self._read(key)
+        while True:
+            if entry is None:
+                raise self.not_found(name)
+            decision = deletion.decide(self.strategy, entry.object(), options, self._clock())
+            if decision.update is None and not decision.remove:
+                return Deleted(entry, gone=False)
+            try:
+                if decision.update is not None:
+                    entry = await self._mark(key, entry, decision.update, dry_run=options.dry_run)
+                if not decision.remove:
+                    return Deleted(entry, gone=False)
+                if not options.dry_run:
+                    await self._store.delete(key, entry.revision)
+                return Deleted(entry, gone=True)
+            except KeyChanged as error:
+                entry = self._entry(error.current)
+
+    async def _mark(self, key: bytes, entry: Entry, obj: Object, *, dry_run: bool) -> Entry:
+        value = self._codec.encode(obj)
+        revision = entry.revision if dry_run else await self._store.update(key, value, entry.revision)
+        return self._codec.entry(key, value, revision)

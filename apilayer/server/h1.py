@@ -1,0 +1,230 @@
+"""One HTTP/1.1 connection: requests in order, keep-alive, pipelining, streams, time limits.
+
+One task serves the connection and one cancel scope times it: its deadline is moved for every step. Only a stream
+has a second task, which notices when the peer goes away.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import trio
+
+from apilayer.api import status
+from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response
+from apilayer.server import wire
+from apilayer.server.h1_parser import RequestParser
+
+if TYPE_CHECKING:
+    from apilayer.pipeline.request import Headers, Identity
+    from apilayer.server.application import Application
+    from apilayer.server.h1_parser import Incoming
+
+RECEIVE_BYTES = 64 * 1024
+IDLE_SECONDS = 90.0
+HEAD_SECONDS = 32.0
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 16 * 1024 * 1024
+MAX_EARLY_BYTES = 64 * 1024
+"""How much a peer may send ahead while it is being streamed to."""
+CLOSE = b"Connection: close\r\n"
+
+log = logging.getLogger("apilayer.server.h1")
+
+
+class H1Connection:
+    """Serves one connection until either side is done with it."""
+
+    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None) -> None:
+        self._stream = stream
+        self._app = app
+        self._certificate = certificate
+        self._parser = RequestParser(MAX_BODY_BYTES)
+        self._scope = trio.CancelScope()
+        self._serving = False
+        self._started = False
+        self._closing = False
+        self._broken = False
+
+    def shut_down(self) -> None:
+        """Closes the connection as soon as no request is being served."""
+        self._closing = True
+        if not self._serving:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Serves until the connection ends. The stream is left for the caller to close."""
+        try:
+            with self._scope:
+                await self._serve()
+            if self._scope.cancelled_caught and self._serving and not self._broken:
+                await self._give_up()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return
+
+    async def _give_up(self) -> None:
+        """The request's time is over: says so if nothing has been said yet."""
+        if self._started:
+            return
+        with trio.move_on_after(LINGER_SECONDS):
+            await self._stream.send_all(self._app.timeout_answer())
+
+    # ------------------------------------------------------------------ requests
+
+    async def _serve(self) -> None:
+        parser = self._parser
+        while not self._closing or parser.ready:
+            if parser.ready:
+                incoming = parser.ready.popleft()
+                if not await self._answer(incoming):
+                    return
+            elif parser.failure is not None:
+                await self._stream.send_all(wire.plain_error(parser.failure.code, str(parser.failure)))
+                await self._linger()
+                return
+            else:
+                self._scope.deadline = trio.current_time() + (HEAD_SECONDS if parser.mid_head else IDLE_SECONDS)
+                if not await self._receive():
+                    return
+
+    async def _receive(self) -> bool:
+        data = await self._stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            return False
+        self._parser.feed(data)
+        return True
+
+    async def _answer(self, incoming: Incoming) -> bool:
+        """Serves one request; False when the connection is to end."""
+        target, _, query = incoming.url.decode("latin-1").partition("?")
+        path = unquote(target) if "%" in target else target
+        if not path.startswith("/"):
+            path = _absolute_path(path)
+        request = Request(
+            incoming.method,
+            path,
+            query,
+            incoming.headers,
+            self._certificate,
+            partial(self._read_body, incoming),
+        )
+        self._scope.deadline = trio.current_time() + self._app.time_limit(incoming.method, query)
+        self._serving, self._started = True, False
+        try:
+            response, headers = await self._app.handle(request)
+        except BodyError:
+            failure = self._parser.failure
+            if failure is not None:
+                await self._stream.send_all(wire.plain_error(failure.code, str(failure)))
+                await self._linger()
+            return False
+        keep = incoming.keep_alive and not self._closing
+        if response.stream is not None:
+            keep = await self._send_stream(incoming, response, headers, keep=keep) and keep
+        else:
+            keep = await self._send(incoming, response, headers, keep=keep)
+        self._serving = False
+        return keep
+
+    async def _read_body(self, incoming: Incoming) -> bytes:
+        if incoming.expects_continue and not incoming.complete and not incoming.too_large:
+            await self._stream.send_all(wire.CONTINUE)
+        incoming.expects_continue = False
+        while not incoming.complete and not incoming.too_large:
+            if self._parser.failure is not None or not await self._receive():
+                raise BodyError
+        if incoming.too_large:
+            raise status.request_entity_too_large(MAX_BODY_BYTES)
+        return b"".join(incoming.body) if len(incoming.body) != 1 else incoming.body[0]
+
+    # ------------------------------------------------------------------ answers
+
+    async def _send(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
+        unread = not incoming.complete
+        keep = keep and not unread
+        body = response.body
+        framing = b"" if response.status in wire.BODYLESS else b"Content-Length: %d\r\n" % len(body)
+        if not keep:
+            framing += CLOSE
+        elif incoming.version == "1.0":
+            framing += b"Connection: keep-alive\r\n"
+        head = wire.head(response, headers, framing)
+        self._started = True
+        if incoming.method == "HEAD" or response.status in wire.BODYLESS:
+            await self._stream.send_all(head)
+        elif len(body) < RECEIVE_BYTES:
+            await self._stream.send_all(head + body)
+        else:
+            await self._stream.send_all(head)
+            await self._stream.send_all(body)
+        if unread:
+            await self._linger()
+        return keep
+
+    async def _send_stream(
+        self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool
+    ) -> bool:
+        """Sends parts as they are made; False when the peer went away or the end shows by closing."""
+        stream = response.stream
+        assert stream is not None
+        chunked = incoming.version == "1.1"
+        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+        if not keep or not chunked:
+            framing += CLOSE
+        self._started = True
+        self._scope.deadline = inf
+        early = bytearray()
+        gone = trio.Event()
+        try:
+            await self._stream.send_all(wire.head(response, headers, framing))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._notice_end, nursery.cancel_scope, early, gone)
+                async for part in stream.chunks():
+                    await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                nursery.cancel_scope.cancel()
+        finally:
+            stream.close()
+        if gone.is_set():
+            return False
+        if chunked:
+            await self._stream.send_all(b"0\r\n\r\n")
+        if early:
+            self._parser.feed(bytes(early))
+        return chunked and incoming.complete
+
+    async def _notice_end(self, scope: trio.CancelScope, early: bytearray, gone: trio.Event) -> None:
+        """Reads on while a stream is sent: an end, an error or too much data ends the stream."""
+        try:
+            while len(early) <= MAX_EARLY_BYTES:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                if not data:
+                    break
+                early += data
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("the peer of a stream went away")
+        gone.set()
+        scope.cancel()
+
+    async def _linger(self) -> None:
+        """Lets the peer read our last words: takes in, for a moment, what it is still sending."""
+        self._scope.deadline = inf
+        self._serving = False
+        if isinstance(self._stream, trio.SocketStream):
+            await self._stream.send_eof()
+        taken = 0
+        with trio.move_on_after(LINGER_SECONDS):
+            while taken < LINGER_BYTES:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                if not data:
+                    return
+                taken += len(data)
+
+
+def _absolute_path(target: str) -> str:
+    """The path of a target in absolute form (``http://host/path``); "*" and the like name nothing."""
+    _, found, rest = target.partition("://")
+    return "/" + rest.partition("/")[2] if found else "/" + target

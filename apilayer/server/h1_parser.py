@@ -1,0 +1,158 @@
+"""HTTP/1.1 requests out of bytes, on httptools (llhttp): sans-IO. Every size has its bound here."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import httptools
+
+MAX_HEAD_BYTES = 256 * 1024
+MAX_HEADERS = 256
+MAX_URL_BYTES = 64 * 1024
+MAX_BODY_OVERHEAD = 8
+"""A message may take so many times the body limit on the wire (chunk framing)."""
+
+
+class BadMessage(Exception):
+    """The peer broke HTTP; the connection cannot go on. `code` is the status to say so with."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Incoming:
+    """A request whose head has arrived; its body may still be on the way."""
+
+    __slots__ = (
+        "body",
+        "body_bytes",
+        "complete",
+        "expects_continue",
+        "headers",
+        "keep_alive",
+        "method",
+        "too_large",
+        "url",
+        "version",
+        "wire_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.url = b""
+        self.version = "1.1"
+        self.headers: dict[str, str] = {}
+        self.body: list[bytes] = []
+        self.body_bytes = 0
+        self.wire_bytes = 0
+        self.too_large = False
+        self.complete = False
+        self.keep_alive = True
+        self.expects_continue = False
+
+
+class RequestParser:
+    """Feeds llhttp. `ready` holds requests with a complete head, in order; `failure` what ended the parsing."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self.ready: deque[Incoming] = deque()
+        self.failure: BadMessage | None = None
+        self.mid_head = False
+        """Whether part of a request's head has arrived, and not all of it."""
+        self._max_body_bytes = max_body_bytes
+        self._parser = httptools.HttpRequestParser(self)
+        self._current: Incoming | None = None
+        self._in_body = False
+        self._head_bytes = 0
+        self._header_count = 0
+
+    def feed(self, data: bytes) -> None:
+        """Takes in what came; never raises, see `failure`."""
+        if self.failure is not None:
+            return
+        if self._in_body:
+            assert self._current is not None
+            self._current.wire_bytes += len(data)
+            if self._current.wire_bytes > self._max_body_bytes * MAX_BODY_OVERHEAD:
+                self._current.too_large = True
+                self.failure = BadMessage(413, "the message is too long")
+                return
+        else:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            last = self.ready[-1] if self.ready else self._current
+            if last is not None:
+                last.keep_alive = False
+            self.failure = BadMessage(400, "protocol upgrades are not supported")
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self.failure = cause if isinstance(cause, BadMessage) else BadMessage(400, "malformed request")
+        except httptools.HttpParserError as error:
+            self.failure = BadMessage(400, str(error))
+        if not self._in_body and self._head_bytes > MAX_HEAD_BYTES and self.failure is None:
+            self.failure = BadMessage(431, "")
+        self.mid_head = self._current is not None and not self._in_body
+
+    # ------------------------------------------------------------------ callbacks of httptools
+
+    def on_message_begin(self) -> None:
+        self._current = Incoming()
+        self._in_body = False
+        self._header_count = 0
+
+    def on_url(self, url: bytes) -> None:
+        assert self._current is not None
+        self._current.url += url
+        if len(self._current.url) > MAX_URL_BYTES:
+            raise BadMessage(414, "")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return  # a trailer: nothing that we read is ever sent as one
+        assert self._current is not None
+        self._header_count += 1
+        if self._header_count > MAX_HEADERS:
+            raise BadMessage(431, "")
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        headers = self._current.headers
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        incoming = self._current
+        assert incoming is not None
+        parser = self._parser
+        incoming.method = parser.get_method().decode("latin-1")
+        incoming.version = parser.get_http_version()
+        incoming.keep_alive = parser.should_keep_alive()
+        if incoming.version not in ("1.1", "1.0"):
+            raise BadMessage(505, "unsupported protocol version")
+        if incoming.version == "1.1" and "host" not in incoming.headers:
+            raise BadMessage(400, "missing required Host header")
+        incoming.expects_continue = incoming.headers.get("expect", "").lower() == "100-continue"
+        length = incoming.headers.get("content-length", "")
+        if len(length) > 18 or (length.isdecimal() and int(length) > self._max_body_bytes):
+            incoming.too_large = True
+        self._in_body = True
+        self._head_bytes = 0
+        self.ready.append(incoming)
+
+    def on_body(self, body: bytes) -> None:
+        incoming = self._current
+        assert incoming is not None
+        incoming.body_bytes += len(body)
+        if incoming.body_bytes > self._max_body_bytes:
+            incoming.too_large = True
+            incoming.body.clear()
+        elif not incoming.too_large:
+            incoming.body.append(body)
+
+    def on_message_complete(self) -> None:
+        assert self._current is not None
+        self._current.complete = True
+        self._current = None
+        self._in_body = False
+        self._head_bytes = 0

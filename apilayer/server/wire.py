@@ -1,0 +1,63 @@
+"""Bytes of HTTP/1.1 answers: status lines, the Date header, heads. Pure but for the clock that Date reads."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apilayer.pipeline.request import Headers, Response
+
+STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BODYLESS = frozenset({204, 304})
+
+
+class DateHeader:
+    """The Date header's value, made once per second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._value = b""
+
+    def value(self) -> bytes:
+        """The present time as HTTP writes it."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+DATE = DateHeader()
+
+
+def head(response: Response, headers: Headers, framing: bytes) -> bytes:
+    """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF."""
+    parts = [STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode()]
+    for name, value in headers:
+        parts.append(b"%s: %s\r\n" % (name, value))
+    for name, value in response.headers:
+        parts.append(b"%s: %s\r\n" % (name, value))
+    if response.content_type:
+        parts.append(b"Content-Type: %s\r\n" % response.content_type)
+    parts.append(b"Date: %s\r\n%s\r\n" % (DATE.value(), framing))
+    return b"".join(parts)
+
+
+def plain_error(code: int, text: str) -> bytes:
+    """A whole answer to something that is no readable request; the connection closes after it."""
+    phrase = HTTPStatus(code).phrase
+    body = f"{code} {phrase}: {text}".encode() if text else f"{code} {phrase}".encode()
+    return b"".join(
+        (
+            STATUS_LINES[code],
+            b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body),
+            body,
+        )
+    )

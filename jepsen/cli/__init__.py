@@ -1,0 +1,1 @@
+"""The ``jepsen`` command."""

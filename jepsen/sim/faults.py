@@ -1,0 +1,240 @@
+"""What goes wrong in a run: crashes, partitions, pauses, clocks, disks, transfers, lies. Drawn from the run's numbers.
+
+One method per kind in ``options.FAULTS``; each plans its own end, and ``heal`` ends everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jepsen.sim.world import MILLISECOND, SECOND
+from kvraft.raft.messages import ProposalDropped, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jepsen.sim.network import Network
+    from jepsen.sim.node import SimNode
+    from jepsen.sim.options import Options
+    from jepsen.sim.world import World
+
+
+class Faults:
+    """Injects faults into one run until ``heal``."""
+
+    def __init__(self, world: World, options: Options, nodes: dict[int, SimNode], network: Network) -> None:
+        self._world = world
+        self._options = options
+        self._nodes = nodes
+        self._network = network
+        self._kinds: dict[str, Callable[[], None]] = {
+            kind: getattr(self, "_" + kind.replace("-", "_")) for kind in options.faults
+        }
+        self._healed = False
+        self._ambushes = 0
+        self.injected = 0
+        for node in nodes.values():
+            node.on_elected = self._elected
+
+    def start(self) -> None:
+        """Plan the first fault."""
+        self._world.after(self._interval(), self._next)
+
+    def _interval(self) -> int:
+        return int(self._options.fault_interval * (0.2 + 1.6 * self._world.random()))
+
+    def _next(self) -> None:
+        if self._healed:
+            return
+        kind = self._options.faults[self._world.between(0, len(self._options.faults))]
+        self._world.note(f"fault: {kind}")
+        self.injected += 1
+        self._kinds[kind]()
+        self._world.after(self._interval(), self._next)
+
+    def heal(self) -> None:
+        """No further fault; every standing one ends, every process runs again."""
+        self._healed = True
+        self._world.note("healed")
+        self._network.recover()
+        for node in self._nodes.values():
+            node.disk.recover()
+            node.tick_rate = node.base_rate
+            if node.paused:
+                node.resume()
+            node.start()
+
+    # ------------------------------------------------------------------ helpers
+
+    def _any(self) -> SimNode:
+        return self._nodes[self._world.between(1, len(self._nodes) + 1)]
+
+    def _leader(self) -> SimNode:
+        """The node that leads in the highest term; any node when none does."""
+        leaders = [
+            node for node in self._nodes.values() if node.driver is not None and node.driver.raft.role == Role.LEADER
+        ]
+        if not leaders:
+            return self._any()
+        return max(leaders, key=lambda node: node.driver.raft.term if node.driver is not None else 0)
+
+    def _later(self, low: int, high: int, action: Callable[..., None], *arguments: object) -> None:
+        """Do ``action`` after a random time of milliseconds, unless everything has been healed by then."""
+        self._world.after(self._world.between(low, high) * MILLISECOND, self._unless_healed, action, arguments)
+
+    def _unless_healed(self, action: Callable[..., None], arguments: tuple[object, ...]) -> None:
+        if not self._healed:
+            action(*arguments)
+
+    def _crash_and_restart(self, node: SimNode) -> None:
+        node.crash()
+        self._later(20, 2000, node.start)
+
+    def _block(self, pairs: list[tuple[int, int]]) -> None:
+        self._world.note("blocked", pairs)
+        self._network.block(pairs, by=1)
+        self._later(100, 3500, self._unblock, pairs)
+
+    def _unblock(self, pairs: list[tuple[int, int]]) -> None:
+        self._world.note("unblocked", pairs)
+        self._network.block(pairs, by=-1)
+
+    def _others(self, node: SimNode) -> list[int]:
+        return [peer for peer in self._nodes if peer != node.node_id]
+
+    # ------------------------------------------------------------------ processes
+
+    def _crash(self) -> None:
+        self._crash_and_restart(self._any())
+
+    def _crash_leader(self) -> None:
+        self._crash_and_restart(self._leader())
+
+    def _crash_many(self) -> None:
+        """A power cut: a majority, or everybody, at one moment."""
+        spared = self._world.between(0, (len(self._nodes) + 1) // 2)
+        for node in list(self._nodes.values())[spared:]:
+            self._crash_and_restart(node)
+
+    def _ambush(self) -> None:
+        """The next leaders are struck down as they take office, so that logs diverge."""
+        self._ambushes = self._world.between(1, 4)
+
+    def _elected(self, node: SimNode) -> None:
+        if self._ambushes:
+            self._ambushes -= 1
+            delay = self._world.between(0, 2 * (self._options.latency + self._options.jitter + self._options.sync))
+            self._world.after(delay, self._unless_healed, self._strike, (node, node.life))
+
+    def _strike(self, node: SimNode, life: int) -> None:
+        if node.life != life:
+            return
+        if self._world.random() < 0.7:
+            self._crash_and_restart(node)
+        else:
+            self._isolate(node)
+
+    def _stop(self) -> None:
+        node = self._any()
+        node.stop()
+        self._later(20, 1000, node.start)
+
+    def _pause(self) -> None:
+        node = self._leader() if self._world.random() < 0.5 else self._any()
+        if node.driver is not None and not node.paused:
+            self._world.note(f"node {node.node_id} pauses")
+            node.pause()
+            self._later(50, 3000, self._resume, node, node.life)
+
+    def _resume(self, node: SimNode, life: int) -> None:
+        if node.life == life and node.paused:
+            self._world.note(f"node {node.node_id} resumes")
+            node.resume()
+            if self._world.random() < 0.5:
+                node.advance_clock(self._world.between(1, 4))  # a tick loop makes up for a few that it missed
+
+    # ------------------------------------------------------------------ network
+
+    def _partition(self) -> None:
+        """Two sides that cannot hear each other."""
+        sides: tuple[list[int], list[int]] = ([], [])
+        for node in self._nodes:
+            sides[self._world.between(0, 2)].append(node)
+        self._block([pair for a in sides[0] for b in sides[1] for pair in ((a, b), (b, a))])
+
+    def _isolate_leader(self) -> None:
+        self._isolate(self._leader())
+
+    def _isolate(self, node: SimNode) -> None:
+        self._block([pair for peer in self._others(node) for pair in ((node.node_id, peer), (peer, node.node_id))])
+
+    def _one_way(self) -> None:
+        """A node that hears everybody and reaches nobody, or the other way round."""
+        node = self._any()
+        deaf = self._world.random() < 0.5
+        self._block([(peer, node.node_id) if deaf else (node.node_id, peer) for peer in self._others(node)])
+
+    def _link(self) -> None:
+        """Two nodes that cannot hear each other while others hear both."""
+        node = self._any()
+        others = self._others(node)
+        if others:
+            peer = others[self._world.between(0, len(others))]
+            self._block([(node.node_id, peer), (peer, node.node_id)])
+
+    def _loss(self) -> None:
+        self._network.loss = 0.05 + 0.4 * self._world.random()
+        self._later(200, 2000, self._calm)
+
+    def _delay(self) -> None:
+        self._network.latency = self._options.latency * self._world.between(2, 15)
+        self._later(200, 2000, self._calm)
+
+    def _calm(self) -> None:
+        self._network.loss = self._options.loss
+        self._network.latency = self._options.latency
+
+    def _hints(self) -> None:
+        """Transports tell a node that others died or cannot be reached, which need not be true."""
+        for node in self._nodes.values():
+            if node.driver is not None and not node.paused:
+                for peer in self._others(node):
+                    if self._world.random() < 0.5:
+                        node.driver.peer_died(peer)
+                    else:
+                        node.driver.unreachable(peer)
+                node.wake()
+
+    # ------------------------------------------------------------------ clocks
+
+    def _clock_jump(self) -> None:
+        self._any().advance_clock(self._world.between(2, 3 * self._options.election_ticks))
+
+    def _clock_skew(self) -> None:
+        self._any().tick_rate = 0.3 + 2.7 * self._world.random()
+
+    # ------------------------------------------------------------------ disks
+
+    def _disk_slow(self) -> None:
+        node = self._any()
+        node.disk.slowness = self._world.between(5, 40)
+        self._later(500, 3000, self._disk_fast, node)
+
+    @staticmethod
+    def _disk_fast(node: SimNode) -> None:
+        node.disk.slowness = 1
+
+    def _disk_stall(self) -> None:
+        node = self._leader() if self._world.random() < 0.5 else self._any()
+        node.disk.stall(self._world.between(SECOND // 5, 4 * SECOND))
+
+    # ------------------------------------------------------------------ leadership
+
+    def _transfer(self) -> None:
+        leader, target = self._leader(), self._any()
+        if leader.driver is not None and not leader.paused:
+            try:
+                leader.driver.raft.transfer_leadership(target.node_id)
+            except ProposalDropped:
+                return  # nobody leads at the moment
+            leader.wake()

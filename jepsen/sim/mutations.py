@@ -1,0 +1,115 @@
+"""Breaks of the core and the driver, to show that the simulator notices. Applied from outside, by subclassing.
+
+Each mutation takes one promise away, the way a plausible bug would.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import msgspec
+
+from kvraft.raft.core import Raft
+from kvraft.raft.messages import NO_NODE, HardState, Message, MessageKind, ReadState, Ready, Role
+from kvraft.raft.outbox import Outbox
+from kvraft.server.driver import Driver
+
+if TYPE_CHECKING:
+    import random
+
+    from kvraft.raft.messages import LogReader, RaftConfig, RaftStart
+
+
+class ForgetfulOutbox(Outbox):
+    """Sends votes at once, and never writes them."""
+
+    def promise(self, message: Message, up_to: int = 0) -> None:
+        if message.kind == MessageKind.VOTE_RESPONSE:
+            self.messages.append(message)
+        else:
+            super().promise(message, up_to)
+
+    def _hard_state_for(self, seq: int, term: int, vote: int) -> HardState | None:
+        hard_state = super()._hard_state_for(seq, term, vote)
+        return None if hard_state is None else msgspec.structs.replace(hard_state, vote=NO_NODE)
+
+
+class VoteWithoutPersist(Raft):
+    """Answers a vote request without having its vote on disk, so that a crash forgets for whom it voted."""
+
+    def __init__(self, config: RaftConfig, start: RaftStart, log: LogReader, rng: random.Random) -> None:
+        super().__init__(config, start, log, rng)
+        self._outbox = ForgetfulOutbox(self._log, start.hard_state)
+
+
+class CommitOldTerm(Raft):
+    """Commits entries of earlier terms by counting their copies (the mistake of Raft's figure 8)."""
+
+    def _maybe_commit(self) -> None:
+        index = self._replication.committed()
+        if self._log.commit_to(index):
+            self._replication.due = True
+
+
+class SkipReadConfirmation(Raft):
+    """Answers reads at its commit index without asking a quorum whether it still leads."""
+
+    def _maybe_confirm_reads(self) -> None:
+        latest = self._rounds.latest
+        for sender, reference, index in self._rounds.confirm(latest):
+            if sender == self.node_id:
+                self._outbox.reads.append(ReadState(reference, index))
+            else:
+                response = self._message(MessageKind.READ_INDEX_RESPONSE, sender, index=index, context=reference)
+                self._outbox.messages.append(response)
+
+
+class AcceptLowerTermAppend(Raft):
+    """Takes and acknowledges an APPEND whatever its term, unless it leads itself."""
+
+    def _step_lower_term(self, m: Message) -> None:
+        if m.kind != MessageKind.APPEND or self.role is Role.LEADER:
+            super()._step_lower_term(m)
+            return
+        self._following.append(m, self.term)
+        if self._following.owes_acknowledgement:
+            index = self._following.acknowledge()
+            response = Message(MessageKind.APPEND_RESPONSE, self.node_id, m.sender, m.term, index=index)
+            self._outbox.promise(response, index)
+
+
+class AckBeforeSync(Driver):
+    """Acknowledges entries while the disk is still writing them."""
+
+    def _handle(self, ready: Ready) -> None:
+        early = [message for message in ready.after_persist if message.kind == MessageKind.APPEND_RESPONSE]
+        ready.messages = ready.messages + early
+        ready.after_persist = [message for message in ready.after_persist if message not in early]
+        super()._handle(ready)
+
+
+@attrs.frozen
+class Mutation:
+    """The types that a run's nodes are made of."""
+
+    core: type[Raft] = Raft
+    driver: type[Driver] = Driver
+
+
+MUTATIONS = {
+    "vote-without-persist": Mutation(core=VoteWithoutPersist),
+    "commit-old-term": Mutation(core=CommitOldTerm),
+    "skip-read-confirmation": Mutation(core=SkipReadConfirmation),
+    "ack-before-sync": Mutation(driver=AckBeforeSync),
+    "accept-lower-term-append": Mutation(core=AcceptLowerTermAppend),
+}
+
+
+def mutation(name: str) -> Mutation:
+    """The mutation of that name; the unbroken types for "". Raises ``ValueError`` for an unknown name."""
+    if not name:
+        return Mutation()
+    if name not in MUTATIONS:
+        raise ValueError(f"unknown mutation {name!r}: one of {', '.join(MUTATIONS)}")
+    return MUTATIONS[name]

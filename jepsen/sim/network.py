@@ -1,0 +1,155 @@
+"""The simulated network between nodes: per-link loss, delay, reordering, duplication and blockades, each way apart.
+
+Messages are immutable and travel by reference. A node's end of it is the driver's ``Transport``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jepsen.sim.machine import Snapshot, snapshot_meta
+from jepsen.sim.world import MILLISECOND
+from kvraft.raft.messages import Message, MessageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jepsen.sim.node import SimNode
+    from jepsen.sim.options import Options
+    from jepsen.sim.world import World
+
+_KINDS = [""] + [kind.name.lower() for kind in MessageKind]
+
+
+class Link:
+    """One direction between two nodes. ``blocked`` counts the blockades that stand."""
+
+    __slots__ = ("blocked", "last_arrival")
+
+    def __init__(self) -> None:
+        self.blocked = 0
+        self.last_arrival = 0
+
+
+class Network:
+    """Carries messages between nodes, or not."""
+
+    __slots__ = ("_options", "_world", "latency", "links", "loss", "nodes", "stragglers")
+
+    def __init__(self, world: World, options: Options) -> None:
+        self._world = world
+        self._options = options
+        self.nodes: dict[int, SimNode] = {}
+        self.loss = options.loss
+        self.latency = options.latency
+        self.stragglers = options.stragglers
+        ids = range(1, options.nodes + 1)
+        self.links = {a: {b: Link() for b in ids if b != a} for a in ids}
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send each message on its own; whatever is lost is lost silently."""
+        world, options = self._world, self._options
+        random = world.random
+        links = self.links[messages[0].sender]
+        for message in messages:
+            world.mix(message.kind << 40 ^ message.term << 20 ^ message.index ^ len(message.entries) << 60)
+            link = links[message.to]
+            if link.blocked or (self.loss and random() < self.loss):
+                world.note("lost", message)
+                continue
+            delay = self.latency + int(options.jitter * random())
+            if self.stragglers and random() < self.stragglers:
+                delay += int(options.straggle * random())
+            if options.fifo:
+                delay = max(delay, link.last_arrival - world.now)
+                link.last_arrival = world.now + delay
+            elif options.duplication and random() < options.duplication:
+                world.after(delay + int(options.jitter * 4 * random()), self._deliver, link, message)
+            world.after(delay, self._deliver, link, message)
+
+    def _deliver(self, link: Link, message: Message) -> None:
+        world = self._world
+        if link.blocked:
+            world.note("lost", message)
+            return
+        node = self.nodes[message.to]
+        if node.driver is None:
+            if world.random() < 0.5:  # the port refuses connections, and the sender hears of it
+                world.after(self.latency, self._refused, message.sender, message.to)
+            return
+        world.note("deliver", message)
+        node.driver.receive(message)
+        node.wake()
+
+    def _refused(self, sender: int, peer: int) -> None:
+        node = self.nodes[sender]
+        if node.driver is not None and not node.paused:
+            node.driver.peer_died(peer)
+            node.wake()
+
+    def send_snapshot(self, message: Message) -> None:
+        """Stream the sender's last committed state; several round trips, and it may break off."""
+        world = self._world
+        sender = self.nodes[message.sender]
+        state = sender.committed_state()
+        message = msgspec.structs.replace(message, snapshot=snapshot_meta(state, sender.configuration))
+        delay = world.between(2, 10) * (self.latency + self._options.jitter) + world.between(0, 100 * MILLISECOND)
+        lost = world.random() < 0.1 + self.loss
+        world.after(delay, self._deliver_snapshot, message, Snapshot(state), lost, sender.life)
+
+    def _deliver_snapshot(self, message: Message, snapshot: Snapshot, lost: bool, life: int) -> None:
+        world = self._world
+        sender, receiver = self.nodes[message.sender], self.nodes[message.to]
+        there, back = self.links[message.sender][message.to], self.links[message.to][message.sender]
+        index = 0
+        if not lost and not there.blocked and sender.life == life and receiver.driver is not None:
+            assert message.snapshot is not None
+            world.note("deliver", message)
+            receiver.driver.receive_snapshot(message, snapshot)
+            receiver.wake()
+            index = message.snapshot.index
+        else:
+            world.note("lost", message)
+        if back.blocked:
+            index = 0
+        world.after(self.latency, self._snapshot_ended, sender, life, message.to, index)
+
+    @staticmethod
+    def _snapshot_ended(sender: SimNode, life: int, peer: int, index: int) -> None:
+        if sender.life == life and sender.driver is not None:
+            sender.driver.snapshot_sent(peer, index)
+            sender.wake()
+
+    def block(self, pairs: Iterable[tuple[int, int]], *, by: int) -> None:
+        """Put up (``by=1``) or take down (-1) a blockade on each ``(sender, receiver)``."""
+        for sender, receiver in pairs:
+            self.links[sender][receiver].blocked += by
+
+    def recover(self) -> None:
+        """No more disturbance: what is sent from now on arrives, in the latency of the options."""
+        self.loss = self.stragglers = 0.0
+        self.latency = self._options.latency
+        for links in self.links.values():
+            for link in links.values():
+                link.blocked = 0
+
+
+def format_message(message: Message) -> str:
+    """One message as a short line."""
+    text = f"{message.sender}->{message.to} {_KINDS[message.kind]} term={message.term}"
+    for name in ("index", "log_term", "commit", "reject_hint", "context"):
+        value = getattr(message, name)
+        if value:
+            text += f" {name}={value}"
+    if message.reject:
+        text += " reject"
+    if message.force:
+        text += " force"
+    if message.entries:
+        first, last = message.entries[0], message.entries[-1]
+        text += f" entries={first.index}..{last.index} of terms {first.term}..{last.term}"
+    if message.snapshot:
+        text += f" snapshot={message.snapshot.index} of term {message.snapshot.term}"
+    return text

@@ -1,0 +1,278 @@
+"""One simulated process: the driver and the core in it, its clock, and what of it outlives a crash."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jepsen.sim.disk import SimDisk
+from jepsen.sim.machine import Command, SimMachine, State, encode_command, snapshot_meta
+from jepsen.sim.world import SECOND, Violation
+from kvraft.raft.core import Raft
+from kvraft.raft.messages import Configuration, Entry, RaftConfig, RaftStart, Role
+from kvraft.server.driver import Driver, DriverConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jepsen.sim.invariants import Invariants
+    from jepsen.sim.network import Network
+    from jepsen.sim.options import Options
+    from jepsen.sim.world import World
+    from kvraft.errors import KvraftError
+
+MAX_TURNS = 500
+"""Turns that follow one wake-up at most; more means that the driver never comes to rest."""
+MAX_LATE_TICKS = 3
+"""Ticks that a process makes up for after it was stopped."""
+_BOUNDLESS = 1 << 30
+
+
+class SimNode:
+    """A node over all of its lives. ``driver`` is None while the process is down."""
+
+    def __init__(
+        self,
+        node_id: int,
+        world: World,
+        options: Options,
+        network: Network,
+        invariants: Invariants,
+        core: type[Raft] = Raft,
+        driver: type[Driver] = Driver,
+    ) -> None:
+        self.node_id = node_id
+        self.world = world
+        self.options = options
+        self.network = network
+        self.invariants = invariants
+        self.configuration = Configuration(tuple(range(1, options.nodes + 1)))
+        self.disk = SimDisk(world, options, partial(invariants.written, node_id), self._durable)
+        self.driver: Driver | None = None
+        self.life = 0
+        self.paused = False
+        self.base_rate = self.tick_rate = 1.0 + options.skew * (2 * world.random() - 1)
+        self.on_elected: Callable[[SimNode], None] = lambda _node: None
+        self._core = core
+        self._driver_type = driver
+        self._machine: SimMachine | None = None
+        self._states = (State(0, 0, 0, {}), State(0, 0, 0, {}))
+        self._turn_due = False
+        self._held: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._seen = (0, 0)
+        self._role: Role | None = Role.FOLLOWER
+        self._hung_up: dict[int, Callable[[], None]] = {}
+        self._next_request = 0
+
+    # ------------------------------------------------------------------ lives
+
+    def start(self) -> None:
+        """A new process reads what the disks kept."""
+        if self.driver is not None:
+            return
+        self.life += 1
+        self.paused = self._turn_due = False
+        world, options, disk = self.world, self.options, self.disk
+        # Whether the last commit survived is up to chance; what is durable always does.
+        state = self._states[world.between(0, 2)]
+        disk.align(snapshot_meta(state, self.configuration))
+        image = disk.image
+        machine = self._machine = SimMachine(state, self._applying)
+        raft = self._core(
+            RaftConfig(
+                node_id=self.node_id,
+                election_ticks=options.election_ticks,
+                heartbeat_ticks=options.heartbeat_ticks,
+                max_append_bytes=options.max_append_bytes,
+                max_inflight_messages=options.max_inflight_messages,
+                max_committed_bytes=options.max_committed_bytes,
+                cached_bytes=options.cached_bytes,
+            ),
+            RaftStart(
+                hard_state=image.hard_state,
+                configuration=self.configuration,
+                compacted_index=image.base,
+                compacted_term=image.base_term,
+                last_index=image.last_index,
+                applied_index=state.index,
+            ),
+            disk,
+            random.Random(world.rng.getrandbits(64)),
+        )
+        config = DriverConfig(
+            request_timeout_ticks=options.request_timeout_ticks,
+            stalled_disk_seconds=options.tick * options.election_ticks / SECOND,
+            commit_operations=_BOUNDLESS,
+            snapshot_entries=options.snapshot_entries,
+            keep_entries=options.keep_entries,
+            max_messages_per_turn=options.max_messages_per_turn,
+            max_proposals_per_turn=options.max_proposals_per_turn,
+        )
+        self.driver = self._driver_type(raft, machine, disk, self.network, config, str)
+        self._seen = (raft.term, raft.commit_index)
+        self._role = raft.role
+        world.note(f"node {self.node_id} starts, life {self.life}", image.hard_state)
+        world.after(world.between(0, options.tick), self._tick, self.life)
+
+    def crash(self) -> None:
+        """The process is gone; so is what was not durable. Who waits for an answer learns that nobody will give it."""
+        if self.driver is None:
+            return
+        self.world.note(f"node {self.node_id} crashes")
+        self.disk.crash()
+        self._end()
+
+    def stop(self) -> None:
+        """The process ends in good order: everybody is answered, everything is written."""
+        if self.driver is None:
+            return
+        self.world.note(f"node {self.node_id} stops")
+        self.driver.stop()
+        self.disk.close()
+        assert self._machine is not None
+        self._machine.commit()
+        self._end()
+
+    def _end(self) -> None:
+        assert self._machine is not None
+        self._states = (self._machine.durable, self._machine.committed)
+        self.driver = self._machine = None
+        self._held.clear()
+        hung_up, self._hung_up = self._hung_up, {}
+        for lost in hung_up.values():
+            lost()
+
+    def pause(self) -> None:
+        """The process stops running (SIGSTOP, a long pause of the machine); the world goes on around it."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """It runs again, with everything that has piled up."""
+        self.paused = False
+        held, self._held = self._held, []
+        if self.driver is not None:
+            for function, arguments in held:
+                function(*arguments)
+            self.wake()
+
+    # ------------------------------------------------------------------ what drives it
+
+    def wake(self) -> None:
+        """Something has arrived: a turn follows soon, and takes along whatever arrives until then."""
+        if not self._turn_due and not self.paused and self.driver is not None:
+            self._turn_due = True
+            self.world.after(self.options.turn_delay, self._turn, self.life)
+
+    def _turn(self, life: int) -> None:
+        if life != self.life or self.driver is None:
+            return
+        self._turn_due = False
+        if self.paused:
+            return
+        driver = self.driver
+        for _ in range(MAX_TURNS):
+            driver.turn()
+            self._observe(driver.raft)
+            if not driver.has_work:
+                return
+        raise Violation("rest", f"node {self.node_id} has work after {MAX_TURNS} turns")
+
+    def _tick(self, life: int) -> None:
+        if life != self.life or self.driver is None:
+            return
+        if self.paused:
+            self._held.append((self._tick, (life,)))
+            return
+        self.world.after(int(self.options.tick * self.tick_rate), self._tick, life)
+        self.advance_clock(1)
+
+    def advance_clock(self, ticks: int) -> None:
+        """So many ticks at once: one, or the jump of a clock."""
+        if self.driver is None or self.paused:
+            return
+        for _ in range(ticks):
+            self.driver.tick()
+        self._observe(self.driver.raft)
+        self.driver.commit_if_due(due=True)
+        if self.driver.has_work:
+            self.wake()
+
+    def _durable(self, generation: int, seq: int) -> None:
+        if generation != self.disk.generation or self.driver is None:
+            return
+        if self.paused:
+            self._held.append((self._durable, (generation, seq)))
+            return
+        self.driver.durable(seq)
+        self._observe(self.driver.raft)
+        self.wake()
+
+    # ------------------------------------------------------------------ what is asked of it
+
+    def propose(self, command: Command, reply: Callable[[Any], None], lost: Callable[[], None]) -> bool:
+        """A client's command. ``reply`` gets the answer or an error, or ``lost`` is called. False: nobody listens."""
+        if self.driver is None:
+            return False
+        request = self._expect(lost)
+        self.driver.propose(encode_command(command), lambda answer: self._reply(request, reply, answer))
+        self.wake()
+        return True
+
+    def read(self, key: str, reply: Callable[[Any], None], lost: Callable[[], None]) -> bool:
+        """A client's linearizable read, on whatever this node is."""
+        if self.driver is None:
+            return False
+        request = self._expect(lost)
+
+        def ready(error: KvraftError | None) -> None:
+            answer: Any = error
+            if error is None:
+                assert self._machine is not None
+                found = self._machine.values.get(key)
+                answer = None if found is None else found[0]
+            self._reply(request, reply, answer)
+
+        self.driver.read(ready)
+        self.wake()
+        return True
+
+    def _expect(self, lost: Callable[[], None]) -> int:
+        self._next_request += 1
+        self._hung_up[self._next_request] = lost
+        return self._next_request
+
+    def _reply(self, request: int, reply: Callable[[Any], None], answer: Any) -> None:
+        if self._hung_up.pop(request, None) is not None:
+            reply(answer)
+
+    # ------------------------------------------------------------------ what the judges see
+
+    def committed_state(self) -> State:
+        """The state of the last commit, which is what a snapshot sends."""
+        assert self._machine is not None
+        return self._machine.committed
+
+    def state(self) -> State | None:
+        """The present state; None while down."""
+        return None if self._machine is None else self._machine.state()
+
+    def _applying(self, entry: Entry) -> Command | None:
+        assert self._machine is not None
+        term = self._seen[0] if self.driver is None else self.driver.raft.term
+        return self.invariants.applying(self.node_id, entry, self._machine.applied_index, term, self.disk.image)
+
+    def _observe(self, raft: Raft) -> None:
+        now = (raft.term, raft.commit_index)
+        if now != self._seen:
+            self.invariants.moved(self.node_id, self._seen, now)
+            if now[0] != self._seen[0]:
+                self._role = None
+            self._seen = now
+        role = raft.role
+        if role is not self._role:
+            self.world.note(f"node {self.node_id} is {role.name.lower()} of term {raft.term}")
+            self._role = role
+            if role == Role.LEADER:
+                self.invariants.became_leader(self.node_id, self.life, raft.term, self.disk.view)
+                self.on_elected(self)

@@ -1,0 +1,118 @@
+"""Liveness after healing: a write and a read through every node, and one state everywhere, within a bounded time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jepsen.history import Kind, Operation
+from jepsen.sim.machine import Command
+from jepsen.sim.world import MILLISECOND, SECOND, Violation
+from kvraft.errors import KvraftError, NotLeader
+
+if TYPE_CHECKING:
+    from jepsen.sim.clients import Traffic
+
+RETRY = 50 * MILLISECOND
+
+
+class Probe:
+    """Asks one node for a write, following its hints to the leader, and then for a read; until both succeed."""
+
+    __slots__ = ("_node_id", "_operation", "_process", "_t", "_target", "done")
+
+    def __init__(self, traffic: Traffic, node_id: int) -> None:
+        self._t = traffic
+        self._node_id = self._target = node_id
+        self._process = traffic.new_process()
+        self._operation: Operation | None = None
+        self.done = False
+        traffic.world.after(0, self._write)
+
+    def _write(self) -> None:
+        t = self._t
+        value = f"probe{t.attempts}"
+        key = f"k{self._node_id % t.options.keys}"
+        operation = t.history.invoke(self._process, Kind.WRITE, key, t.world.now / SECOND, value=value)
+        self._attempt_write(operation)
+
+    def _attempt_write(self, operation: Operation) -> None:
+        t = self._t
+        t.attempts += 1
+        attempt = t.attempts
+
+        def reply(answer: Any) -> None:
+            now = t.world.now / SECOND
+            if not isinstance(answer, KvraftError):
+                t.history.ok(operation, answer, now)
+                t.world.after(1, self._read)
+            elif answer.definite:
+                t.invariants.refused(attempt, str(answer))
+                hint = answer.leader if isinstance(answer, NotLeader) else ""
+                self._target = int(hint) if hint else self._node_id
+                t.world.after(RETRY, self._attempt_write, operation)
+            else:
+                lost()
+
+        def lost() -> None:
+            t.history.unknown(operation, t.world.now / SECOND)
+            self._process = t.new_process()
+            t.world.after(RETRY, self._write)
+
+        command = Command(attempt, operation.kind.value, operation.key, operation.value)
+        t.nodes[self._target].propose(command, reply, lost)
+
+    def _read(self) -> None:
+        t = self._t
+        key = f"k{self._node_id % t.options.keys}"
+        operation = t.history.invoke(self._process, Kind.READ, key, t.world.now / SECOND)
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, KvraftError):
+                t.history.fail(operation, t.world.now / SECOND)
+                t.world.after(RETRY, self._read)
+            else:
+                t.history.ok(operation, answer, t.world.now / SECOND)
+                self.done = True
+
+        t.nodes[self._node_id].read(key, reply, lambda: None)
+
+
+def demand_progress(traffic: Traffic) -> None:
+    """Run a healed cluster until every node has served a write and a read and all agree. Raises ``Violation``."""
+    traffic.stopped = True
+    world, options, nodes = traffic.world, traffic.options, traffic.nodes
+    probes = [Probe(traffic, node_id) for node_id in nodes]
+    bound = world.now + 60 * options.election_ticks * options.tick + 10 * SECOND
+
+    def look() -> None:
+        if all(probe.done for probe in probes) and _converged(traffic):
+            world.halted = True
+        else:
+            world.after(options.tick, look)
+
+    look()
+    world.run(until=bound)
+    if not world.halted:
+        waiting = [node_id for node_id, probe in zip(nodes, probes, strict=True) if not probe.done]
+        if waiting:
+            raise Violation("progress", f"no write and read through nodes {waiting} after healing")
+        raise Violation("progress", f"the nodes do not converge: {_indexes(traffic)}")
+    states = {node_id: node.state() for node_id, node in nodes.items()}
+    first = states[1]
+    for node_id, state in states.items():
+        if state != first:
+            raise Violation("convergence", f"node 1 has {first}, node {node_id} has {state}")
+
+
+def _converged(traffic: Traffic) -> bool:
+    indexes = {index for pair in _indexes(traffic).values() for index in pair}
+    return len(indexes) == 1
+
+
+def _indexes(traffic: Traffic) -> dict[int, tuple[int, int]]:
+    """Applied and last index of each node."""
+    return {
+        node_id: (node.driver.machine.applied_index, node.driver.raft.last_index)
+        for node_id, node in traffic.nodes.items()
+        if node.driver is not None
+    }

@@ -1,0 +1,161 @@
+"""Reads: ranges at the latest or an older revision, counts, and the changes from a revision on.
+
+Functions over the tables of any transaction. ``end`` is None for an open range; ``at`` is None for the latest state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvraft.mvcc.records import HEAD, ID, POSITION, POSITION_BYTES, TOMBSTONE, Change, decode_change, decode_value
+from kvraft.storage.errors import StorageError
+from kvraft.types import KeyValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvraft.storage.tables import Tables
+
+COUNT_CACHE_ENTRIES = 512
+
+
+class CountCache:
+    """Counts of ranges at a fixed revision, which never change: a client that pages makes one walk, not one a page."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[bytes, bytes | None, int], int] = {}
+
+    def get(self, key: bytes, end: bytes | None, revision: int) -> int | None:
+        return self._counts.get((key, end, revision))
+
+    def put(self, key: bytes, end: bytes | None, revision: int, count: int) -> None:
+        if len(self._counts) >= COUNT_CACHE_ENTRIES:
+            del self._counts[next(iter(self._counts))]
+        self._counts[key, end, revision] = count
+
+    def clear(self) -> None:
+        self._counts.clear()
+
+
+def open_end(range_end: bytes) -> bytes | None:
+    """The ``end`` of a request's ``range_end``, which is not empty."""
+    return None if range_end == b"\0" else range_end
+
+
+def read_value(tables: Tables, position: bytes) -> KeyValue:
+    """The key as of the change at ``position``, which exists."""
+    raw = tables.rev.get(position)
+    if raw is None:
+        raise _missing(position)
+    return decode_value(raw)
+
+
+def _missing(position: bytes) -> StorageError:
+    return StorageError("the state is damaged: revision {}.{} is missing".format(*POSITION.unpack(position)))
+
+
+def read_key(tables: Tables, key: bytes, at: int | None) -> KeyValue | None:
+    """One key."""
+    head = tables.cur.get(key)
+    position: bytes | None
+    if at is None:
+        position = None if head is None else head[:POSITION_BYTES]
+    else:
+        live = head is not None
+        head = head or tables.dead.get(key)
+        position = None if head is None else position_at(tables, head, live, at)
+    return None if position is None else read_value(tables, position)
+
+
+def position_at(tables: Tables, head: bytes, live: bool, at: int) -> bytes | None:
+    """Where the value as of revision ``at`` is, of a key with ``head`` in ``cur`` (``live``) or ``dead``."""
+    if int.from_bytes(head[:8]) <= at:
+        return head[:POSITION_BYTES] if live else None
+    key_id = head[ID]
+    hist = tables.hist
+    found = hist.prev() if hist.set_range(key_id + POSITION.pack(at + 1, 0)) else hist.last()
+    if not found:
+        return None
+    key, mark = hist.item()
+    return None if mark == TOMBSTONE or not key.startswith(key_id) else key[8:]
+
+
+def walk_positions(tables: Tables, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:
+    """Keys of ``[key, end)`` that exist at ``at``, each with something that starts with the position of its value."""
+    if at is None:
+        yield from tables.cur.walk(key, end)
+        return
+    for found, head, live in _merge(tables.cur.walk(key, end), tables.dead.walk(key, end)):
+        position = position_at(tables, head, live, at)
+        if position is not None:
+            yield found, position
+
+
+def _merge(
+    live: Iterator[tuple[bytes, bytes]], dead: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Two ordered walks without common keys as one; True marks the first one's."""
+    left, right = next(live, None), next(dead, None)
+    while left is not None:
+        if right is None or left[0] < right[0]:
+            yield left[0], left[1], True
+            left = next(live, None)
+        else:
+            yield right[0], right[1], False
+            right = next(dead, None)
+    while right is not None:
+        yield right[0], right[1], False
+        right = next(dead, None)
+
+
+def read_range(
+    tables: Tables, key: bytes, end: bytes | None, at: int | None, limit: int, keys_only: bool
+) -> tuple[list[KeyValue], bytes | None]:
+    """The first ``limit`` (<= 0: all) keys of the range, and the first key that the limit left out, if any."""
+    found: list[KeyValue] = []
+    get = tables.rev.get
+    walk = tables.cur.walk(key, end) if at is None else walk_positions(tables, key, end, at)
+    for name, head in walk:
+        if limit == len(found) and limit:
+            return found, name
+        if keys_only and at is None:
+            mod, _, create, version, lease, _ = HEAD.unpack(head)
+            found.append(KeyValue(name, b"", create, mod, version, lease))
+            continue
+        raw = get(head[:POSITION_BYTES])
+        if raw is None:
+            raise _missing(head[:POSITION_BYTES])
+        kv = decode_value(raw)
+        if keys_only:
+            kv = KeyValue(name, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease)
+        found.append(kv)
+    return found, None
+
+
+def count_range(tables: Tables, key: bytes, end: bytes | None, at: int | None) -> int:
+    """How many keys the range holds; walks them."""
+    if at is None:
+        return tables.cur.count(key, end)
+    return sum(1 for _ in walk_positions(tables, key, end, at))
+
+
+def read_changes(tables: Tables, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int | None]:
+    """Changes from revision ``low`` on, whole revisions, until one of the bounds is reached.
+
+    Also the last revision that was read as a whole; None when everything there is was read.
+    """
+    found: list[Change] = []
+    room = max_bytes
+    last = 0
+    cursor = tables.rev
+    more = cursor.set_range(POSITION.pack(low, 0))
+    while more:
+        position, raw = cursor.item()
+        main = int.from_bytes(position[:8])
+        if main != last and found and (len(found) >= max_changes or room <= 0):
+            return found, last
+        found.append(decode_change(raw))
+        room -= len(raw)
+        last = main
+        more = cursor.next()
+    return found, None

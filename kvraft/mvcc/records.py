@@ -1,0 +1,74 @@
+"""What the tables' records look like.
+
+A *position* is (main, sub), 12 bytes big-endian: the revision and the place of one change within it; it is the key
+in ``rev``. A record there is the msgpack array of a :class:`KeyValue`, then the key's id and the position of the
+change before (empty for a create); a tombstone has version 0. A *head*, in ``cur`` and ``dead``, has a fixed width
+so that a range finds the position by slicing. ``hist`` has id + position -> b"" (a value) or :data:`TOMBSTONE`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from kvraft.types import Event, EventKind, KeyValue
+
+HEAD = struct.Struct(">QIQQq8s")
+"""main, sub, create revision, version, lease, key id."""
+POSITION = struct.Struct(">QI")
+POSITION_BYTES = POSITION.size
+ID = slice(HEAD.size - 8, HEAD.size)
+"""The id within a head."""
+TOMBSTONE = b"\1"
+"""Marks a tombstone in ``hist``."""
+
+encode_record = msgspec.msgpack.Encoder().encode
+decode_value = msgspec.msgpack.Decoder(KeyValue).decode
+"""The :class:`KeyValue` at the front of a record."""
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One applied put or delete: the key as of it, and where its previous value is (empty: there was none)."""
+
+    kv: KeyValue
+    previous: bytes
+
+    def event(self, prev_kv: KeyValue | None = None) -> Event:
+        """What a watcher sees of it."""
+        return Event(EventKind.PUT if self.kv.version else EventKind.DELETE, self.kv, prev_kv)
+
+
+class Trace(msgspec.Struct, frozen=True, array_like=True):
+    """A record without its value, for the compaction."""
+
+    key: bytes
+    value: msgspec.Raw
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+    key_id: bytes
+    previous: bytes
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+    key_id: bytes
+    previous: bytes
+
+
+decode_trace = msgspec.msgpack.Decoder(Trace).decode
+_decode_record = msgspec.msgpack.Decoder(_Record).decode
+
+
+def decode_change(raw: bytes) -> Change:
+    """The change that a record of ``rev`` is; a deleted key has only ``key`` and ``mod_revision``."""
+    found = _decode_record(raw)
+    kv = KeyValue(found.key, found.value, found.create_revision, found.mod_revision, found.version, found.lease)
+    return Change(kv, found.previous)

@@ -1,0 +1,114 @@
+"""A node's output of one turn, and which of it must wait for the disk.
+
+The only place that knows what of the hard state the disk has. Decides nothing about the protocol.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvraft.raft.messages import HardState, Ready
+
+if TYPE_CHECKING:
+    from kvraft.raft.log import RaftLog
+    from kvraft.raft.messages import Message, ReadState, SnapshotMeta
+
+
+class Outbox:
+    """Gathers output between two calls of ``take``.
+
+    ``messages`` leave at once, ``after_persist`` with this turn's batch. ``hard_state_changed``: the term or the vote
+    is not the one last given to the disk.
+    """
+
+    __slots__ = (
+        "_log",
+        "_written",
+        "_written_seq",
+        "after_persist",
+        "dropped_reads",
+        "hard_state_changed",
+        "messages",
+        "reads",
+        "snapshot",
+    )
+
+    def __init__(self, log: RaftLog, written: HardState) -> None:
+        self._log = log
+        self._written = written
+        self._written_seq = 0
+        self.hard_state_changed = False
+        self.messages: list[Message] = []
+        self.after_persist: list[Message] = []
+        self.snapshot: SnapshotMeta | None = None
+        self.reads: list[ReadState] = []
+        self.dropped_reads: list[int] = []
+
+    def is_hard_state_durable(self) -> bool:
+        """Whether a crash now would bring back this very term and vote."""
+        return not self.hard_state_changed and self._log.persisted_seq >= self._written_seq
+
+    def promise(self, message: Message, up_to: int = 0) -> None:
+        """Send a message that holds only once term and vote, and the log up to ``up_to``, are durable."""
+        if up_to <= self._log.durable_index and self.is_hard_state_durable():
+            self.messages.append(message)
+        else:
+            self.after_persist.append(message)
+
+    def is_empty(self) -> bool:
+        """Whether ``take`` would return nothing at all."""
+        return not (
+            self.messages
+            or self.after_persist
+            or self.hard_state_changed
+            or self.snapshot
+            or self.reads
+            or self.dropped_reads
+            or self._log.has_unstable()
+            or self._log.has_committed()
+        )
+
+    def take(self, term: int, vote: int, max_committed_bytes: int) -> tuple[Ready, int]:
+        """Everything gathered, and the bytes of data that it hands out to be applied."""
+        log = self._log
+        messages, self.messages = self.messages, []
+        after_persist, self.after_persist = self.after_persist, []
+        reads, self.reads = self.reads, []
+        dropped_reads, self.dropped_reads = self.dropped_reads, []
+        snapshot, self.snapshot = self.snapshot, None
+        entries = log.take_unstable()
+        writes = bool(entries or snapshot or self.hard_state_changed)
+        seq = 0
+        hard_state = None
+        if writes or (after_persist and log.is_writing()):
+            seq = log.open_batch()
+            hard_state = self._hard_state_for(seq, term, vote) if writes else None
+        else:
+            messages += after_persist  # what these waited for became durable since
+            after_persist = []
+        committed, size = log.take_committed(max_committed_bytes)
+        return (
+            Ready(
+                seq=seq,
+                hard_state=hard_state,
+                entries=entries,
+                snapshot=snapshot,
+                messages=messages,
+                after_persist=after_persist,
+                committed=committed,
+                reads=reads,
+                dropped_reads=dropped_reads,
+            ),
+            size,
+        )
+
+    def _hard_state_for(self, seq: int, term: int, vote: int) -> HardState | None:
+        """What batch ``seq`` writes of it, None if the disk has it all. A new commit index alone rides along."""
+        current = HardState(term, vote, self._log.commit_index)
+        if current == self._written:
+            return None
+        if self.hard_state_changed:
+            self._written_seq = seq
+            self.hard_state_changed = False
+        self._written = current
+        return current

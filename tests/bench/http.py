@@ -1,0 +1,87 @@
+"""A lean HTTP/1.1 client over TLS with keep-alive, for loads: one request in flight on each connection."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from kvraft.channel import Channel, dial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class HttpConnection:
+    """One connection to the API server."""
+
+    def __init__(self, channel: Channel, host: str) -> None:
+        self._channel = channel
+        self._host = host
+
+    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: application/json\r\n"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        await self._channel.send(head.encode() + b"\r\n" + body)
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await self._more()
+        headers, _, rest = data.partition(b"\r\n\r\n")
+        status = int(headers[9:12])
+        lowered = headers.lower()
+        if b"transfer-encoding: chunked" in lowered:
+            return status, await self._chunks(rest)
+        length = int(lowered.split(b"content-length:")[1].split(b"\r\n")[0])
+        parts, size = [rest], len(rest)
+        while size < length:
+            parts.append(await self._more())
+            size += len(parts[-1])
+        return status, b"".join(parts)
+
+    async def _chunks(self, data: bytes) -> bytes:
+        body = b""
+        while True:
+            while b"\r\n" not in data:
+                data += await self._more()
+            size, _, data = data.partition(b"\r\n")
+            end = int(size, 16)
+            while len(data) < end + 2:
+                data += await self._more()
+            body, data = body + data[:end], data[end + 2 :]
+            if not end:
+                return body
+
+    async def _more(self) -> bytes:
+        data = await self._channel.receive()
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        return data
+
+
+def read_kubeconfig(path: Path) -> tuple[str, ssl.SSLContext]:
+    """The server's URL and a TLS context with the client certificate."""
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    with tempfile.TemporaryDirectory() as directory:
+        pair = Path(directory) / "pair.pem"
+        pair.write_bytes(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+        context.load_cert_chain(pair)
+    return cluster["server"], context
+
+
+@asynccontextmanager
+async def open_http(url: str, context: ssl.SSLContext) -> AsyncIterator[HttpConnection]:
+    """A connection to the API server at ``url``."""
+    channel = await dial(url, context)
+    try:
+        yield HttpConnection(channel, url.removeprefix("https://"))
+    finally:
+        channel.close()

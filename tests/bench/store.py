@@ -1,0 +1,106 @@
+"""The store's figures: writes and reads, kvraft by its native client, etcd by the leanest gRPC client."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.client import open_client
+from tests.bench.clusters import etcd_leader, store_cluster
+from tests.bench.etcd_wire import open_etcd, put_message, range_message
+from tests.bench.load import Figures, closed_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LOADS = ((1, 1), (16, 1), (64, 1), (4, 64))
+"""Connections x operations in flight on each."""
+KINDS = ("write", "linearizable read", "serializable read")
+VALUE = b"v" * 256
+KEYS = 10_000
+
+Operation = "Callable[[int], Awaitable[object]]"
+
+
+def key_of(number: int) -> bytes:
+    """The key that the ``number``-th operation touches."""
+    return b"/bench/%08d" % (number * 7919 % KEYS)
+
+
+async def measure_kvraft(urls: list[str], seconds: float) -> dict[tuple[str, tuple[int, int]], Figures]:
+    """Every kind under every load."""
+    results = {}
+    for kind in KINDS:
+        for connections, in_flight in LOADS:
+            async with AsyncExitStack() as stack:
+                operations: list[Callable[[int], Awaitable[object]]] = []
+                for _ in range(connections):
+                    client = await stack.enter_async_context(open_client(urls))
+                    operations.append(_kvraft_operation(kind, client))
+                results[kind, (connections, in_flight)] = await closed_loop(operations, in_flight, seconds)
+    return results
+
+
+def _kvraft_operation(kind: str, client: object) -> Callable[[int], Awaitable[object]]:
+    from kvraft.client import Client
+
+    assert isinstance(client, Client)
+    if kind == "write":
+        return lambda number: client.put(key_of(number), VALUE)
+    serializable = kind == "serializable read"
+    return lambda number: client.range(key_of(number), serializable=serializable)
+
+
+async def measure_etcd(url: str, seconds: float) -> dict[tuple[str, tuple[int, int]], Figures]:
+    """The same against etcd's leader, which spares it the forwarding."""
+    results = {}
+    for kind in KINDS:
+        for connections, in_flight in LOADS:
+            async with AsyncExitStack() as stack:
+                operations: list[Callable[[int], Awaitable[object]]] = []
+                for _ in range(connections):
+                    etcd = await stack.enter_async_context(open_etcd(url))
+                    operations.append(_etcd_operation(kind, etcd))
+                results[kind, (connections, in_flight)] = await closed_loop(operations, in_flight, seconds)
+    return results
+
+
+def _etcd_operation(kind: str, etcd: object) -> Callable[[int], Awaitable[object]]:
+    from tests.bench.etcd_wire import EtcdConnection
+
+    assert isinstance(etcd, EtcdConnection)
+    if kind == "write":
+        return lambda number: etcd.call("Put", put_message(key_of(number), VALUE))
+    serializable = kind == "serializable read"
+    return lambda number: etcd.call("Range", range_message(key_of(number), serializable=serializable))
+
+
+def run(seconds: float) -> list[str]:
+    """Measure both and return the table's lines (Markdown)."""
+    with store_cluster("kvraft") as cluster:
+        ours = trio.run(measure_kvraft, cluster.urls, seconds)
+        memory = cluster.memory_mib()
+    theirs = {}
+    if shutil.which("etcd") and shutil.which("etcdctl"):
+        with store_cluster("etcd") as cluster:
+            theirs = trio.run(measure_etcd, etcd_leader(cluster.urls), seconds)
+    lines = [
+        "| operation | connections x in flight | kvraft /s | p50 ms | p99 ms | etcd /s | p50 ms | p99 ms | ratio |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (kind, load), mine in ours.items():
+        name = f"{load[0]}x{load[1]}"
+        line = f"| {kind} | {name} | {mine.rate:,.0f} | {mine.p50_ms:.2f} | {mine.p99_ms:.2f} "
+        other = theirs.get((kind, load))
+        if other is None:
+            line += "| not installed | | | |"
+        else:
+            line += f"| {other.rate:,.0f} | {other.p50_ms:.2f} | {other.p99_ms:.2f} | {mine.rate / other.rate:.2f} |"
+        lines.append(line)
+    failures = sum(figure.failures for figure in (*ours.values(), *theirs.values()))
+    lines += ["", f"Failed operations: {failures}. Memory of the kvraft members after this load: "]
+    lines[-1] += ", ".join(f"{mib:.0f} MiB" for mib in memory) + "."
+    return lines

@@ -1,0 +1,39 @@
+"""Clusters for the end-to-end tests, stopped whatever happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.cluster import LocalCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def local_cluster(tmp_path: Path) -> Iterator[Callable[[int], LocalCluster]]:
+    """A factory of clusters, not started yet: ``local_cluster(nodes)``."""
+    made: list[LocalCluster] = []
+
+    def make(nodes: int) -> LocalCluster:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(LocalCluster(folder, nodes))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.apilayer("down")
+
+
+@pytest.fixture(scope="module")
+def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A running cluster of three that the tests of a module share."""
+    cluster = LocalCluster(tmp_path_factory.mktemp("three"))
+    try:
+        yield cluster.started()
+    finally:
+        cluster.apilayer("down")

@@ -1,0 +1,237 @@
+"""The unmodified kubectl against three members and an API server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.e2e.cluster import needs_kubectl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.cluster import LocalCluster
+
+pytestmark = pytest.mark.slow
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: nginx, image: "nginx:1.27", ports: [{containerPort: 80}]}
+      - {name: sidecar, image: "busybox:1.36"}
+"""
+
+
+def config_map(**data: str) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data})
+
+
+@pytest.fixture
+def k(three_nodes: LocalCluster, request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+    """The cluster, with a namespace of the test's own as kubectl's default."""
+    needs_kubectl()
+    name = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[:60]
+    three_nodes.kubectl("create", "namespace", name)
+    three_nodes.kubectl("config", "set-context", "--current", f"--namespace={name}")
+    yield three_nodes
+    three_nodes.kubectl("delete", "namespace", name)
+
+
+def data_of(k: LocalCluster, name: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(k.kubectl("get", "configmap", name, "-o", "json")).get("data", {})
+    return found
+
+
+def test_the_namespaces_of_a_new_cluster(three_nodes: LocalCluster) -> None:
+    needs_kubectl()
+    lines = three_nodes.kubectl("get", "ns").splitlines()
+    assert lines[0].split() == ["NAME", "STATUS", "AGE"]
+    assert {"default", "kube-system"} <= {line.split()[0] for line in lines[1:]}
+    assert all(line.split()[1] == "Active" for line in lines[1:])
+
+
+def test_version_and_discovery(three_nodes: LocalCluster) -> None:
+    needs_kubectl()
+    version = json.loads(three_nodes.kubectl("version", "-o", "json"))
+    assert version["serverVersion"]["major"] == "1"
+    rows = {line.split()[0] for line in three_nodes.kubectl("api-resources").splitlines()}
+    assert {"configmaps", "secrets", "pods", "events", "leases", "deployments", "namespaces"} <= rows
+    assert "apps/v1" in three_nodes.kubectl("api-versions").splitlines()
+
+
+def test_create_get_and_delete(k: LocalCluster) -> None:
+    assert k.kubectl("create", "configmap", "settings", "--from-literal=a=1") == "configmap/settings created\n"
+    assert data_of(k, "settings") == {"a": "1"}
+    assert yaml.safe_load(k.kubectl("get", "cm", "settings", "-o", "yaml"))["data"] == {"a": "1"}
+    header, row = k.kubectl("get", "cm", "settings", "-o", "wide").splitlines()
+    assert header.split() == ["NAME", "DATA", "AGE"]
+    assert row.split()[:2] == ["settings", "1"]
+    assert k.kubectl("get", "cm/settings", "-o", "name") == "configmap/settings\n"
+    assert k.kubectl("get", "cm", "settings", "-o", "jsonpath={.data.a}") == "1"
+    k.kubectl("create", "configmap", "settings", codes=(1,))
+    assert k.kubectl("delete", "cm", "settings").startswith('configmap "settings" deleted')
+    k.kubectl("get", "cm", "settings", codes=(1,))
+
+
+def test_a_secret_is_described_without_its_value(k: LocalCluster) -> None:
+    k.kubectl("create", "secret", "generic", "key", "--from-literal=token=hush")
+    described = k.kubectl("describe", "secret", "key")
+    assert "token:  4 bytes" in described
+    assert "hush" not in described
+
+
+def test_apply_says_created_configured_and_unchanged(k: LocalCluster) -> None:
+    assert k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2")) == "configmap/settings created\n"
+    assert k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2")) == "configmap/settings unchanged\n"
+    assert k.kubectl("apply", "-f", "-", stdin=config_map(a="3")) == "configmap/settings configured\n"
+    assert data_of(k, "settings") == {"a": "3"}, "what apply no longer mentions is gone"
+
+
+def test_diff_shows_what_apply_would_change(k: LocalCluster) -> None:
+    k.kubectl("apply", "-f", "-", stdin=config_map(a="1"))
+    assert k.kubectl("diff", "-f", "-", stdin=config_map(a="1")) == ""
+    difference = k.kubectl("diff", "-f", "-", stdin=config_map(a="2"), codes=(1,)).splitlines()
+    assert '-  a: "1"' in difference
+    assert '+  a: "2"' in difference
+    assert data_of(k, "settings") == {"a": "1"}
+
+
+def test_labels_annotations_and_selectors(k: LocalCluster) -> None:
+    for name in ("one", "two"):
+        k.kubectl("create", "configmap", name)
+    assert k.kubectl("label", "cm", "one", "tier=front") == "configmap/one labeled\n"
+    assert k.kubectl("annotate", "cm", "one", "note=hello world") == "configmap/one annotated\n"
+    metadata = json.loads(k.kubectl("get", "cm", "one", "-o", "json"))["metadata"]
+    assert (metadata["labels"], metadata["annotations"]) == ({"tier": "front"}, {"note": "hello world"})
+    assert k.kubectl("get", "cm", "-l", "tier=front", "-o", "name") == "configmap/one\n"
+    assert "configmap/two" in k.kubectl("get", "cm", "-l", "tier!=front", "-o", "name").splitlines()
+    assert k.kubectl("get", "cm", "--field-selector=metadata.name=two", "-o", "name") == "configmap/two\n"
+    k.kubectl("label", "cm", "one", "tier=back", codes=(1,))
+    k.kubectl("label", "cm", "one", "tier=back", "--overwrite")
+    k.kubectl("label", "cm", "one", "tier-")
+    assert "labels" not in json.loads(k.kubectl("get", "cm", "one", "-o", "json"))["metadata"]
+
+
+def test_edit(k: LocalCluster, tmp_path: Path) -> None:
+    k.kubectl("create", "configmap", "settings", "--from-literal=a=before")
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i s/before/after/ "$1"\n')
+    editor.chmod(0o755)
+    assert k.kubectl("edit", "cm", "settings", EDITOR=str(editor)) == "configmap/settings edited\n"
+    assert data_of(k, "settings") == {"a": "after"}
+
+
+def test_patches_of_every_kind(k: LocalCluster) -> None:
+    k.kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+
+    def patch(kind: str, change: object) -> None:
+        k.kubectl("patch", "deployment", "web", f"--type={kind}", "-p", json.dumps(change))
+
+    def spec() -> dict[str, object]:
+        found: dict[str, object] = json.loads(k.kubectl("get", "deployment", "web", "-o", "json"))["spec"]
+        return found
+
+    def images() -> dict[str, str]:
+        pods = json.loads(k.kubectl("get", "deployment", "web", "-o", "json"))["spec"]["template"]["spec"]
+        return {container["name"]: container["image"] for container in pods["containers"]}
+
+    patch("json", [{"op": "replace", "path": "/spec/replicas", "value": 5}])
+    assert spec()["replicas"] == 5
+    patch("merge", {"spec": {"replicas": 4}})
+    assert spec()["replicas"] == 4
+    container = {"name": "nginx", "image": "nginx:1.28"}
+    patch("strategic", {"spec": {"template": {"spec": {"containers": [container]}}}})
+    assert images() == {"nginx": "nginx:1.28", "sidecar": "busybox:1.36"}, "lists merge by name"
+    patch("merge", {"spec": {"template": {"spec": {"containers": [container]}}}})
+    assert images() == {"nginx": "nginx:1.28"}, "lists are replaced"
+    header, row = k.kubectl("get", "deployments", "-o", "wide").splitlines()
+    assert header.split()[:2] == ["NAME", "READY"]
+    assert row.split()[:2] == ["web", "0/4"]
+
+
+def test_delete_by_selector(k: LocalCluster) -> None:
+    for name in ("one", "two", "three"):
+        k.kubectl("create", "configmap", name)
+    k.kubectl("label", "cm", "one", "two", "old=yes")
+    k.kubectl("delete", "cm", "-l", "old=yes")
+    left = k.kubectl("get", "cm", "-o", "name").splitlines()
+    assert "configmap/three" in left
+    assert not {"configmap/one", "configmap/two"} & set(left)
+
+
+def test_watch_in_the_background(k: LocalCluster) -> None:
+    k.kubectl("create", "configmap", "first")
+    command = ["kubectl", "get", "cm", "-w", "--output-watch-events", "-o", "json", "--field-selector=metadata.name!=x"]
+    seen = []
+    with subprocess.Popen(command, env=k.kubectl_env(), stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        events = _objects(watch.stdout)
+        while True:  # what exists is shown first; from then on the watch stands
+            event = next(events)
+            if event["object"]["metadata"]["name"] == "first":
+                break
+        k.kubectl("create", "configmap", "second", "--from-literal=a=1")
+        k.kubectl("patch", "cm", "second", "-p", '{"data":{"a":"2"}}')
+        k.kubectl("delete", "cm", "second")
+        while len(seen) < 3:
+            event = next(events)
+            if event["object"]["metadata"]["name"] == "second":
+                seen.append((event["type"], event["object"]["data"]["a"]))
+        watch.terminate()
+    assert seen == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]
+
+
+def _objects(lines):
+    """kubectl prints each event as indented JSON: an object ends with the line ``}``."""
+    text = ""
+    for line in lines:
+        text += line
+        if line == "}\n":
+            yield json.loads(text)
+            text = ""
+
+
+def test_explain(three_nodes: LocalCluster) -> None:
+    needs_kubectl()
+    explained = three_nodes.kubectl("explain", "configmap")
+    assert "KIND:       ConfigMap" in explained
+    assert "binaryData" in explained
+    assert "immutable" in explained
+    assert "FIELD: finalizers" in three_nodes.kubectl("explain", "configmap.metadata.finalizers")
+
+
+def test_errors_are_kubernetes_own(k: LocalCluster) -> None:
+    def complaint(*arguments: str, stdin: str | None = None) -> str:
+        answer = subprocess.run(
+            ["kubectl", *arguments],
+            input=stdin,
+            env=k.kubectl_env(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert answer.returncode != 0
+        return answer.stderr
+
+    assert complaint("get", "cm", "none") == 'Error from server (NotFound): configmaps "none" not found\n'
+    k.kubectl("create", "configmap", "twice")
+    assert "(AlreadyExists)" in complaint("create", "configmap", "twice")
+    assert 'namespaces "nowhere" not found' in complaint("create", "configmap", "x", "-n", "nowhere")
+    assert "a lowercase RFC 1123 subdomain" in complaint("create", "configmap", "Not_A_Name")
+    wrong = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "w"}, "daata": {"a": "b"}})
+    assert 'unknown field "daata"' in complaint("apply", "-f", "-", stdin=wrong)

@@ -1,0 +1,102 @@
+"""Clusters of real members in this process, over loopback sockets and real files, that can be crashed and restarted."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.raft.messages import Role
+from kvraft.server.config import MemberConfig
+from kvraft.server.member import Member
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses at this moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+class Members:
+    """Members by name; ``stop`` ends one cleanly, ``start`` brings it back with its files."""
+
+    def __init__(self, directory: Path, names: list[str], nursery: trio.Nursery, **settings: int) -> None:
+        ports = free_ports(2 * len(names))
+        self.client_urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)}
+        self._peer_urls = {
+            name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports[len(names) :], strict=False)
+        }
+        self._directory = directory
+        self._nursery = nursery
+        self._settings: dict[str, int] = {"heartbeat_ms": 50, "election_ms": 500, **settings}
+        self.running: dict[str, Member] = {}
+        self._ended: dict[str, trio.Event] = {}
+
+    def start(self, name: str) -> Member:
+        """Open the member's files and run it."""
+        member = Member(
+            MemberConfig(
+                name=name,
+                data_dir=self._directory / name,
+                listen_client_urls=(self.client_urls[name],),
+                advertise_client_urls=(self.client_urls[name],),
+                listen_peer_urls=(self._peer_urls[name],),
+                initial_advertise_peer_urls=(self._peer_urls[name],),
+                initial_cluster={other: (url,) for other, url in self._peer_urls.items()},
+                **self._settings,
+            )
+        )
+        self.running[name] = member
+        self._ended[name] = trio.Event()
+        self._nursery.start_soon(self._run, name, member)
+        return member
+
+    async def _run(self, name: str, member: Member) -> None:
+        try:
+            await member.run()
+        finally:
+            self._ended[name].set()
+
+    async def stop(self, name: str) -> None:
+        """End it cleanly and wait for the end."""
+        await self.running.pop(name).stop()
+        await self._ended[name].wait()
+
+    async def leader(self) -> str:
+        """The name of a running member that leads, as soon as there is one."""
+        while True:
+            for name, member in self.running.items():
+                if member.driver.raft.role is Role.LEADER:
+                    return name
+            await trio.sleep(0.01)
+
+    @property
+    def urls(self) -> list[str]:
+        """Every member's client URL."""
+        return list(self.client_urls.values())
+
+
+@asynccontextmanager
+async def open_members(directory: Path, count: int = 3, **settings: int) -> AsyncIterator[Members]:
+    """A running cluster with a leader."""
+    async with trio.open_nursery() as nursery:
+        members = Members(directory, [f"m{number}" for number in range(1, count + 1)], nursery, **settings)
+        try:
+            for name in members.client_urls:
+                members.start(name)
+            for member in members.running.values():
+                await member.ready.wait()
+            yield members
+        finally:
+            with trio.CancelScope(shield=True):
+                for name in list(members.running):
+                    await members.stop(name)

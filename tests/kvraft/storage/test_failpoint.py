@@ -1,0 +1,50 @@
+"""Failpoints: the syntax, the counting, the error action. Kills are in tests/kvraft/apply/test_crash.py."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from kvraft.storage import failpoint
+
+
+@pytest.fixture(autouse=True)
+def _reset():
+    yield
+    failpoint.configure("")
+
+
+def test_nothing_is_set_by_default():
+    failpoint.configure("")
+    assert not failpoint.active
+    failpoint.hit("log.before_commit")
+
+
+def test_the_nth_pass_fails_and_only_that_one():
+    failpoint.configure("log.before_commit=error@2, state.after_commit=error@1")
+    assert failpoint.active
+    failpoint.hit("log.before_commit")
+    with pytest.raises(OSError, match=r"log\.before_commit") as caught:
+        failpoint.hit("log.before_commit")
+    assert caught.value.errno == errno.ENOSPC
+    failpoint.hit("log.before_commit")
+    failpoint.hit("log.after_commit")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nowhere=kill@1", "unknown failpoint 'nowhere'"),
+        ("log.before_commit=explode@1", "unknown action 'explode'"),
+        ("log.before_commit=kill@0", "'0' is not a number of passes"),
+        ("log.before_commit=kill", "'' is not a number of passes"),
+    ],
+)
+def test_bad_settings_are_named(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        failpoint.configure(text)
+
+
+def test_names_are_unique():
+    assert len(set(failpoint.FAILPOINTS)) == len(failpoint.FAILPOINTS)
