@@ -93,6 +93,6 @@ def type_invalid(path: str, value: Any, detail: str) -> FieldError:
     return FieldError(path, TYPE_INVALID, _with_detail(f"Invalid value: {render(value)}", detail))
 
 
-def not_found(path: str, value: Any) -> FieldError:
+def not_found(path: str, value: Any, detail: str = "") -> FieldError:
     """The value names something that does not exist."""
-    return FieldError(path, NOT_FOUND, f"Not found: {render(value)}")
+    return FieldError(path, NOT_FOUND, _with_detail(f"Not found: {render(value)}", detail))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from apilayer.api.status import StatusError
     from apilayer.pipeline.request import Headers, Request
 
+_YAML_STRING = "tag:yaml.org,2002:str"
+_YAML_BOOLEANS = frozenset("yYnN")
+
 
 def encode(obj: Any, accepted: Accepted, *, pretty: bool = False) -> bytes:
     """`obj` in the media type that was agreed on."""
@@ -24,12 +28,34 @@ def encode(obj: Any, accepted: Accepted, *, pretty: bool = False) -> bytes:
     return orjson.dumps(obj)
 
 
+@cache
+def _dumper() -> Any:
+    """A YAML dumper that chooses quotes as Go's does; few answers are YAML, and importing it is slow."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def represent(dumper: Any, text: str) -> Any:
+        style = None
+        if "\n" in text:
+            style = "|"
+        elif dumper.resolve(yaml.ScalarNode, text, (True, False)) != _YAML_STRING or text in _YAML_BOOLEANS:
+            style = '"'
+        return dumper.represent_scalar(_YAML_STRING, text, style=style)
+
+    Dumper.add_representer(str, represent)
+    return Dumper
+
+
 def to_yaml(obj: Any) -> bytes:
     """Block-style YAML with sorted keys, as Kubernetes writes it."""
-    import yaml  # few answers are YAML, and the import is slow
+    import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(obj, Dumper=dumper, default_flow_style=False, sort_keys=True, allow_unicode=True)
+    text: str = yaml.dump(obj, Dumper=_dumper(), default_flow_style=False, sort_keys=True, allow_unicode=True)
     return text.encode()
 
 

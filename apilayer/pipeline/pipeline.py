@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import attrs
 
@@ -78,7 +78,10 @@ class Pipeline:
             log.exception("a request failed: %s %s, audit id %s", request.method, request.path, audit_id)
             failure = status.internal_error("the server met an unexpected condition")
             response = error_response(request, failure)
-        return response, ((b"Audit-Id", audit_id.encode()), NO_CACHE)
+        audit = (b"Audit-Id", audit_id.encode())
+        if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
+            return response, (audit,)
+        return response, (audit, NO_CACHE)
 
     @staticmethod
     def _audit_id(request: Request) -> str:
@@ -86,7 +89,8 @@ class Pipeline:
         given = request.headers.get("audit-id", "")
         if given and len(given) <= MAX_AUDIT_ID and given.isascii() and given.isprintable():
             return given
-        return str(uuid4())
+        word = os.urandom(16).hex()
+        return f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"
 
 
 def timed_out() -> StatusError:

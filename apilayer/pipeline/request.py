@@ -9,6 +9,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    import trio
+
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Kubernetes' limit for request bodies."""
 
@@ -56,6 +58,9 @@ class Stream(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The parts; each is to be sent at once."""
+
+    def bind(self, scope: trio.CancelScope) -> None:
+        """Names the scope to cancel when the peer takes nothing for too long."""
 
     def close(self) -> None:
         """Frees what the stream holds. Called once, after the last part."""

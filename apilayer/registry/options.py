@@ -5,7 +5,8 @@ Source: Kubernetes API concepts (resource versions, list options) and apimachine
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 import attrs
@@ -16,6 +17,7 @@ from apilayer.api.gotext import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from apilayer.api.decode import FieldValidation
     from apilayer.api.field import FieldError
 
 Query = dict[str, list[str]]
@@ -27,8 +29,9 @@ _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 MAX_FIELD_MANAGER = 128
 
 
+@lru_cache(maxsize=1024)
 def parse_query(text: str) -> Query:
-    """The query string as name -> values. Raises StatusError 400 for one with too many fields."""
+    """The query string as name -> values, shared: do not change. Raises StatusError 400 for too many fields."""
     if not text:
         return {}
     try:
@@ -167,7 +170,7 @@ class WriteOptions:
     """What every write takes: dry run or not, and how strict unknown fields are treated."""
 
     dry_run: bool = False
-    field_validation: str = "Warn"
+    field_validation: FieldValidation = "Warn"
 
     @staticmethod
     def parse(query: Query, kind: str, *, content_type: str = "") -> WriteOptions:
@@ -183,7 +186,7 @@ class WriteOptions:
             errors.append(field.not_supported("fieldValidation", validation, _VALIDATIONS))
         if errors:
             raise status.invalid(kind, _META_GROUP, "", errors)
-        return WriteOptions(bool(query.get("dryRun")), validation or "Warn")
+        return WriteOptions(bool(query.get("dryRun")), cast("FieldValidation", validation or "Warn"))
 
 
 _NO_WRITE_OPTIONS = WriteOptions()

@@ -273,6 +273,7 @@ class ResourceStore:
         """The object to store in place of `entry`, and whether it is the same. Raises StatusError 422."""
         old = entry.object()
         new = transform(entry.object())
+        new["kind"], new["apiVersion"] = self.resource.kind, self.resource.api_version
         meta.carry_metadata(new["metadata"], old["metadata"])
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if "namespace" in old["metadata"]:
@@ -313,7 +314,7 @@ class ResourceStore:
             if decision.update is None and not decision.remove:
                 return Deleted(entry, gone=False)
             try:
-                if decision.update is not None:
+                if decision.update is not None and decision.update != entry.object():
                     entry = await self._mark(key, entry, decision.update, dry_run=options.dry_run)
                 if not decision.remove:
                     return Deleted(entry, gone=False)

@@ -32,7 +32,7 @@ DEFAULT_MIN_TIMEOUT_SECONDS = 1800.0
 
 
 class Watch:
-    """An open watch: first `initial`, then `next_batch` until it answers None. Use as a context manager.
+    """An open watch: first `initial`, then `next_batch` until it answers None. To be closed.
 
     `failure` is set when the watch cannot start where it was asked to: it is the only thing to send.
     """
@@ -107,10 +107,8 @@ class Watch:
         if self._watcher is not None:
             self._watcher.stalled_scope = scope
 
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Frees what the watch holds; it may be called more than once."""
         if self._watcher is not None:
             self._all.of(self.resource).unsubscribe(self._scope, self._watcher)
 

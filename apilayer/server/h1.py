@@ -95,7 +95,7 @@ class H1Connection:
         data = await self._stream.receive_some(RECEIVE_BYTES)
         if not data:
             return False
-        self._parser.feed(data)
+        self._parser.feed(bytes(data))
         return True
 
     async def _answer(self, incoming: Incoming) -> bool:
@@ -165,9 +165,7 @@ class H1Connection:
             await self._linger()
         return keep
 
-    async def _send_stream(
-        self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool
-    ) -> bool:
+    async def _send_stream(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
         """Sends parts as they are made; False when the peer went away or the end shows by closing."""
         stream = response.stream
         assert stream is not None
@@ -178,17 +176,19 @@ class H1Connection:
         self._started = True
         self._scope.deadline = inf
         early = bytearray()
-        gone = trio.Event()
+        finished = False
         try:
             await self._stream.send_all(wire.head(response, headers, framing))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._notice_end, nursery.cancel_scope, early, gone)
+                nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
+                stream.bind(nursery.cancel_scope)
                 async for part in stream.chunks():
                     await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                finished = True
                 nursery.cancel_scope.cancel()
         finally:
             stream.close()
-        if gone.is_set():
+        if not finished:
             return False
         if chunked:
             await self._stream.send_all(b"0\r\n\r\n")
@@ -196,7 +196,7 @@ class H1Connection:
             self._parser.feed(bytes(early))
         return chunked and incoming.complete
 
-    async def _notice_end(self, scope: trio.CancelScope, early: bytearray, gone: trio.Event) -> None:
+    async def _notice_end(self, scope: trio.CancelScope, early: bytearray) -> None:
         """Reads on while a stream is sent: an end, an error or too much data ends the stream."""
         try:
             while len(early) <= MAX_EARLY_BYTES:
@@ -206,7 +206,6 @@ class H1Connection:
                 early += data
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("the peer of a stream went away")
-        gone.set()
         scope.cancel()
 
     async def _linger(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP/2 by Hypercorn: its TCP server and protocol over our streams, and an ASGI face of the application.
+"""HTTP/2 by Hypercorn: its protocol over our streams, and an ASGI face of the application.
 
 Imported when the first client speaks HTTP/2: most never do, and it costs a fifth of a second.
 """
@@ -10,25 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from h2.events import DataReceived
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
 from apilayer.api import status
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.pipeline import timed_out
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request
-from apilayer.server import wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hypercorn.config import Config
+    from hypercorn.events import Event
 
     from apilayer.pipeline.request import Headers, Identity, Response
     from apilayer.server.application import Application
 
 Message = dict[str, Any]
+
+RECEIVE_BYTES = 64 * 1024
+IDLE_SECONDS = 90.0
 
 log = logging.getLogger("apilayer.server.h2")
 
@@ -45,15 +50,73 @@ class _Protocol(H2Protocol):
                 await super()._handle_events([event])
 
 
-async def serve(
-    stream: trio.SSLStream[trio.SocketStream], app: Application, certificate: Identity | None, config: Config
-) -> None:
-    """Serves one HTTP/2 connection, whose handshake is done, until it ends."""
-    server = TCPServer(_Face(app, certificate), config, WorkerContext(None), {}, stream)  # type: ignore[arg-type]
-    try:
-        await server.run()
-    except Exception:
-        log.exception("an HTTP/2 connection failed")
+class H2Connection:
+    """Serves one HTTP/2 connection, whose TLS handshake is done, until either side ends it."""
+
+    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, config: Config) -> None:
+        self._stream = stream
+        self._face: Any = _Face(app, certificate)
+        self._config = config
+        self._context = WorkerContext(None)
+        self._scope = trio.CancelScope()
+        self._send_lock = trio.Lock()
+        self._idle = True
+        self._closing = False
+
+    def shut_down(self) -> None:
+        """Closes the connection as soon as it is idle; new streams are refused from now on."""
+        self._closing = True
+        if self._idle:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Serves until the connection ends. The stream is left for the caller to close."""
+        try:
+            with self._scope:
+                await self._serve()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        except Exception:
+            log.exception("an HTTP/2 connection failed")
+
+    async def _serve(self) -> None:
+        async with TaskGroup() as group:
+            protocol = _Protocol(
+                self._face,
+                self._config,
+                self._context,
+                group,
+                ConnectionState({}),
+                True,
+                None,
+                None,
+                self._send,
+            )
+            await protocol.initiate()
+            self._scope.deadline = trio.current_time() + IDLE_SECONDS
+            try:
+                while True:
+                    data = await self._stream.receive_some(RECEIVE_BYTES)
+                    if not data:
+                        break
+                    if self._closing:
+                        await self._context.terminated.set()
+                    await protocol.handle(RawData(bytes(data)))
+            finally:
+                await protocol.handle(Closed())
+            self._scope.cancel()
+
+    async def _send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            async with self._send_lock:
+                await self._stream.send_all(event.data)
+        elif isinstance(event, Closed):
+            self._scope.cancel()
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            if event.idle and self._closing:
+                self._scope.cancel()
+            self._scope.deadline = trio.current_time() + (IDLE_SECONDS if event.idle else float("inf"))
 
 
 class _Face:
@@ -73,48 +136,49 @@ class _Face:
     ) -> None:
         query = scope["query_string"].decode("latin-1")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        request = Request(
-            scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive)
-        )
+        request = Request(scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive))
         response: Response | None = None
+        always: Headers = ()
         with trio.move_on_after(self._app.time_limit(request.method, query)):
             try:
                 response, always = await self._app.handle(request)
             except BodyError:
                 return
         if response is None:
-            response, always = error_response(request, timed_out()), ()
-        await self._reply(response, always, receive, send, bodyless=request.method == "HEAD")
+            response = error_response(request, timed_out())
+        await _reply(response, always, receive, send, bodyless=request.method == "HEAD")
 
-    async def _reply(
-        self,
-        response: Response,
-        always: Headers,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-        *,
-        bodyless: bool,
-    ) -> None:
-        headers = [*always, *response.headers, (b"content-type", response.content_type)]
-        headers.append((b"date", wire.DATE.value()))
-        if response.stream is None:
-            headers.append((b"content-length", b"%d" % len(response.body)))
-        lowered = [(name.lower(), value) for name, value in headers]
-        await send({"type": "http.response.start", "status": response.status, "headers": lowered})
-        if response.stream is None:
-            body = b"" if bodyless else response.body
-            await send({"type": "http.response.body", "body": body, "more_body": False})
-            return
-        stream = response.stream
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
-                async for part in stream.chunks():
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                nursery.cancel_scope.cancel()
-        finally:
-            stream.close()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+async def _reply(
+    response: Response,
+    always: Headers,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+    *,
+    bodyless: bool,
+) -> None:
+    headers = [*always, *response.headers]
+    if response.content_type:
+        headers.append((b"content-type", response.content_type))
+    if response.stream is None:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    lowered = [(name.lower(), value) for name, value in headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": lowered})
+    if response.stream is None:
+        body = b"" if bodyless else response.body
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        return
+    stream = response.stream
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
+            stream.bind(nursery.cancel_scope)
+            async for part in stream.chunks():
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            nursery.cancel_scope.cancel()
+    finally:
+        stream.close()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:

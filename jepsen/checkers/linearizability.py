@@ -101,11 +101,12 @@ def check_linearizable(
 class _Pending:
     """An operation that has been called and has not returned, with its bit in configurations."""
 
-    __slots__ = ("bit", "expected", "kind", "neutral", "operation", "unknown", "value")
+    __slots__ = ("bit", "effect", "expected", "kind", "neutral", "operation", "unknown", "value")
 
     def __init__(self, operation: Operation, bit: int, observed: set[Any]) -> None:
         self.operation = operation
         self.bit = bit
+        self.effect = -1  # for unknown ones: equal for those that do the same
         self.kind = operation.kind
         self.unknown = operation.outcome is not Outcome.OK
         self.neutral = not self.unknown and (
@@ -164,6 +165,7 @@ class _Search:
         self.neutral: list[_Pending] = []
         self.changing: list[_Pending] = []
         self.unknown_bits = 0
+        self.effects: dict[tuple[Kind, Any, Any], int] = {}
         self.free_bits: list[int] = []
         self.explored = 0
         self.bound = max_configurations
@@ -190,6 +192,8 @@ class _Search:
         self.changing.append(pending)
         if pending.unknown:
             self.unknown_bits |= bit
+            effect = (pending.kind, pending.value, pending.expected)
+            pending.effect = self.effects.setdefault(effect, len(self.effects))
 
     def _return(self, number: int) -> None:
         returning = self.pending[number]
@@ -219,15 +223,14 @@ class _Search:
         bit = returning.bit
         while stack:
             state, mask, must_need = stack.pop()
-            tried: set[tuple[Kind, Any, Any]] = set()
+            tried: set[int] = set()
             for pending in self.changing:
                 if mask & pending.bit or (must_need and pending.kind is Kind.WRITE):
                     continue
                 if pending.unknown:
-                    effect = (pending.kind, pending.value, pending.expected)
-                    if effect in tried:
+                    if pending.effect in tried:
                         continue
-                    tried.add(effect)
+                    tried.add(pending.effect)
                 new_state = pending.apply(state)
                 if new_state is _IMPOSSIBLE or (pending.unknown and new_state == state):
                     continue

@@ -63,7 +63,7 @@ class Traffic:
 class Client:
     """One sequential client. ``target`` is the node that it believes to lead."""
 
-    __slots__ = ("_current", "_done_attempts", "_process", "_t", "_target", "_wanted")
+    __slots__ = ("_asked", "_current", "_done_attempts", "_process", "_t", "_target")
 
     def __init__(self, traffic: Traffic) -> None:
         self._t = traffic
@@ -71,7 +71,7 @@ class Client:
         self._target = 1
         self._current: Operation | None = None
         self._done_attempts = 0
-        self._wanted: Kind | None = None
+        self._asked = False
         traffic.world.after(traffic.world.between(0, traffic.options.think), self.next)
 
     def next(self) -> None:
@@ -104,6 +104,7 @@ class Client:
     def _send(self, operation: Operation) -> None:
         t = self._t
         self._done_attempts += 1
+        self._asked = True
         t.attempts += 1
         if t.world.random() >= REQUEST_LOSS:
             t.world.after(self._delay(), self._arrive, operation, self._target, t.attempts)
@@ -148,6 +149,7 @@ class Client:
             self._lost(operation)
         elif self._done_attempts < MAX_ATTEMPTS:
             hint = answer.leader if isinstance(answer, NotLeader) else ""
+            self._asked = False
             self._target = int(hint) if hint else t.world.between(1, t.options.nodes + 1)
             pause = 1 if hint else min(20 * self._done_attempts, 200)
             t.world.after(pause * MILLISECOND, self._again, operation)
@@ -163,6 +165,10 @@ class Client:
         if operation is not self._current or operation.outcome is not Outcome.PENDING:
             return
         t = self._t
+        if not self._asked:  # every attempt so far was refused, and none is out
+            t.history.fail(operation, t.world.now / 1e6)
+            self._finish()
+            return
         t.history.unknown(operation, t.world.now / 1e6)
         self._process = t.new_process()
         self._target = t.world.between(1, t.options.nodes + 1)

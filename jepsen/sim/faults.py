@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jepsen.sim.world import MILLISECOND, SECOND
+from jepsen.sim.world import MILLISECOND
 from kvraft.raft.messages import ProposalDropped, Role
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ class Faults:
         }
         self._healed = False
         self._ambushes = 0
+        self._marked = (0, 0)
         self.injected = 0
         for node in nodes.values():
             node.on_elected = self._elected
+            node.on_commit = self._committed
 
     def start(self) -> None:
         """Plan the first fault."""
@@ -78,9 +80,10 @@ class Faults:
             return self._any()
         return max(leaders, key=lambda node: node.driver.raft.term if node.driver is not None else 0)
 
-    def _later(self, low: int, high: int, action: Callable[..., None], *arguments: object) -> None:
-        """Do ``action`` after a random time of milliseconds, unless everything has been healed by then."""
-        self._world.after(self._world.between(low, high) * MILLISECOND, self._unless_healed, action, arguments)
+    def _later(self, action: Callable[..., None], *arguments: object) -> None:
+        """Do ``action`` after a random time, unless everything has been healed by then."""
+        delay = self._world.between(20 * MILLISECOND, 20 * MILLISECOND + self._options.fault_length)
+        self._world.after(delay, self._unless_healed, action, arguments)
 
     def _unless_healed(self, action: Callable[..., None], arguments: tuple[object, ...]) -> None:
         if not self._healed:
@@ -88,12 +91,12 @@ class Faults:
 
     def _crash_and_restart(self, node: SimNode) -> None:
         node.crash()
-        self._later(20, 2000, node.start)
+        self._later(node.start)
 
     def _block(self, pairs: list[tuple[int, int]]) -> None:
         self._world.note("blocked", pairs)
         self._network.block(pairs, by=1)
-        self._later(100, 3500, self._unblock, pairs)
+        self._later(self._unblock, pairs)
 
     def _unblock(self, pairs: list[tuple[int, int]]) -> None:
         self._world.note("unblocked", pairs)
@@ -117,18 +120,26 @@ class Faults:
             self._crash_and_restart(node)
 
     def _ambush(self) -> None:
-        """The next leaders are struck down as they take office, so that logs diverge."""
-        self._ambushes = self._world.between(1, 4)
+        """The next leaders are struck down as they take office or commit for the first time: logs diverge so."""
+        self._ambushes = self._world.between(1, 8)
 
     def _elected(self, node: SimNode) -> None:
-        if self._ambushes:
-            self._ambushes -= 1
+        if not self._ambushes:
+            return
+        self._ambushes -= 1
+        self._marked = (node.node_id, node.life)
+        if self._world.random() < 0.5:
             delay = self._world.between(0, 2 * (self._options.latency + self._options.jitter + self._options.sync))
             self._world.after(delay, self._unless_healed, self._strike, (node, node.life))
 
+    def _committed(self, node: SimNode) -> None:
+        if self._marked == (node.node_id, node.life):
+            self._world.after(0, self._unless_healed, self._strike, (node, node.life))
+
     def _strike(self, node: SimNode, life: int) -> None:
-        if node.life != life:
+        if node.life != life or self._marked != (node.node_id, life):
             return
+        self._marked = (0, 0)
         if self._world.random() < 0.7:
             self._crash_and_restart(node)
         else:
@@ -137,14 +148,14 @@ class Faults:
     def _stop(self) -> None:
         node = self._any()
         node.stop()
-        self._later(20, 1000, node.start)
+        self._later(node.start)
 
     def _pause(self) -> None:
         node = self._leader() if self._world.random() < 0.5 else self._any()
         if node.driver is not None and not node.paused:
             self._world.note(f"node {node.node_id} pauses")
             node.pause()
-            self._later(50, 3000, self._resume, node, node.life)
+            self._later(self._resume, node, node.life)
 
     def _resume(self, node: SimNode, life: int) -> None:
         if node.life == life and node.paused:
@@ -166,6 +177,10 @@ class Faults:
         self._isolate(self._leader())
 
     def _isolate(self, node: SimNode) -> None:
+        """Cut one node off from all others; often its clock is slow, so that it believes in itself for longer."""
+        if self._world.random() < 0.5:
+            node.tick_rate = 3.0
+            self._later(self._right_clock, node)
         self._block([pair for peer in self._others(node) for pair in ((node.node_id, peer), (peer, node.node_id))])
 
     def _one_way(self) -> None:
@@ -184,11 +199,11 @@ class Faults:
 
     def _loss(self) -> None:
         self._network.loss = 0.05 + 0.4 * self._world.random()
-        self._later(200, 2000, self._calm)
+        self._later(self._calm)
 
     def _delay(self) -> None:
         self._network.latency = self._options.latency * self._world.between(2, 15)
-        self._later(200, 2000, self._calm)
+        self._later(self._calm)
 
     def _calm(self) -> None:
         self._network.loss = self._options.loss
@@ -213,12 +228,16 @@ class Faults:
     def _clock_skew(self) -> None:
         self._any().tick_rate = 0.3 + 2.7 * self._world.random()
 
+    @staticmethod
+    def _right_clock(node: SimNode) -> None:
+        node.tick_rate = node.base_rate
+
     # ------------------------------------------------------------------ disks
 
     def _disk_slow(self) -> None:
         node = self._any()
         node.disk.slowness = self._world.between(5, 40)
-        self._later(500, 3000, self._disk_fast, node)
+        self._later(self._disk_fast, node)
 
     @staticmethod
     def _disk_fast(node: SimNode) -> None:
@@ -226,7 +245,7 @@ class Faults:
 
     def _disk_stall(self) -> None:
         node = self._leader() if self._world.random() < 0.5 else self._any()
-        node.disk.stall(self._world.between(SECOND // 5, 4 * SECOND))
+        node.disk.stall(self._world.between(0, 2 * self._options.fault_length))
 
     # ------------------------------------------------------------------ leadership
 

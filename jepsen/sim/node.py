@@ -54,6 +54,8 @@ class SimNode:
         self.paused = False
         self.base_rate = self.tick_rate = 1.0 + options.skew * (2 * world.random() - 1)
         self.on_elected: Callable[[SimNode], None] = lambda _node: None
+        self.on_commit: Callable[[SimNode], None] = lambda _node: None
+        """Called when this node leads and its commit index has risen."""
         self._core = core
         self._driver_type = driver
         self._machine: SimMachine | None = None
@@ -268,6 +270,8 @@ class SimNode:
             self.invariants.moved(self.node_id, self._seen, now)
             if now[0] != self._seen[0]:
                 self._role = None
+            elif raft.role is Role.LEADER:
+                self.on_commit(self)
             self._seen = now
         role = raft.role
         if role is not self._role:

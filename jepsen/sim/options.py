@@ -11,6 +11,8 @@ from jepsen.sim.world import MILLISECOND, SECOND
 if TYPE_CHECKING:
     import random
 
+TICK = 100 * MILLISECOND
+
 FAULTS = (
     "crash",
     "crash-leader",
@@ -78,6 +80,8 @@ class Options(msgspec.Struct, frozen=True):
     """Shares of reads, writes, compare-and-swaps and deletes."""
     # faults
     fault_interval: int
+    fault_length: int
+    """The longest that most faults last."""
     faults: tuple[str, ...]
     """Kinds that happen in this run, each as often as it stands here."""
 
@@ -87,20 +91,24 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
     shares = [rng.random() + 0.1, rng.random() + 0.1, rng.random() * 0.8, rng.random() * 0.2]
     total = sum(shares)
     faults = tuple(kind for kind in FAULTS for _ in range(max(0, rng.randrange(-3, 4))))
+    if rng.random() < 0.15:
+        faults = ("ambush", "ambush", rng.choice(FAULTS))
     duration = rng.randrange(8 * SECOND, 18 * SECOND)
+    election_ticks = rng.choice((3, 3, 4, 5, 6, 10))
+    election = election_ticks * TICK
     return Options(
         nodes=rng.choice((1, 3, 3, 3, 3, 3, 5, 5)),
         duration=duration if duration_s is None else int(duration_s * SECOND),
-        tick=100 * MILLISECOND,
-        election_ticks=rng.choice((3, 4, 5, 6, 10)),
+        tick=TICK,
+        election_ticks=election_ticks,
         heartbeat_ticks=rng.choice((1, 1, 1, 2)),
         max_append_bytes=rng.choice((1, 200, 1000, 1 << 20)),
-        max_inflight_messages=rng.choice((1, 2, 8, 256)),
+        max_inflight_messages=rng.choice((2, 4, 16, 256)),
         max_committed_bytes=rng.choice((1, 300, 4 << 20)),
         cached_bytes=rng.choice((1, 300, 3000, 1 << 20)),
         max_messages_per_turn=rng.choice((1, 3, 1024)),
         max_proposals_per_turn=rng.choice((1, 3, 1024)),
-        request_timeout_ticks=rng.choice((5, 10, 20, 40)),
+        request_timeout_ticks=rng.choice((10, 20, 40)),
         snapshot_entries=rng.choice((10, 20, 60, 10_000)),
         keep_entries=rng.choice((0, 0, 5, 20)),
         latency=rng.randrange(100, 20 * MILLISECOND),
@@ -110,17 +118,18 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         stragglers=rng.choice((0.0, 0.01, 0.03)),
         straggle=rng.choice((100 * MILLISECOND, 500 * MILLISECOND, 3 * SECOND)),
         fifo=rng.random() < 0.5,
-        sync=rng.choice((200, 1000, 5000, 20_000)),
-        sync_jitter=rng.choice((100, 2000, 20_000, 100_000)),
+        sync=rng.choice((200, 1000, 5000, 10_000)),
+        sync_jitter=rng.choice((100, 2000, 10_000, 50_000)),
         turn_delay=rng.choice((50, 200, 2000)),
         skew=rng.choice((0.0, 0.05, 0.3)),
         clients=rng.randrange(3, 9),
-        keys=rng.randrange(1, 5),
+        keys=rng.choice((1, 1, 2, 4)),
         operations=rng.randrange(150, 400),
         think=rng.randrange(2 * MILLISECOND, 40 * MILLISECOND),
         timeout=rng.randrange(300 * MILLISECOND, 2 * SECOND),
-        follower_reads=rng.choice((0.0, 0.3, 0.7)),
+        follower_reads=rng.choice((0.0, 0.3, 0.7, 1.0)),
         mix=(shares[0] / total, shares[1] / total, shares[2] / total, shares[3] / total),
-        fault_interval=rng.choice((60, 150, 300, 600, 1000)) * MILLISECOND,
+        fault_interval=int(election * rng.choice((0.3, 0.6, 1.0, 2.0))),
+        fault_length=int(election * rng.choice((0.5, 1.5, 3.0, 5.0))),
         faults=faults or ("crash", "partition"),
     )

@@ -10,23 +10,32 @@ from jepsen.sim.world import MILLISECOND, SECOND, Violation
 from kvraft.errors import KvraftError, NotLeader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jepsen.sim.clients import Traffic
 
 RETRY = 50 * MILLISECOND
+MAX_RETRY = 2 * SECOND
+"""Retries come at growing intervals: a cluster that is slow by its options must not be flooded by its probes."""
 
 
 class Probe:
     """Asks one node for a write, following its hints to the leader, and then for a read; until both succeed."""
 
-    __slots__ = ("_node_id", "_operation", "_process", "_t", "_target", "done")
+    __slots__ = ("_node_id", "_operation", "_process", "_retry", "_t", "_target", "done")
 
     def __init__(self, traffic: Traffic, node_id: int) -> None:
         self._t = traffic
         self._node_id = self._target = node_id
         self._process = traffic.new_process()
         self._operation: Operation | None = None
+        self._retry = RETRY
         self.done = False
         traffic.world.after(0, self._write)
+
+    def _later(self, action: Callable[..., None], *arguments: Any) -> None:
+        self._t.world.after(self._retry, action, *arguments)
+        self._retry = min(self._retry * 3 // 2, MAX_RETRY)
 
     def _write(self) -> None:
         t = self._t
@@ -49,14 +58,14 @@ class Probe:
                 t.invariants.refused(attempt, str(answer))
                 hint = answer.leader if isinstance(answer, NotLeader) else ""
                 self._target = int(hint) if hint else self._node_id
-                t.world.after(RETRY, self._attempt_write, operation)
+                self._later(self._attempt_write, operation)
             else:
                 lost()
 
         def lost() -> None:
             t.history.unknown(operation, t.world.now / SECOND)
             self._process = t.new_process()
-            t.world.after(RETRY, self._write)
+            self._later(self._write)
 
         command = Command(attempt, operation.kind.value, operation.key, operation.value)
         t.nodes[self._target].propose(command, reply, lost)
@@ -69,7 +78,7 @@ class Probe:
         def reply(answer: Any) -> None:
             if isinstance(answer, KvraftError):
                 t.history.fail(operation, t.world.now / SECOND)
-                t.world.after(RETRY, self._read)
+                self._later(self._read)
             else:
                 t.history.ok(operation, answer, t.world.now / SECOND)
                 self.done = True

@@ -54,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 with one line on standard error otherwise."""
     configure(args.log_level)
+    sys.setswitchinterval(0.0005)  # the disk thread must not wait long for the loop when a sync is done
     import trio  # after the flags are known to be good: it takes most of the start-up time
 
     from kvraft.errors import KvraftError

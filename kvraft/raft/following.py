@@ -47,7 +47,7 @@ class Following:
         log = self._log
         entries = m.entries
         if m.index < log.commit_index:
-            self._match(log.commit_index)  # the leader has everything committed (5.4): let it go on from there
+            self._match(log.commit_index, True)  # the leader has everything committed (5.4): go on from there
             return None
         if not follows(entries, m.index, m.log_term, term):
             return None
@@ -62,8 +62,7 @@ class Following:
             log.append(entries[new:] if new else entries)
         last_index = m.index + len(entries)
         log.commit_to(min(m.commit, last_index))
-        if entries or last_index > self._acknowledged:
-            self._match(last_index)
+        self._match(last_index, bool(entries))
         return None
 
     def commit(self, index: int) -> None:
@@ -77,16 +76,21 @@ class Following:
         acknowledged)."""
         log = self._log
         if meta.index <= log.commit_index:
-            self._match(log.commit_index)
+            self._match(log.commit_index, True)
             return False
         if log.matches(meta.index, meta.term):
             log.commit_to(meta.index)
-            self._match(meta.index)
+            self._match(meta.index, True)
             return False
         log.restore(meta)
-        self._match(meta.index)
+        self._match(meta.index, True)
         return True
 
-    def _match(self, index: int) -> None:
+    def _match(self, index: int, again: bool) -> None:
+        """The log matches up to ``index``; ``again``: say so even if it was said before.
+
+        An acknowledgement that still waits for the disk is not repeated: a stalled disk would gather any number.
+        """
         self.matched = max(self.matched, index)
-        self.owes_acknowledgement = True
+        if self.matched > self._acknowledged or (again and self.matched <= self._log.durable_index):
+            self.owes_acknowledgement = True

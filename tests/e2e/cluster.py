@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -97,6 +98,11 @@ class LocalCluster:
 
     def kubectl_env(self, **env: str) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.data_dir / "kubeconfig"), **env}
+
+    def once(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """One request on a connection of its own: status code and decoded body."""
+        with contextlib.closing(self.connection()) as connection:
+            return call(connection, method, path, body)
 
     def connection(self, timeout_s: float = 30) -> http.client.HTTPSConnection:
         """A connection to the API server as the administrator, kept alive from request to request."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import statistics
 import threading
 import time
@@ -16,7 +18,7 @@ import pytest
 from tests.e2e.cluster import call, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.e2e.cluster import LocalCluster
 
@@ -76,6 +78,7 @@ class Storm:
                 else:
                     self.unknown[name] = f"{code} {answer['message']}"
                 self._changed.notify_all()
+        connection.close()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         with self._changed:
@@ -84,6 +87,12 @@ class Storm:
     def first_after(self, moment: float) -> float | None:
         """When the first write that began after ``moment`` was acknowledged."""
         return min((end for begin, end in self.times[-10 * MANY :] if begin > moment), default=None)
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines until the stream ends, orderly or not."""
+    with contextlib.closing(answer), contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        yield from answer
 
 
 class Watch:
@@ -105,9 +114,7 @@ class Watch:
         while not self._over and self.problem is None:
             self._connection.request("GET", f"{PATH}?watch=1&resourceVersion={self._version}")
             answer = self._connection.getresponse()
-            for line in answer:
-                if self._over:
-                    return
+            for line in _lines(answer):
                 event = json.loads(line)
                 with self._changed:
                     if event["type"] == "ERROR":
@@ -117,7 +124,6 @@ class Watch:
                         self._version = metadata["resourceVersion"]
                         self.events.append((event["type"], metadata["name"], int(self._version)))
                     self._changed.notify_all()
-            answer.close()
             self._connection.close()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -125,8 +131,12 @@ class Watch:
             assert self._changed.wait_for(condition, BOUND_S), (self.problem, len(self.events), self.events[-3:])
 
     def end(self) -> None:
-        """The thread is left in its read; it ends with the process or the server."""
+        """Cut the connection under the thread's read."""
         self._over = True
+        with contextlib.suppress(OSError):  # it may be gone already
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(BOUND_S)
+        assert not self._thread.is_alive()
 
 
 def await_leader(cluster: LocalCluster, restarts: int) -> dict[str, Any]:
@@ -145,10 +155,9 @@ def await_leader(cluster: LocalCluster, restarts: int) -> dict[str, Any]:
 
 def test_five_kills_of_the_leader(three_nodes: LocalCluster, capsys: pytest.CaptureFixture[str]) -> None:
     cluster = three_nodes
-    connection = cluster.connection()
-    code, _ = call(connection, "POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    code, _ = cluster.once("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     assert code == 201
-    code, listed = call(connection, "GET", PATH)
+    code, listed = cluster.once("GET", PATH)
     assert (code, listed["items"]) == (200, [])
     watch = Watch(cluster, listed["metadata"]["resourceVersion"])
     resumed: list[float] = []
@@ -168,7 +177,7 @@ def test_five_kills_of_the_leader(three_nodes: LocalCluster, capsys: pytest.Capt
     seconds = time.monotonic() - begin
     assert not running(leader["pid"])
 
-    code, listed = call(connection, "GET", PATH)
+    code, listed = cluster.once("GET", PATH)
     assert code == 200
     stored = {item["metadata"]["name"]: int(item["metadata"]["resourceVersion"]) for item in listed["items"]}
     watch.wait_until(lambda: len(watch.events) >= len(stored) or watch.problem is not None)

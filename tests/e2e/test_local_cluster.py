@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.cluster import call, run, running
+from tests.e2e.cluster import run, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,11 +58,11 @@ def nothing_left(cluster: LocalCluster) -> bool:
 
 
 def create(cluster: LocalCluster, name: str) -> int:
-    return call(cluster.connection(), "POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": name}})[0]
+    return cluster.once("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": name}})[0]
 
 
 def get(cluster: LocalCluster, name: str) -> int:
-    return call(cluster.connection(), "GET", f"/api/v1/namespaces/default/configmaps/{name}")[0]
+    return cluster.once("GET", f"/api/v1/namespaces/default/configmaps/{name}")[0]
 
 
 def test_a_whole_life(local_cluster: Factory) -> None:

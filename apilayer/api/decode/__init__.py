@@ -43,6 +43,7 @@ MEDIA_TYPES = (JSON, YAML, PROTOBUF)
 
 _SUMMARY_BYTES = 30
 _META_STRUCT = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+_TYPE_KEYS = ("kind", "apiVersion")
 _META_KINDS = frozenset(
     {
         "List",
@@ -92,7 +93,8 @@ def decode_body(
     _check_kind(kind, api_version, resource)
     head = f"{quote_kind(kind, api_version)} cannot be handled as a {resource.kind}"
     try:
-        return _finish(document, repeated, resource, field_validation)
+        text = body if media_type == JSON else None
+        return _finish(document, repeated, resource, field_validation, text)
     except DecodeError as error:
         raise bad_request(f"{head}: {error}") from error
 
@@ -218,8 +220,9 @@ def _finish(
     repeated: list[str],
     resource: Resource,
     field_validation: FieldValidation,
+    text: bytes | None = None,
 ) -> Decoded:
-    fields, problems = _convert(document, message_name(resource))
+    fields, problems = _convert(document, message_name(resource), text)
     if field_validation == "Strict" and (problems or repeated):
         texts = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if repeated else []
         raise DecodeError(f"strict decoding error: {', '.join(texts + problems)}")
@@ -227,15 +230,20 @@ def _finish(
     return Decoded(obj, [] if field_validation == "Ignore" else repeated + problems)
 
 
-def _convert(document: dict[str, Any] | Pairs, name: str) -> tuple[dict[str, Any], list[str]]:
-    """`document` as message `name` in canonical form, and what is unknown or repeated in it."""
-    if document.__class__ is not Pairs:
-        members = {key: value for key, value in document.items() if key not in ("kind", "apiVersion")}  # type: ignore[union-attr]
+def _convert(
+    document: dict[str, Any] | Pairs, name: str, text: bytes | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """`document` as message `name` in canonical form, and what is unknown or repeated in it.
+
+    `text` is the JSON it was read from, if it was: read once more when order and digits matter.
+    """
+    if isinstance(document, dict):
+        members = {key: value for key, value in document.items() if key not in _TYPE_KEYS}
         try:
             return converter(name)(members), []
         except ValueError:
-            pass  # the checker below says what is wrong, in Kubernetes' words
-        document = members
+            # The checker says what is wrong, in Kubernetes' words.
+            document = members if text is None else jsontext.loads_pairs(text)
     checker = Checker()
     cleaned = checker.clean(_without_type(document), name)
     return converter(name)(cleaned), checker.strict_errors
@@ -243,7 +251,7 @@ def _convert(document: dict[str, Any] | Pairs, name: str) -> tuple[dict[str, Any
 
 def _without_type(document: dict[str, Any] | Pairs) -> dict[str, Any] | Pairs:
     if isinstance(document, Pairs):
-        return Pairs(pair for pair in document if pair[0] not in ("kind", "apiVersion"))
+        return Pairs(pair for pair in document if pair[0] not in _TYPE_KEYS)
     return document
 
 

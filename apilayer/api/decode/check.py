@@ -13,7 +13,7 @@ from apilayer.api.decode.convert import INT32_MAX, INT32_MIN, INT64_MAX, INT64_M
 from apilayer.api.encoding import base64text, gotime
 from apilayer.api.encoding.jsontext import Number, Pairs
 from apilayer.api.errors import DecodeError
-from apilayer.api.gotext import quote
+from apilayer.api.gotext import json_text, quote
 from apilayer.api.types import Field, message
 
 MAX_STRICT_ERRORS = 100
@@ -39,18 +39,12 @@ class Checker:
         if len(self.strict_errors) < MAX_STRICT_ERRORS and text not in self.strict_errors:
             self.strict_errors.append(text)
 
-    def _members(self, document: Pairs | dict[str, Any], path: str) -> list[tuple[str, Any]]:
-        """The members, the last value of each name; repeated names are reported as Go meets them."""
-        if isinstance(document, dict):
-            return list(document.items())
-        return list(document)
-
     def _message(self, document: Pairs | dict[str, Any], name: str, path: str) -> dict[str, Any]:
         fields = message(name).json_fields
         struct = message(name).short_name
         out: dict[str, Any] = {}
         seen: set[str] = set()
-        for key, value in self._members(document, path):
+        for key, value in _members(document):
             where = f"{path}.{key}" if path else key
             field = fields.get(key)
             if field is None:
@@ -79,7 +73,7 @@ class Checker:
         if not isinstance(value, (Pairs, dict)):
             return self._mismatch(value, field.go_type, struct)
         out: dict[str, Any] = {}
-        for key, item in self._members(value, path):
+        for key, item in _members(value):
             if key in out:
                 self._strict(f"duplicate field {quote(f'{path}.{key}')}")
             out[key] = self._single(item, field, struct, f"{path}.{key}")
@@ -88,6 +82,8 @@ class Checker:
     def _single(self, value: Any, field: Field, struct: str, path: str) -> Any:
         if value is None:
             return None
+        if isinstance(value, float):
+            value = Number(json_text(value))
         if field.is_message:
             if isinstance(value, (Pairs, dict)):
                 return self._message(value, field.type, path)
@@ -159,6 +155,10 @@ class Checker:
     def _remember(self, error: DecodeError) -> None:
         if self._type_error is None:
             self._type_error = error
+
+
+def _members(document: Pairs | dict[str, Any]) -> list[tuple[str, Any]]:
+    return document if isinstance(document, Pairs) else list(document.items())
 
 
 def _item_type(field: Field) -> str:

@@ -15,6 +15,7 @@ import orjson
 from apilayer.api.errors import DecodeError
 
 MAX_DEPTH = 64
+MAX_INTEGER_DIGITS = 100  # longer ones cannot be a value of any field
 _BLANK_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -24,7 +25,7 @@ class Pairs(list[tuple[str, Any]]):
 
 
 class Number(str):
-    """A JSON number that is no integer, as its digits."""
+    """A JSON number that is no integer, or a very long one, as its digits."""
 
     __slots__ = ()
 
@@ -50,18 +51,18 @@ def loads(body: bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Raise DepthError when `value` nests deeper than `MAX_DEPTH`."""
-    level = [value]
+    """Raise DepthError when objects and lists in `value` nest deeper than `MAX_DEPTH`."""
+    level = [value] if isinstance(value, (dict, list)) else []
     depth = 0
     while level:
         depth += 1
-        if depth > MAX_DEPTH + 1:
+        if depth > MAX_DEPTH:
             raise DepthError
         level = [
             item
             for parent in level
-            if parent.__class__ is dict or parent.__class__ is list
             for item in (parent.values() if parent.__class__ is dict else parent)
+            if item.__class__ is dict or item.__class__ is list
         ]
 
 
@@ -78,7 +79,19 @@ def may_repeat_names(body: bytes, value: Any) -> bool:
 def loads_pairs(body: bytes) -> Any:
     """`body`, which `loads` has accepted, with objects as `Pairs` and fractions as `Number`."""
     text = body.decode("utf-8", "replace")
-    return json.loads(text, object_pairs_hook=Pairs, parse_float=Number)
+    return json.loads(text, object_pairs_hook=_repaired_pairs, parse_float=Number)
+
+
+def _repaired_pairs(members: list[tuple[str, Any]]) -> Pairs:
+    return Pairs((_repaired(key), _repaired(value)) for key, value in members)
+
+
+def _repaired(value: Any) -> Any:
+    if type(value) is str and not value.isascii():
+        return _repair(value)
+    if type(value) is list:
+        return [_repaired(item) for item in value]
+    return value
 
 
 def _reject_constant(name: str) -> Any:
@@ -96,8 +109,15 @@ def _loads_leniently(body: bytes) -> Any:
         raise DecodeError(_go_syntax_error(text, error)) from error
     except ValueError as error:
         raise DecodeError(str(error)) from error
-    repaired = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
-    return orjson.loads(repaired.decode("utf-16", "replace"))
+    try:
+        return orjson.loads(_repair(json.dumps(value, ensure_ascii=False)))
+    except orjson.JSONDecodeError as error:  # a number beyond all floats is all that is left to be wrong
+        raise DecodeError("json: cannot unmarshal number into Go value of type float64") from error
+
+
+def _repair(text: str) -> str:
+    """`text` with lone surrogates, which UTF-8 cannot carry, replaced as Go does."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _go_syntax_error(text: str, error: json.JSONDecodeError) -> str:

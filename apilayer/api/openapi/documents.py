@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]
 
-_VERSION_INFO = "io.k8s.apimachinery.pkg.version.Info"
+# Documents of one path that belongs to no group version: operation id, tag, description and answer.
+_PLAIN = {
+    "api": ("getCoreAPIVersions", "core", "get available API versions", META + "APIVersions"),
+    "apis": ("getAPIVersions", "apis", "get available API versions", META + "APIGroupList"),
+    "version": (
+        "getCodeVersion",
+        "version",
+        "get the version information for this server",
+        "io.k8s.apimachinery.pkg.version.Info",
+    ),
+}
 _SECURITY = {
     "BearerToken": {
         "description": "Bearer Token authentication",
@@ -136,26 +146,18 @@ def _document(path: str) -> Node:
 
 @functools.cache
 def _paths_of(path: str) -> Node:
-    root = f"/{path}/"
+    """The path items of one document; shared, not to be changed."""
+    if path in _PLAIN:
+        return discovery_path(f"/{path}/", *_PLAIN[path])
     parts = path.split("/")
-    if path == "version":
-        naming = Naming("code", "")
-        item = discovery_path("/version/", naming, "the version information for this server", "", _VERSION_INFO)
-        item["/version/"]["get"]["operationId"] = "getCodeVersion"
-        item["/version/"]["get"]["tags"] = ["version"]
-        return item
-    if path == "api":
-        return discovery_path(root, Naming("", ""), "available API versions", "APIVersions", META + "APIVersions")
-    if path == "apis":
-        item = discovery_path(root, Naming("", ""), "available API versions", "APIVersions", META + "APIGroupList")
-        item[root]["get"]["operationId"] = "getAPIVersions"
-        item[root]["get"]["tags"] = ["apis"]
-        return item
     if len(parts) == 2 and parts[0] == "apis":
-        return discovery_path(root, Naming(parts[1], ""), "information of a group", "APIGroup", META + "APIGroup")
+        naming = Naming(parts[1], "")
+        ids = (naming.operation("get", "APIGroup"), naming.tag)
+        return discovery_path(f"/{path}/", *ids, "get information of a group", META + "APIGroup")
     group, version = (parts[1], parts[2]) if parts[0] == "apis" else ("", parts[1])
     naming = Naming(group, version)
-    items = discovery_path(root, naming, "available resources", "APIResources", META + "APIResourceList")
+    ids = (naming.operation("get", "APIResources"), naming.tag)
+    items = discovery_path(f"/{path}/", *ids, "get available resources", META + "APIResourceList")
     for row in RESOURCES:
         if (row.group, row.version) == (group, version):
             items.update(resource_paths(row))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Node = dict[str, Any]
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-ANSWER_TYPES = ("application/json",)
-WATCH_TYPES = ("application/json", "application/json;stream=watch")
+ANSWER_TYPES = ("application/json", "application/yaml")
+LIST_TYPES = ("application/json", "application/json;stream=watch", "application/yaml")
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -251,9 +251,40 @@ def _list(target: _Target, row: Resource, rest: str, parameters: Sequence[str]) 
         "list",
         rest,
         f"list or watch objects of kind {target.kind}",
-        _responses(answer, {"200": "OK"}, WATCH_TYPES),
+        _responses(answer, {"200": "OK"}, LIST_TYPES),
         parameters=parameters,
     )
+
+
+def _watch(target: _Target, rest: str, *, one: bool) -> Node:
+    """One of the paths below ``/watch/``, which older clients use instead of a parameter."""
+    if one:
+        what = f"watch changes to an object of kind {target.kind}"
+        instead = ", filtered to a single item with the 'fieldSelector' parameter"
+    else:
+        what = f"watch individual changes to a list of {target.kind}"
+        instead = ""
+    description = f"{what}. deprecated: use the 'watch' parameter with a list operation instead{instead}."
+    answers = _responses(META + "WatchEvent", {"200": "OK"}, LIST_TYPES)
+    return {"get": target.build("watch", "watch" if one else "watchlist", rest, description, answers)}
+
+
+def _watch_paths(target: _Target, row: Resource, base: str) -> Node:
+    root = target.naming.root
+    scope = ("namespace",) if row.namespaced else ()
+    below = f"{root}/watch{base.removeprefix(root)}"
+    paths: Node = {
+        below: _with_parameters(
+            _watch(target, f"{target.scoped}List", one=False), (*_LIST, *scope, "pretty"), row.kind
+        ),
+        f"{below}/{{name}}": _with_parameters(
+            _watch(target, target.scoped, one=True), (*_LIST, "name", *scope, "pretty"), row.kind
+        ),
+    }
+    if row.namespaced:
+        everywhere = _watch(target, f"{row.kind}ListForAllNamespaces", one=False)
+        paths[f"{root}/watch/{row.plural}"] = _with_parameters(everywhere, (*_LIST, "pretty"), row.kind)
+    return paths
 
 
 def _with_parameters(operations: Node, names: Iterable[str], kind: str) -> Node:
@@ -303,6 +334,8 @@ def resource_paths(row: Resource) -> Node:
     if row.namespaced and "list" in row.verbs:
         everywhere = {"get": _list(target, row, f"{row.kind}ForAllNamespaces", ())}
         paths[f"{root}/{row.plural}"] = _with_parameters(everywhere, (*_LIST, "pretty"), row.kind)
+    if "watch" in row.verbs:
+        paths.update(_watch_paths(target, row, base))
     for sub in row.subresources:
         below = attrs.evolve(
             _target(row, sub.kind, sub.group, sub.version),
@@ -314,12 +347,12 @@ def resource_paths(row: Resource) -> Node:
     return paths
 
 
-def discovery_path(path: str, naming: Naming, what: str, noun: str, answer: str) -> Node:
-    """The path item of a discovery document; `noun` ends its operation id: ``APIResources``."""
+def discovery_path(path: str, operation_id: str, tag: str, description: str, answer: str) -> Node:
+    """The path item of a document that only can be read, such as discovery; `answer` names its definition."""
     operation: Node = {
-        "description": f"get {what}",
-        "operationId": naming.operation("get", noun),
+        "description": description,
+        "operationId": operation_id,
         "responses": _responses(answer, {"200": "OK"}),
-        "tags": [naming.tag],
+        "tags": [tag],
     }
     return {path: {"get": operation}}

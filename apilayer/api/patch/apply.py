@@ -15,7 +15,7 @@ from apilayer.api import field, status
 from apilayer.api.decode import decode_document, message_name
 from apilayer.api.decode.check import json_kind
 from apilayer.api.encoding import jsontext
-from apilayer.api.encoding.jsontext import Number, Pairs
+from apilayer.api.encoding.jsontext import Pairs
 from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import json_text, quote
 from apilayer.api.patch import json_patch, merge_patch, strategic
@@ -179,65 +179,60 @@ def _cannot_unmarshal(value: Any, go_type: str) -> str:
     return f"json: cannot unmarshal {json_kind(value)} into Go value of type {go_type}"
 
 
-def _load(body: bytes, prefix: str) -> Any:
-    """The body's JSON value, with objects as `Pairs` where a name may be repeated."""
+def _load(body: bytes, prefix: str) -> tuple[Any, list[str]]:
+    """The body's JSON value, the last value of repeated names counting, and what it repeats."""
     try:
         value = jsontext.loads(body)
     except DecodeError as error:
         raise status.bad_request(f"{prefix}{error}") from error
-    return jsontext.loads_pairs(body) if jsontext.may_repeat_names(body, value) else value
+    problems: list[str] = []
+    if jsontext.may_repeat_names(body, value):
+        _find_repeated(jsontext.loads_pairs(body), "", problems)
+    return value, problems
 
 
-def _plain(value: Any, path: str, problems: list[str]) -> Any:
-    """`value` with plain dicts; repeated names are added to `problems`, the last one counts."""
+def _find_repeated(value: Any, path: str, problems: list[str]) -> None:
     if isinstance(value, Pairs):
-        members: Object = {}
+        seen: set[str] = set()
         for key, item in value:
             where = f"{path}.{key}" if path else key
-            if key in members and len(problems) < _MAX_WARNINGS:
+            if key in seen and len(problems) < _MAX_WARNINGS:
                 problems.append(f"duplicate field {quote(where)}")
-            members[key] = _plain(item, where, problems)
-        return members
-    if isinstance(value, dict):
-        return {key: _plain(item, f"{path}.{key}" if path else key, problems) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
-    return float(value) if isinstance(value, Number) else value
+            seen.add(key)
+            _find_repeated(item, where, problems)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_repeated(item, f"{path}[{index}]", problems)
 
 
 def _read_object(body: bytes, prefix: str) -> tuple[Object | None, list[str]]:
     """A merge patch, None when the body is null, and the names that it repeats."""
-    loaded = _load(body, prefix)
-    problems: list[str] = []
-    if loaded is not None and not isinstance(loaded, Pairs | dict):
-        text = _cannot_unmarshal(loaded, "map[string]interface {}")
+    value, problems = _load(body, prefix)
+    if value is not None and not isinstance(value, dict):
+        text = _cannot_unmarshal(value, "map[string]interface {}")
         raise status.bad_request(f"{prefix}{text}")
-    return (loaded if isinstance(loaded, dict) else _plain(loaded, "", problems)), problems
+    return value, problems
 
 
 def _read_operations(body: bytes) -> tuple[list[Object], list[str]]:
     """The operations of a JSON patch, and the unknown and repeated names in them."""
     prefix = "error decoding patch: "
-    loaded = _load(body, prefix)
-    if loaded is None:
-        loaded = []
-    if isinstance(loaded, Pairs) or not isinstance(loaded, list):
-        text = _cannot_unmarshal(loaded, "[]handlers.jsonPatchOp")
+    value, problems = _load(body, prefix)
+    operations = [] if value is None else value
+    if not isinstance(operations, list):
+        text = _cannot_unmarshal(operations, "[]handlers.jsonPatchOp")
         raise status.bad_request(f"{prefix}{text}")
-    if len(loaded) > json_patch.MAX_OPERATIONS:
+    if len(operations) > json_patch.MAX_OPERATIONS:
+        count = len(operations)
         raise status.too_many_items(
-            f"The allowed maximum operations in a JSON patch is {json_patch.MAX_OPERATIONS}, got {len(loaded)}"
+            f"The allowed maximum operations in a JSON patch is {json_patch.MAX_OPERATIONS}, got {count}"
         )
-    problems: list[str] = []
-    operations: list[Object] = []
-    for index, item in enumerate(loaded):
-        if item is not None and not isinstance(item, Pairs | dict):
+    for index, item in enumerate(operations):
+        if item is not None and not isinstance(item, dict):
             text = _cannot_unmarshal(item, "handlers.jsonPatchOp")
             raise status.bad_request(f"{prefix}{text}")
-        operation = _plain(item or {}, f"[{index}]", problems)
-        _check_operation(operation, index, problems)
-        operations.append(operation)
-    return operations, [f"json patch {problem}" for problem in problems]
+        _check_operation(item or {}, index, problems)
+    return [item or {} for item in operations], [f"json patch {problem}" for problem in problems]
 
 
 def _check_operation(operation: Object, index: int, problems: list[str]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_OPERATIONS = 10_000
 MAX_COPY_BYTES = 3 * 1024 * 1024
+# Putting an item into a list or taking it out moves the others; all operations together may move so many.
+MAX_MOVED_ITEMS = 50_000_000
 _INDEX = re.compile(r"[+-]?[0-9]{1,9}\Z")
 
 
@@ -39,19 +41,20 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
 
 
 class _Patch:
-    """The document while it is changed in place, and how many bytes were copied so far."""
+    """The document while it is changed in place, and how much the operations have cost so far."""
 
     def __init__(self, document: Any) -> None:
         self.document = document
         self._copied_bytes = 0
+        self._moved_items = 0
 
     def add(self, operation: Mapping[str, Any]) -> None:
         container, key = self._parent(_pointer(operation, "path"))
-        _insert(container, key, operation.get("value"))
+        self._insert(container, key, operation.get("value"))
 
     def remove(self, operation: Mapping[str, Any]) -> None:
         container, key = self._parent(_pointer(operation, "path"))
-        _delete(container, key)
+        self._delete(container, key)
 
     def replace(self, operation: Mapping[str, Any]) -> None:
         pointer = _pointer(operation, "path")
@@ -69,9 +72,9 @@ class _Patch:
 
     def move(self, operation: Mapping[str, Any]) -> None:
         container, key = self._parent(_pointer(operation, "from"))
-        value = _delete(container, key)
+        value = self._delete(container, key)
         container, key = self._parent(_pointer(operation, "path"))
-        _insert(container, key, value)
+        self._insert(container, key, value)
 
     def copy(self, operation: Mapping[str, Any]) -> None:
         container, key = self._parent(_pointer(operation, "from"))
@@ -87,7 +90,7 @@ class _Patch:
                 f"Unable to complete the copy, the accumulated size increase of copy is {self._copied_bytes},"
                 f" exceeding the limit {MAX_COPY_BYTES}"
             )
-        _insert(container, key, orjson.loads(encoded))
+        self._insert(container, key, orjson.loads(encoded))
 
     def test(self, operation: Mapping[str, Any]) -> None:
         pointer = _pointer(operation, "path")
@@ -98,6 +101,28 @@ class _Patch:
             value = self.document
         if not json_equal(value, operation.get("value")):
             raise JSONPatchError(f"testing value {pointer} failed")
+
+    def _insert(self, container: dict[str, Any] | list[Any], key: str, value: Any) -> None:
+        if isinstance(container, dict):
+            container[key] = value
+        elif key == "-":
+            container.append(value)
+        else:
+            self._count_moves(len(container))
+            container.insert(_index(key, len(container) + 1), value)
+
+    def _delete(self, container: dict[str, Any] | list[Any], key: str) -> Any:
+        if isinstance(container, list):
+            self._count_moves(len(container))
+            return container.pop(_index(key, len(container)))
+        if key not in container:
+            raise JSONPatchError(f"Unable to remove nonexistent key: {key}")
+        return container.pop(key)
+
+    def _count_moves(self, items: int) -> None:
+        self._moved_items += items
+        if self._moved_items > MAX_MOVED_ITEMS:
+            raise JSONPatchError(f"the patch moves more than {MAX_MOVED_ITEMS} list items")
 
     def _parent(self, pointer: str) -> tuple[dict[str, Any] | list[Any], str]:
         """The container that holds what `pointer` names, and the key in it."""
@@ -148,23 +173,6 @@ def _get(container: dict[str, Any] | list[Any], key: str) -> Any:
     if isinstance(container, dict):
         return container.get(key)
     return container[_index(key, len(container))]
-
-
-def _insert(container: dict[str, Any] | list[Any], key: str, value: Any) -> None:
-    if isinstance(container, dict):
-        container[key] = value
-    elif key == "-":
-        container.append(value)
-    else:
-        container.insert(_index(key, len(container) + 1), value)
-
-
-def _delete(container: dict[str, Any] | list[Any], key: str) -> Any:
-    if isinstance(container, list):
-        return container.pop(_index(key, len(container)))
-    if key not in container:
-        raise JSONPatchError(f"Unable to remove nonexistent key: {key}")
-    return container.pop(key)
 
 
 def json_equal(left: Any, right: Any) -> bool:

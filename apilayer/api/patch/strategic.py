@@ -166,7 +166,7 @@ def _delete_from_list(merged: Object, target: str, doomed: Any, schema: Schema |
         return
     field = _field(schema, target)
     if field is None or "merge" not in field.patch_strategy:
-        merged[target] = doomed
+        merged[target] = doomed  # a list that is not merged is replaced, whatever the directive; so in Kubernetes
         return
     lists.check_elements(current, doomed)
     gone = {lists.identity(item) for item in doomed}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LOCKED = "field is immutable when `immutable` is set"
-SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"
+SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105 - a type, no secret
 _SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 # Keys that a type of Secret must have; for basic auth one of them is enough.
 _REQUIRED_KEYS = {
@@ -81,9 +81,7 @@ def _secret_type(kind: str, data: Mapping[str, str], annotations: Mapping[str, s
         return _json_value(data, _JSON_KEYS[kind])
     if kind == "kubernetes.io/basic-auth" and not any(key in data for key in _BASIC_AUTH_KEYS):
         return [field.required(f"data[{key}]") for key in _BASIC_AUTH_KEYS]
-    return [
-        field.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind, ()) if key not in data
-    ]
+    return [field.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind, ()) if key not in data]
 
 
 def _json_value(data: Mapping[str, str], key: str) -> Errors:

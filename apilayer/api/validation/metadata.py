@@ -19,16 +19,13 @@ _NOT_QUALIFIED = "name is neither a standard finalizer name nor is it fully qual
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-def validate_meta(
-    meta: Object, *, namespaced: bool, name_rule: names.NameRule, path: str = "metadata"
-) -> Errors:
+def validate_meta(meta: Object, *, namespaced: bool, name_rule: names.NameRule, path: str = "metadata") -> Errors:
     """Rules for the metadata of any object, new or changed."""
     wrong: Errors = []
     prefix = text(meta, "generateName")
     if prefix:
         wrong += [
-            field.invalid(f"{path}.generateName", prefix, message)
-            for message in name_rule(names.for_prefix(prefix))
+            field.invalid(f"{path}.generateName", prefix, message) for message in name_rule(names.for_prefix(prefix))
         ]
     name = text(meta, "name")
     if name:
@@ -128,9 +125,7 @@ def _managed_fields(meta: Object, path: str) -> Errors:
         where = f"{path}[{index}]"
         operation = text(entry, "operation")
         if operation not in ("Apply", "Update"):
-            wrong.append(
-                field.invalid(f"{where}.operation", operation, "must be `Apply` or `Update`")
-            )
+            wrong.append(field.invalid(f"{where}.operation", operation, "must be `Apply` or `Update`"))
         fields_type = text(entry, "fieldsType")
         if fields_type not in ("", "FieldsV1"):
             wrong.append(field.invalid(f"{where}.fieldsType", fields_type, "must be `FieldsV1`"))
@@ -168,9 +163,7 @@ def validate_meta_update(new: Object, old: Object, path: str = "metadata") -> Er
                 )
             )
     if new.get("generation", 0) < old.get("generation", 0):
-        wrong.append(
-            field.invalid(f"{path}.generation", new.get("generation", 0), "must not be decremented")
-        )
+        wrong.append(field.invalid(f"{path}.generation", new.get("generation", 0), "must not be decremented"))
     for key in _IMMUTABLE:
         if new.get(key) != old.get(key):
             shown = new.get(key, "" if key in ("name", "namespace", "uid") else None)

@@ -29,6 +29,8 @@ _MEMBER_READY = b"ready to serve client requests"
 """What a member logs once it knows a leader and listens; etcd's own words."""
 
 _REASON_CHARS = 300
+_DECORATION = " \t|+-"
+"""What the traceback of an exception group draws around its lines."""
 
 
 class Options(NamedTuple):
@@ -206,7 +208,7 @@ def _last_words(child: Child) -> str:
     """The last line of the child's log, shortened, and where to find the rest."""
     said = ""
     for line in _log_of(child).decode("utf-8", "replace").splitlines():
-        said = line.strip() or said
+        said = line.strip(_DECORATION) or said
     try:
         entry = json.loads(said)
         said = f"{entry['msg']}: {entry['error']}" if "error" in entry else entry["msg"]

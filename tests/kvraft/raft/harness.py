@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,6 +28,9 @@ from kvraft.raft.messages import (
     Role,
     SnapshotMeta,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 class Disk:
@@ -263,10 +265,7 @@ def make_cluster(
     voters = tuple(i for i in range(1, size + 1) if i not in learners)
     disks = disks or {}
     return Cluster(
-        {
-            i: make_node(i, voters, learners=learners, disk=disks.get(i), **settings)
-            for i in range(1, size + 1)
-        }
+        {i: make_node(i, voters, learners=learners, disk=disks.get(i), **settings) for i in range(1, size + 1)}
     )
 
 
@@ -283,6 +282,16 @@ def lead(node: Node, peers: tuple[int, ...] = (2, 3)) -> None:
         raft.step(Message(MessageKind.VOTE_RESPONSE, peer, node.config.node_id, raft.term))
     assert raft.role is Role.LEADER
     node.pump()
+
+
+def leader_with_commit(*acknowledging: int, voters: tuple[int, ...] = (1, 2, 3)) -> Node:
+    """A leader of term 1 whose no-op is committed and acknowledged by ``acknowledging`` (default: all)."""
+    node = make_node(voters=voters, pre_vote=False)
+    lead(node, voters[1:])
+    for peer in acknowledging or voters[1:]:
+        node.raft.step(Message(MessageKind.APPEND_RESPONSE, peer, 1, 1, index=1))
+    node.pump()
+    return node
 
 
 def entries(first: int, *terms: int) -> tuple[Entry, ...]:

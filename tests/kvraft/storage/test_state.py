@@ -199,19 +199,18 @@ def damaged(stream: bytes, generator: random.Random) -> bytes:
     return stream + stream[at:] + b"x"
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_a_damaged_stream_is_refused(source, target, seed):
+def test_damaged_streams_are_refused(source, target):
     stream = b"".join(source.snapshot())
     before = contents(target)
-    writer = target.incoming()
-    with pytest.raises(StorageError):  # noqa: PT012 - either may find it
-        writer.write(damaged(stream, random.Random(seed)))
-        writer.finish()
-    with pytest.raises(StorageError, match="has not been received as a whole"):
-        target.install(writer)
-    writer.abort()
-    assert contents(target) == before
-    assert target.incoming().finish is not None
+    for seed in range(60):
+        writer = target.incoming()
+        with pytest.raises(StorageError):  # noqa: PT012 - either may find it
+            writer.write(damaged(stream, random.Random(seed)))
+            writer.finish()
+        with pytest.raises(StorageError, match="has not been received as a whole"):
+            target.install(writer)
+        writer.abort()
+        assert contents(target) == before
 
 
 def test_a_frame_has_a_bound(target):

@@ -138,6 +138,14 @@ def _self_copies(count: int) -> list[dict[str, Any]]:
     return [{"op": "copy", "from": "/a", "path": "/a/-"}] * count
 
 
+def test_long_lists_cannot_be_shifted_without_end() -> None:
+    shift = [{"op": "move", "from": "/a/0", "path": "/a/1"}]
+    document = {"a": [0] * 100_000}
+    assert apply(document, shift * 10) == document
+    with pytest.raises(JSONPatchError, match="list items"):
+        apply(document, shift * 10_000)
+
+
 def test_a_document_cannot_be_nested_without_bound() -> None:
     deeper = [
         {"op": "add", "path": "/b", "value": {}},
@@ -164,9 +172,7 @@ def pointers(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 @given(documents)
 def test_every_pointer_finds_its_value(document: dict[str, Any]) -> None:
-    operations = [
-        {"op": "test", "path": pointer, "value": value} for pointer, value in pointers(document)
-    ]
+    operations = [{"op": "test", "path": pointer, "value": value} for pointer, value in pointers(document)]
     assert apply(document, operations) == document
 
 

@@ -18,9 +18,7 @@ documents = st.dictionaries(
 )
 patches = st.dictionaries(
     st.sampled_from("abc"),
-    st.recursive(
-        leaves | st.none(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner), max_leaves=6
-    ),
+    st.recursive(leaves | st.none(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner), max_leaves=6),
 )
 
 

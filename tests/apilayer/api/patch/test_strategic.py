@@ -153,6 +153,27 @@ def test_lists_of_scalars() -> None:
     assert meta(["b"], {"finalizers": None}) is None
 
 
+def test_directives_where_lists_are_not_merged() -> None:
+    live = {"containers": [{"name": "a", "args": ["x", "y"]}], "tolerations": [{"key": "k"}]}
+    change = {"containers": [{"name": "a", "$deleteFromPrimitiveList/args": ["x"]}]}
+    assert patched(live, change)["containers"][0]["args"] == ["x"]
+    ordered = {"containers": [{"name": "a", "$setElementOrder/args": ["z", "y"], "args": ["y", "z"]}]}
+    with pytest.raises(StrategicPatchError, match="The order in patch list"):
+        patched(live, ordered)
+    ordered["containers"][0]["args"] = ["z", "y"]
+    assert patched(live, ordered)["containers"][0]["args"] == ["z", "y"]
+
+
+def test_a_directive_in_place_of_another_type_removes_it() -> None:
+    assert patched({"hostname": "h"}, {"hostname": {"$patch": "replace"}}) == {}
+    assert patched({"hostname": "h"}, {"hostname": [{"a": None}, {"$patch": "delete"}]}) == {"hostname": [{}]}
+
+
+def test_an_empty_list_changes_nothing_where_lists_are_merged() -> None:
+    assert patched({"containers": []}, {"containers": []}) == {"containers": []}
+    assert names(patched({"containers": containers("a")}, {"containers": []})) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
@@ -173,6 +194,11 @@ def test_lists_of_scalars() -> None:
             "The order in patch list:\n[map[image:l name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
         ),
         ({"$setElementOrder/containers": {}}, 500, "expected a []interface {}, but received a map[string]interface {}"),
+        (
+            {"$setElementOrder/containers": [], "containers": "x"},
+            500,
+            "expected a []interface {}, but received a string",
+        ),
         ({"$setElementOrder": []}, 400, "invalid patch format of setElementOrder list"),
         ({"$setElementOrder/none": []}, 500, 'unable to find api field for the json field "none"'),
         ({"$deleteFromPrimitiveList": []}, 400, "invalid patch format of primitive list"),

@@ -90,9 +90,7 @@ def test_exact_and_empty() -> None:
         (CONFIG_MAPS, "metadata.name=a=b", "invalid field selector: unescaped character in value: 61"),
     ],
 )
-def test_bad_selectors_are_answered_400_with_the_servers_text(
-    resource: Resource, text: str, message: str
-) -> None:
+def test_bad_selectors_are_answered_400_with_the_servers_text(resource: Resource, text: str, message: str) -> None:
     with pytest.raises(StatusError) as caught:
         parse_field_selector(text, resource)
     assert (caught.value.code, caught.value.status["message"]) == (400, message)

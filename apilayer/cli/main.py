@@ -1,0 +1,40 @@
+"""``apilayer``: picks the subcommand; its module is imported only when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "serve": "run one API server over a store",
+    "up": "run a local cluster: stores, API server, certificates, kubeconfig",
+    "status": "show the local cluster",
+    "down": "stop the local cluster",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; answers the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    parser = argparse.ArgumentParser(prog="apilayer", description="A Kubernetes API server over kvraft.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    module = None
+    for name, summary in COMMANDS.items():
+        if name == chosen:
+            module = import_module(f"apilayer.cli.{name}")
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    options = parser.parse_args(arguments)
+    assert module is not None
+    return int(module.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

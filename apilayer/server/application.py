@@ -1,0 +1,67 @@
+"""The application that the protocols serve: the pipeline with its routes, and the limits around a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from apilayer.api.status import StatusError
+from apilayer.pipeline.deadline import asked_timeout, time_limit
+from apilayer.pipeline.flow_control import InFlightLimit
+from apilayer.pipeline.pipeline import Pipeline, timed_out
+from apilayer.pipeline.request import Response
+from apilayer.registry.options import parse_query
+from apilayer.server import compression, wire
+from apilayer.server.router import Router
+
+if TYPE_CHECKING:
+    from apilayer.pipeline.authentication import Authenticator
+    from apilayer.pipeline.request import Headers, Request
+    from apilayer.registry.registry import Registry
+    from apilayer.server.health import Health
+
+
+class Application:
+    """Answers requests; protocol classes call `handle` and hold to `time_limit`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        authenticator: Authenticator,
+        health: Health,
+        *,
+        server_address: str,
+        max_requests_inflight: int = 400,
+        max_mutating_requests_inflight: int = 200,
+        request_timeout_seconds: float = 60.0,
+    ) -> None:
+        self.health = health
+        self.limit = InFlightLimit(max_requests_inflight, max_mutating_requests_inflight)
+        router = Router(registry, health, server_address)
+        self._pipeline = Pipeline(authenticator, self.limit, router.route)
+        self._request_timeout_seconds = request_timeout_seconds
+
+    async def handle(self, request: Request) -> tuple[Response, Headers]:
+        """The answer and the headers of every reply. Raises BodyError when the body cannot be read."""
+        response, headers = await self._pipeline.handle(request)
+        if len(response.body) > compression.MIN_BYTES:
+            await compression.compress(request, response)
+        return response, headers
+
+    def time_limit(self, method: str, query: str) -> float:
+        """How many seconds the request may take."""
+        asked = 0.0
+        if "timeout=" in query:
+            try:
+                asked = asked_timeout(parse_query(query).get("timeout"))
+            except StatusError:
+                asked = 0.0  # the router says what is wrong with it
+        return time_limit(method, asked, self._request_timeout_seconds)
+
+    def timeout_answer(self) -> bytes:
+        """The whole HTTP/1.1 answer to a request whose time is over."""
+        error = timed_out()
+        body = orjson.dumps(error.status)
+        framing = b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
+        return wire.head(Response(error.code, body), (), framing) + body

@@ -1,0 +1,125 @@
+"""Discovery and OpenAPI documents: encoded once, kept, served with ETags.
+
+Source: KEP-3352 (aggregated discovery), KEP-2896 (OpenAPI v3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+import trio
+
+from apilayer.api import discovery, openapi
+from apilayer.pipeline.encoding import encode, pretty_wanted
+from apilayer.pipeline.negotiation import JSON, NotAcceptable, negotiate, wants_aggregated_discovery
+from apilayer.pipeline.request import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apilayer.pipeline.pipeline import Context
+    from apilayer.pipeline.request import Headers
+
+AGGREGATED_TYPE = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@attrs.frozen
+class _Kept:
+    body: bytes
+    etag: bytes
+
+
+class Documents:
+    """Serves /api, /apis and what is below them as documents, and /openapi."""
+
+    def __init__(self, server_address: str) -> None:
+        self._server_address = server_address
+        self._kept: dict[str, _Kept] = {}
+
+    async def respond(self, context: Context) -> Response | None:
+        """The document at the request's path, None when there is none. Raises StatusError 406."""
+        segments = context.info.path.strip("/").split("/")
+        if segments[0] == "openapi":
+            return await self._openapi(context, segments[1:])
+        if segments in (["api"], ["apis"]):
+            core = segments == ["api"]
+            if wants_aggregated_discovery(context.request.headers.get("accept", "")):
+                kept = self._keep(f"aggregated/{core}", lambda: discovery.aggregated(core))
+                return _with_etag(context, kept, AGGREGATED_TYPE)
+            return self._plain(
+                context, discovery.api_versions(self._server_address) if core else discovery.api_groups()
+            )
+        document: dict[str, Any] | None = None
+        if segments[0] == "api" and len(segments) == 2:
+            document = discovery.api_resource_list("", segments[1])
+        elif segments[0] == "apis" and len(segments) == 2:
+            document = discovery.api_group(segments[1])
+        elif segments[0] == "apis" and len(segments) == 3:
+            document = discovery.api_resource_list(segments[1], segments[2])
+        return None if document is None else self._plain(context, document)
+
+    def _plain(self, context: Context, document: dict[str, Any]) -> Response:
+        try:
+            accepted = negotiate(context.request.headers.get("accept", ""))
+        except NotAcceptable as error:
+            if not error.known:
+                raise error.status_error() from error
+            accepted = negotiate(JSON)
+        body = encode(document, accepted, pretty=pretty_wanted(context.request, context.query))
+        return Response(200, body, accepted.content_type, ((b"Vary", b"Accept"),))
+
+    def _keep(self, name: str, make: Callable[[], Any]) -> _Kept:
+        kept = self._kept.get(name)
+        if kept is None:
+            body = orjson.dumps(make())
+            etag = b'"%s"' % hashlib.sha512(body).hexdigest().upper().encode()
+            kept = self._kept[name] = _Kept(body, etag)
+        return kept
+
+    # ------------------------------------------------------------------ OpenAPI
+
+    async def _openapi(self, context: Context, rest: list[str]) -> Response | None:
+        """Building a document takes a while the first time: a worker thread does it."""
+        if rest == ["v2"]:
+            encoded = await trio.to_thread.run_sync(openapi.openapi_v2_encoded)
+            return _with_etag(context, _Kept(encoded.body, _quoted(encoded.hash)), b"application/json")
+        if rest == ["v3"]:
+            index = await trio.to_thread.run_sync(openapi.openapi_v3_index)
+            return Response(200, orjson.dumps(index), b"application/json")
+        if len(rest) < 2 or rest[0] != "v3":
+            return None
+        path = "/".join(rest[1:])
+        if path not in openapi.openapi_v3_paths():
+            return None
+        document = await trio.to_thread.run_sync(openapi.openapi_v3_encoded, path)
+        assert document is not None
+        asked = context.query.get("hash", [""])[0]
+        if asked and asked != document.hash:
+            target = f"/openapi/v3/{path}?hash={document.hash}".encode()
+            return Response(301, b"", b"", ((b"Location", target),))
+        extra: Headers = ()
+        if asked:
+            extra = (
+                (b"Cache-Control", b"public, immutable"),
+                (b"Expires", formatdate(time.time() + YEAR_SECONDS, usegmt=True).encode()),
+            )
+        return _with_etag(context, _Kept(document.body, _quoted(document.hash)), b"application/json", extra)
+
+
+def _quoted(value: str) -> bytes:
+    return b'"%s"' % value.encode()
+
+
+def _with_etag(context: Context, kept: _Kept, content_type: bytes, extra: Headers = ()) -> Response:
+    """The document, or 304 for a client that has it."""
+    headers: Headers = ((b"ETag", kept.etag), (b"Vary", b"Accept"), *extra)
+    given = context.request.headers.get("if-none-match", "").encode("latin-1")
+    if given and (given == b"*" or kept.etag in [part.strip() for part in given.split(b",")]):
+        return Response(304, b"", b"", headers)
+    return Response(200, kept.body, content_type, headers)

@@ -1,0 +1,180 @@
+"""The form of an answer: an object or list as itself, as a Table or as metadata, in JSON or YAML.
+
+Plain JSON, which is nearly every answer, is joined from stored bytes without parsing them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from apilayer.api import meta, status
+from apilayer.api.table import partial_object_metadata, partial_object_metadata_list, to_table
+from apilayer.pipeline.encoding import encode
+from apilayer.pipeline.negotiation import JSON, Accepted
+from apilayer.pipeline.request import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apilayer.api.resources import Resource
+    from apilayer.pipeline.request import Headers
+    from apilayer.registry.listing import Listing
+    from apilayer.storage.codec import Entry
+    from apilayer.storage.watcher import CachedEvent, EventType
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+MAX_WARNING_CHARS = 256
+MAX_WARNINGS_CHARS = 4096
+
+
+def warning_headers(texts: Sequence[str]) -> Headers:
+    """``Warning`` headers (RFC 7234, code 299); each is cut short once they are long together."""
+    total = 0
+    cut = sum(len(text) for text in texts) > MAX_WARNINGS_CHARS
+    headers = []
+    for text in texts:
+        shown = text[:MAX_WARNING_CHARS] if cut else text
+        total += len(shown)
+        if total > MAX_WARNINGS_CHARS:
+            break
+        plain = "".join(char if char.isprintable() else " " for char in shown)
+        escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+        headers.append((b"Warning", f'299 - "{escaped}"'.encode()))
+    return tuple(headers)
+
+
+class Form:
+    """Encodes what one request asked for. `include` is the Table's includeObject."""
+
+    def __init__(self, resource: Resource, accepted: Accepted, *, pretty: bool, include: str) -> None:
+        self.resource = resource
+        self.accepted = accepted
+        self.include = include
+        self.pretty = pretty
+        self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty
+
+    def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
+        """An object. Raises StatusError 406 for the form of a list."""
+        body = entry.json if self._bytes_as_stored else self._encode(self._converted(entry))
+        return Response(code, body, self.accepted.content_type, warning_headers(warnings) if warnings else ())
+
+    def _encode(self, obj: Any) -> bytes:
+        return encode(obj, self.accepted, pretty=self.pretty)
+
+    def _converted(self, entry: Entry) -> Any:
+        form, version = self.accepted.form, self.accepted.version
+        if not form:
+            return entry.object()
+        if form == "Table":
+            return self._table([entry], {"resourceVersion": str(entry.revision)}, columns=True)
+        if form == "PartialObjectMetadata":
+            return partial_object_metadata(entry.object(), version)
+        raise self._wrong_form("is not a list", "")
+
+    def _table(self, entries: Sequence[Entry], metadata: dict[str, Any], *, columns: bool) -> dict[str, Any]:
+        objects = (entry.object() for entry in entries)
+        return to_table(
+            self.resource,
+            objects,
+            metadata,
+            self.include,
+            meta.utc_now(),
+            version=self.accepted.version,
+            with_columns=columns,
+        )
+
+    def _wrong_form(self, why: str, suffix: str) -> status.StatusError:
+        package = self.resource.group.partition(".")[0] or "core"
+        error = status.not_acceptable(())
+        error.status["message"] = (
+            f"you requested {self.accepted.form}, but the requested object {why} "
+            f"(*{package}.{self.resource.kind}{suffix})"
+        )
+        return error
+
+    def listing(self, listing: Listing) -> Response:
+        """A list. Raises StatusError 406 for the form of a single object."""
+        metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+        if listing.continue_token:
+            metadata["continue"] = listing.continue_token
+            if listing.remaining is not None:
+                metadata["remainingItemCount"] = listing.remaining
+        resource = self.resource
+        if self._bytes_as_stored:
+            head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
+            items = b",".join([entry.item for entry in listing.entries])
+            body = b'%s,"items":[%s]}' % (head[:-1], items)
+        else:
+            body = self._encode(self._converted_list(listing, metadata))
+        return Response(200, body, self.accepted.content_type)
+
+    def _converted_list(self, listing: Listing, metadata: dict[str, Any]) -> Any:
+        form, version = self.accepted.form, self.accepted.version
+        if not form:
+            return {
+                "kind": self.resource.list_kind,
+                "apiVersion": self.resource.api_version,
+                "metadata": metadata,
+                "items": [orjson.loads(entry.item) for entry in listing.entries],
+            }
+        if form == "Table":
+            return self._table(listing.entries, metadata, columns=True)
+        if form == "PartialObjectMetadataList":
+            objects = [entry.object() for entry in listing.entries]
+            reduced = partial_object_metadata_list(objects, metadata, version)
+            # An empty list of this form is null, as Go encodes a slice that was never made.
+            return reduced if objects else {**reduced, "items": None}
+        raise self._wrong_form("is a list", "List")
+
+    def success(self, entry: Entry) -> Response:
+        """The Status of a completed deletion."""
+        metadata = entry.object()["metadata"]
+        details = {
+            "name": metadata["name"],
+            "group": self.resource.group,
+            "kind": self.resource.plural,
+            "uid": metadata.get("uid", ""),
+        }
+        plain = Accepted(self.accepted.media)
+        return Response(200, encode(status.success(details), plain, pretty=self.pretty), plain.content_type)
+
+    # ------------------------------------------------------------------ watch lines
+
+    def event_line(self, event_type: EventType, event: CachedEvent, *, columns: bool) -> bytes:
+        """One line of a watch; made once per event, type and form, except the first of a Table."""
+        key = (event_type, self.accepted.form, self.accepted.version, self.include, columns)
+        line = event.lines.get(key)
+        if line is None:
+            line = event.lines[key] = self.entry_line(event_type, event.shown(event_type), columns=columns)
+        return line
+
+    def entry_line(self, event_type: EventType, entry: Entry, *, columns: bool) -> bytes:
+        """A line that shows `entry`."""
+        form = self.accepted.form
+        if not form:
+            encoded = entry.json
+        elif form == "Table":
+            metadata = {"resourceVersion": str(entry.revision)}
+            encoded = orjson.dumps(self._table([entry], metadata, columns=columns))
+        elif form == "PartialObjectMetadata":
+            encoded = orjson.dumps(partial_object_metadata(entry.object(), self.accepted.version))
+        else:
+            raise self._wrong_form("is not a list", "")
+        return b'{"type":"%s","object":%s}\n' % (event_type.encode(), encoded)
+
+    def bookmark_line(self, revision: int, *, initial_events_end: bool) -> bytes:
+        """A BOOKMARK: everything up to `revision` has been sent."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        form, version = self.accepted.form, self.accepted.version
+        obj: dict[str, Any]
+        if form == "Table":
+            obj = {"kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": metadata}
+            obj |= {"columnDefinitions": None, "rows": []}
+        else:
+            if initial_events_end:
+                metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+            kind = (form, f"meta.k8s.io/{version}") if form else (self.resource.kind, self.resource.api_version)
+            obj = {"kind": kind[0], "apiVersion": kind[1], "metadata": metadata}
+        return b'{"type":"BOOKMARK","object":%s}\n' % orjson.dumps(obj)

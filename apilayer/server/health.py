@@ -1,0 +1,135 @@
+"""/healthz, /livez and /readyz: named checks, one by one or all, in the text form that Kubernetes answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from apilayer.pipeline.request import Response
+from apilayer.storage.interface import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from apilayer.registry.options import Query
+    from apilayer.storage.interface import Store
+    from apilayer.storage.watch_cache import WatchCache
+
+STORE_TIMEOUT_SECONDS = 2.0
+TEXT = b"text/plain; charset=utf-8"
+NO_SNIFF = ((b"X-Content-Type-Options", b"nosniff"),)
+
+
+@attrs.frozen
+class Check:
+    """A named condition; `passes` answers whether it holds."""
+
+    name: str
+    passes: Callable[[], Awaitable[bool]]
+
+
+def not_found() -> Response:
+    """What a path that nothing serves answers."""
+    return Response(404, b"404 page not found\n", TEXT, NO_SNIFF)
+
+
+class Health:
+    """The checks of each endpoint. `shutting_down` fails readiness so that clients go elsewhere."""
+
+    def __init__(self, store: Store, cache: WatchCache) -> None:
+        self.shutting_down = False
+        self.started = False
+        """Whether the system namespaces are there and controllers run."""
+        self._store = store
+        self._cache = cache
+        ping, log, etcd = Check("ping", _true), Check("log", _true), Check("etcd", self._store_answers)
+        started = Check("poststarthook/start-system-namespaces-controller", self._has_started)
+        synced = Check("informer-sync", self._synced)
+        self._endpoints: dict[str, tuple[Check, ...]] = {
+            "healthz": (ping, log, etcd, started),
+            "livez": (ping, log, started),
+            "readyz": (
+                ping,
+                log,
+                etcd,
+                Check("etcd-readiness", self._store_answers),
+                synced,
+                started,
+                Check("shutdown", self._stays),
+            ),
+        }
+
+    async def ready(self) -> bool:
+        """Whether every readiness check passes."""
+        return all([await check.passes() for check in self._endpoints["readyz"]])
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that is served here."""
+        found = []
+        for endpoint, checks in self._endpoints.items():
+            found.append(f"/{endpoint}")
+            found.extend(f"/{endpoint}/{check.name}" for check in checks)
+        return found
+
+    async def respond(self, path: str, query: Query) -> Response | None:
+        """The answer for a health path, None when `path` is none."""
+        endpoint, _, name = path.strip("/").partition("/")
+        checks = self._endpoints.get(endpoint)
+        if checks is None:
+            return None
+        if name:
+            chosen = [check for check in checks if check.name == name]
+            return await self._single(chosen[0]) if chosen else not_found()
+        return await self._all(endpoint, checks, query)
+
+    async def _single(self, check: Check) -> Response:
+        if await check.passes():
+            return Response(200, b"ok", TEXT, NO_SNIFF)
+        return Response(
+            500, b"internal server error: %s failed: reason withheld\n" % check.name.encode(), TEXT, NO_SNIFF
+        )
+
+    async def _all(self, endpoint: str, checks: tuple[Check, ...], query: Query) -> Response:
+        excluded = {name for value in query.get("exclude", []) for name in value.split(",") if name}
+        lines, failed = [], False
+        for check in checks:
+            if check.name in excluded:
+                excluded.discard(check.name)
+                lines.append(f"[+]{check.name} excluded: ok")
+            elif await check.passes():
+                lines.append(f"[+]{check.name} ok")
+            else:
+                failed = True
+                lines.append(f"[-]{check.name} failed: reason withheld")
+        if excluded:
+            names = ", ".join(f'"{name}"' for name in sorted(excluded))
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+        if not failed and "verbose" not in query:
+            return Response(200, b"ok", TEXT, NO_SNIFF)
+        lines.append(f"{endpoint} check {'failed' if failed else 'passed'}")
+        return Response(500 if failed else 200, "\n".join(lines).encode() + b"\n", TEXT, NO_SNIFF)
+
+    async def _store_answers(self) -> bool:
+        with trio.move_on_after(STORE_TIMEOUT_SECONDS):
+            try:
+                await self._store.current_revision()
+            except StoreError:
+                return False
+            return True
+        return False
+
+    async def _synced(self) -> bool:
+        return self._cache.synced
+
+    async def _has_started(self) -> bool:
+        return self.started
+
+    async def _stays(self) -> bool:
+        return not self.shutting_down
+
+
+async def _true() -> bool:
+    return True

@@ -1,0 +1,118 @@
+"""Accepts connections, makes them secure, hands them to the protocol that was agreed on, and ends them all."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from apilayer.server.h1 import H1Connection
+from apilayer.server.tls import identity_of
+
+if TYPE_CHECKING:
+    import ssl
+
+    from hypercorn.config import Config
+
+    from apilayer.server.application import Application
+
+HANDSHAKE_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+BACKLOG = 1024
+
+log = logging.getLogger("apilayer.server.listener")
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; says why."""
+
+
+class _Connection(Protocol):
+    async def run(self) -> None: ...
+
+    def shut_down(self) -> None: ...
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 picks one. Raises ListenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = "the address is in use already"
+        raise ListenError(f"cannot listen on {host}:{port}: {reason}") from error
+    return sock
+
+
+class Listener:
+    """Serves one listening socket until `shut_down`, then lets running requests end."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, config: Config, app: Application) -> None:
+        self.port: int = sock.getsockname()[1]
+        self._socket = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        self._context = context
+        self._config = config
+        self._app = app
+        self._connections: dict[_Connection, None] = {}
+        self._accepting = trio.CancelScope()
+        self._all = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Serves; returns once it was shut down and every connection has ended."""
+        with self._all:
+            async with trio.open_nursery() as nursery:
+                await self._accept(nursery)
+
+    async def _accept(self, nursery: trio.Nursery) -> None:
+        with self._accepting:
+            await trio.serve_listeners(self._serve, [self._socket], handler_nursery=nursery)
+
+    def shut_down(self) -> None:
+        """Accepts nothing more and closes connections as they become idle."""
+        self._accepting.cancel()
+        for connection in list(self._connections):
+            connection.shut_down()
+
+    def cut_off(self) -> None:
+        """Ends everything at once."""
+        self._all.cancel()
+
+    async def _serve(self, transport: trio.SocketStream) -> None:
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = trio.SSLStream(transport, self._context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                await stream.do_handshake()
+        except (trio.BrokenResourceError, trio.TooSlowError, trio.ClosedResourceError) as error:
+            log.debug("TLS handshake failed: %s", error.__cause__ or error)
+            await trio.aclose_forcefully(transport)
+            return
+        connection = self._connection(stream)
+        self._connections[connection] = None
+        try:
+            await connection.run()
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            del self._connections[connection]
+            with trio.move_on_after(CLOSE_SECONDS, shield=True) as scope:
+                await stream.aclose()
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(transport)
+
+    def _connection(self, stream: trio.SSLStream[trio.SocketStream]) -> _Connection:
+        certificate = identity_of(stream.getpeercert())
+        if stream.selected_alpn_protocol() == "h2":
+            from apilayer.server.h2 import H2Connection
+
+            return H2Connection(stream, self._app, certificate, self._config)
+        return H1Connection(stream, self._app, certificate)

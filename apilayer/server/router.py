@@ -1,0 +1,98 @@
+"""Which handler answers a request: the resources by their rows, and the paths that are no resources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apilayer.api import discovery, status
+from apilayer.api.resources import find
+from apilayer.pipeline.deadline import asked_timeout
+from apilayer.pipeline.encoding import encode
+from apilayer.pipeline.negotiation import Accepted
+from apilayer.pipeline.request import Response
+from apilayer.server.documents import Documents
+from apilayer.server.health import not_found
+from apilayer.server.resources import Call, ResourceHandlers
+from apilayer.server.version import VERSION
+
+if TYPE_CHECKING:
+    from apilayer.pipeline.pipeline import Context
+    from apilayer.pipeline.request_info import RequestInfo
+    from apilayer.registry.registry import Registry
+    from apilayer.server.health import Health
+
+
+class Router:
+    """Routes of one server. `server_address` is the host:port that /api tells clients."""
+
+    def __init__(self, registry: Registry, health: Health, server_address: str) -> None:
+        self._registry = registry
+        self._health = health
+        self._resources = ResourceHandlers(registry)
+        self._documents = Documents(server_address)
+
+    async def route(self, context: Context) -> Response:
+        """The answer. Raises StatusError."""
+        if "timeout" in context.query:
+            asked_timeout(context.query["timeout"])
+        if context.info.is_resource:
+            return await self._resource(context)
+        return await self._other(context)
+
+    async def _resource(self, context: Context) -> Response:
+        info = context.info
+        row = find(info.group, info.version, info.resource)
+        if row is None or info.malformed:
+            if info.group and discovery.api_group(info.group) is None:
+                return not_found()
+            raise status.unknown_path_not_found()
+        if row.namespaced != bool(info.namespace) and not _clusterwide(info, namespaced=row.namespaced):
+            raise status.unknown_path_not_found()
+        verbs = row.verbs
+        if info.subresource:
+            sub = row.subresource(info.subresource)
+            if sub is None:
+                raise status.unknown_path_not_found()
+            verbs = sub.verbs
+        verb = info.verb
+        if not verb or verb not in verbs or (verb == "create" and row.namespaced and not info.namespace):
+            raise status.method_not_allowed()
+        namespace = info.namespace if row.namespaced else ""
+        api = self._registry.of(row.group_resource)
+        return await self._resources.handle(Call(context, api, namespace, info.name, info.subresource))
+
+    async def _other(self, context: Context) -> Response:
+        path = context.info.path
+        health = await self._health.respond(path, context.query)
+        if health is not None:
+            return health
+        if context.request.method not in ("GET", "HEAD"):
+            if path.startswith(("/api", "/apis", "/version", "/openapi")):
+                raise status.method_not_allowed()
+            return not_found()
+        if path.rstrip("/") == "/version":
+            return Response(200, encode(VERSION, Accepted(), pretty=True))
+        if path == "/":
+            return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
+        document = await self._documents.respond(context)
+        if document is None:
+            return not_found()
+        return document
+
+    def _paths(self) -> list[str]:
+        found = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
+        for group in discovery.group_names():
+            if not group:
+                continue
+            document = discovery.api_group(group)
+            assert document is not None
+            found.append(f"/apis/{group}")
+            found.extend(f"/apis/{version['groupVersion']}" for version in document["versions"])
+        return sorted(found)
+
+
+def _clusterwide(info: RequestInfo, *, namespaced: bool) -> bool:
+    """Whether the mismatch is fine: a collection over all namespaces, or a namespace named by itself."""
+    if namespaced:
+        return not info.name and not info.subresource
+    return info.resource == "namespaces" and info.namespace == info.name

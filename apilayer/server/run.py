@@ -1,0 +1,187 @@
+"""A whole API server: store client, registry, controllers, listener; from options to a drained shutdown."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from apilayer.controllers.namespace import NamespaceController
+from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
+from apilayer.registry.registry import Registry
+from apilayer.server.application import Application
+from apilayer.server.controller_api import LocalNamespaces
+from apilayer.server.health import Health
+from apilayer.server.listener import Listener, bind
+from apilayer.server.tls import CertificateError, make_config, make_context
+from apilayer.storage.compactor import run_compactor
+from apilayer.storage.kvraft_backend import KvraftStore
+from kvraft.client import open_client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+STORE_TIMEOUT_SECONDS = 20.0
+DRAIN_SECONDS = 60.0
+
+log = logging.getLogger("apilayer.server")
+
+
+@attrs.frozen
+class ServerOptions:
+    """What `apilayer serve` takes; times in seconds, names as the flags. Port 0 picks a free one."""
+
+    tls_cert_file: Path
+    tls_private_key_file: Path
+    etcd_servers: Sequence[str]
+    bind_address: str = "0.0.0.0"  # noqa: S104  # kube-apiserver's default
+    advertise_address: str = ""
+    secure_port: int = 6443
+    client_ca_file: Path | None = None
+    token_auth_file: Path | None = None
+    etcd_cafile: Path | None = None
+    etcd_certfile: Path | None = None
+    etcd_keyfile: Path | None = None
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    request_timeout: float = 60.0
+    min_request_timeout: float = 1800.0
+    shutdown_delay_duration: float = 0.0
+    etcd_compaction_interval: float = 300.0
+
+
+class OptionsError(Exception):
+    """The options cannot be used; one line that names the flag."""
+
+
+@attrs.frozen(eq=False)
+class RunningServer:
+    """Handed out once the server is ready."""
+
+    url: str
+    port: int
+    _stop: trio.Event
+
+    def stop(self) -> None:
+        """Begins the shutdown; the server's task ends when it is drained."""
+        self._stop.set()
+
+
+async def run_apiserver(
+    options: ServerOptions,
+    *,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until cancelled, or until `stop` is set and the server is drained.
+
+    Reports started once it is ready. Raises OptionsError, CertificateError or ListenError when it cannot start.
+    """
+    tokens = _tokens(options.token_auth_file)
+    config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
+    context = make_context(config)
+    store_tls = _store_context(options)
+    sock = bind(options.bind_address, options.secure_port)
+    try:
+        port = sock.getsockname()[1]
+        async with open_client(
+            options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
+        ) as client:
+            store = KvraftStore(client)
+            registry = Registry(store, min_watch_timeout_seconds=options.min_request_timeout)
+            health = Health(store, registry.cache)
+            host = options.advertise_address or _reachable(options.bind_address)
+            app = Application(
+                registry,
+                Authenticator(tokens),
+                health,
+                server_address=f"{host}:{port}",
+                max_requests_inflight=options.max_requests_inflight,
+                max_mutating_requests_inflight=options.max_mutating_requests_inflight,
+                request_timeout_seconds=options.request_timeout,
+            )
+            listener = Listener(sock, context, config, app)
+            running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(registry.cache.run)
+                nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
+                nursery.start_soon(_prepare, registry, health, nursery, running, task_status)
+                nursery.start_soon(_drain_when_stopped, running, options, health, registry, listener)
+                await listener.run()
+                nursery.cancel_scope.cancel()
+    finally:
+        sock.close()
+
+
+def _tokens(path: Path | None) -> dict[bytes, User]:
+    if path is None:
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return parse_token_file(file)
+    except OSError as error:
+        raise OptionsError(f"--token-auth-file: {path}: {error.strerror}") from error
+    except (TokenFileError, UnicodeDecodeError) as error:
+        raise OptionsError(f"--token-auth-file: {path}: {error}") from error
+
+
+def _store_context(options: ServerOptions) -> ssl.SSLContext | None:
+    if not any(url.startswith("https://") for url in options.etcd_servers):
+        return None
+    try:
+        context = ssl.create_default_context(
+            ssl.Purpose.SERVER_AUTH, cafile=str(options.etcd_cafile) if options.etcd_cafile else None
+        )
+        if options.etcd_certfile is not None:
+            key = str(options.etcd_keyfile) if options.etcd_keyfile else None
+            context.load_cert_chain(str(options.etcd_certfile), key)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateError(f"--etcd-cafile, --etcd-certfile, --etcd-keyfile: {error}") from error
+    return context
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _prepare(
+    registry: Registry,
+    health: Health,
+    nursery: trio.Nursery,
+    running: RunningServer,
+    task_status: trio.TaskStatus[RunningServer],
+) -> None:
+    """Once the cache is loaded: the system namespaces, then the controllers; then the server is ready."""
+    await registry.cache.loaded.wait()
+    namespaces = LocalNamespaces(registry)
+    await namespaces.bootstrap()
+    nursery.start_soon(NamespaceController(namespaces).run)
+    health.started = True
+    log.info("serving securely on %s", running.url)
+    task_status.started(running)
+
+
+async def _drain_when_stopped(
+    running: RunningServer,
+    options: ServerOptions,
+    health: Health,
+    registry: Registry,
+    listener: Listener,
+) -> None:
+    """Not ready, then (after the delay) no new connections, watches ended, running requests awaited."""
+    await running._stop.wait()
+    health.shutting_down = True
+    await trio.sleep(options.shutdown_delay_duration)
+    log.info("shutting down: running requests are awaited")
+    registry.cache.close_watchers()
+    listener.shut_down()
+    await trio.sleep(DRAIN_SECONDS)
+    log.warning("requests were still running after %d seconds; they are cut off", DRAIN_SECONDS)
+    listener.cut_off()

@@ -1,0 +1,59 @@
+"""A watch as a stream of lines: initial objects, events, bookmarks, or the error that it cannot start with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import trio
+
+    from apilayer.registry.watching import Watch
+    from apilayer.server.forms import Form
+
+INITIAL_CHUNK_OBJECTS = 500
+
+
+class WatchStream:
+    """`Stream` of one watch; frees the watch when it is closed."""
+
+    def __init__(self, watch: Watch, form: Form) -> None:
+        self._watch = watch
+        self._form = form
+        self._columns = True
+
+    def bind(self, scope: trio.CancelScope) -> None:
+        """See `Stream.bind`."""
+        self._watch.stalls(scope)
+
+    def close(self) -> None:
+        """See `Stream.close`."""
+        self._watch.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Lines of JSON, several per chunk when they come together."""
+        watch, form = self._watch, self._form
+        if watch.failure is not None:
+            yield b'{"type":"ERROR","object":%s}\n' % orjson.dumps(watch.failure.status)
+            return
+        initial = watch.initial
+        for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):
+            lines = []
+            for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
+                lines.append(form.entry_line("ADDED", entry, columns=self._columns))
+                self._columns = False
+            yield b"".join(lines)
+        if watch.end_bookmark:
+            yield form.bookmark_line(watch.start_revision, initial_events_end=True)
+        while (batch := await watch.next_batch()) is not None:
+            if not batch:
+                yield form.bookmark_line(watch.bookmark_revision, initial_events_end=False)
+                continue
+            lines = []
+            for event_type, event in batch:
+                lines.append(form.event_line(event_type, event, columns=self._columns))
+                self._columns = False
+            yield b"".join(lines)

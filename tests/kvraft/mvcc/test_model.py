@@ -1,0 +1,140 @@
+"""The store against the model: answers, errors, old revisions, compaction in pieces, commits, changes for watchers."""
+
+from __future__ import annotations
+
+import tempfile
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.kvraft.mvcc.model import Model
+from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, ranges
+
+from kvraft.errors import KvraftError
+from kvraft.mvcc.check import check_command
+from kvraft.mvcc.store import Store
+from kvraft.storage.state import StateEnvironment
+from kvraft.types import RangeRequest
+
+
+class StoreModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.open()
+        self.model = Model()
+
+    def open(self) -> None:
+        self.environment = StateEnvironment.open(self.directory.name, sync=False, threshold=KEY_THRESHOLD)
+        self.store = Store(self.environment)
+
+    def teardown(self) -> None:
+        self.environment.close()
+        self.directory.cleanup()
+
+    @initialize(data=st.data())
+    def some_history(self, data):
+        for _ in range(data.draw(st.integers(0, 6))):
+            self.execute(data)
+
+    @rule(data=st.data())
+    def execute(self, data):
+        command = data.draw(commands(self.model.revision))
+        before = len(self.model.log)
+        try:
+            check_command(command)
+            expected = self.model.execute(command)
+        except KvraftError as error:
+            try:
+                answer = self.store.execute(command)
+            except KvraftError as found:
+                assert type(found) is type(error)
+            else:
+                raise AssertionError(f"{answer} where {error!r} was due") from error
+        else:
+            assert self.store.execute(command) == expected
+        changes = self.store.take_changes()
+        assert [change.kv for change in changes] == [kv for kv, _ in self.model.log[before:]]
+        assert [self.store.previous(change) for change in changes] == [p for _, p in self.model.log[before:]]
+
+    @rule(data=st.data())
+    def read(self, data):
+        self.compare_range(data.draw(ranges(st.integers(-1, self.model.revision + 1))))
+
+    @rule(limit=st.integers(1, 5))
+    def compact_some(self, limit):
+        self.store.compact_step(limit)
+
+    @rule()
+    def compact_all(self):
+        while self.store.compact_step(3):
+            pass
+        tables = self.environment.tables
+        stats = {
+            name: tables.txn.stat(database)["entries"]
+            for name, database in self.environment._databases.by_name.items()
+        }
+        kept = needed_changes(self.model)
+        assert stats[b"rev"] == len(kept)
+        live = len(self.model.live(b"\0", b"\0"))
+        assert stats[b"hist"] + live + len(list(tables.dead.walk(b"\0", None))) == len(kept)
+
+    @rule()
+    def commit(self):
+        self.environment.commit()
+
+    @rule()
+    def commit_and_reopen(self):
+        self.environment.commit()
+        self.environment.close()
+        self.open()
+
+    @rule(data=st.data(), limit=st.integers(1, 6))
+    def read_changes(self, data, limit):
+        low = data.draw(st.integers(max(1, self.model.compacted), self.model.revision + 1))
+        found, covered = self.store.changes(low, limit, 1 << 20)
+        assert covered >= min(low, self.model.revision)
+        expected = [(kv, previous) for kv, previous in self.model.log if low <= kv.mod_revision <= covered]
+        assert [change.kv for change in found] == [kv for kv, _ in expected]
+        for change, (kv, previous) in zip(found, expected, strict=True):
+            seen = self.store.previous(change)
+            assert seen == previous or (seen is None and kv.mod_revision <= self.model.compacted)
+
+    def compare_range(self, request: RangeRequest) -> None:
+        try:
+            self.model.check_revision(request)
+        except KvraftError as error:
+            try:
+                answer = self.store.range(request)
+            except KvraftError as found:
+                assert type(found) is type(error)
+            else:
+                raise AssertionError(f"{answer} where {error!r} was due") from error
+        else:
+            self.model.changed = 0
+            assert self.store.range(request) == self.model.range(request)
+
+    @invariant()
+    def same_revision(self):
+        assert self.store.revision == self.model.revision
+        assert self.store.compacted_revision == self.model.compacted
+
+    @invariant()
+    def same_at_every_revision(self):
+        for revision in {0, max(1, self.model.compacted), (self.model.compacted + self.model.revision) // 2 or 1}:
+            self.compare_range(RangeRequest(b"\0", b"\0", 0, revision))
+
+
+def needed_changes(model: Model) -> list:
+    """What a finished compaction leaves: what is above it, the newest of each key below, no tombstone below."""
+    kept = []
+    for history in model.history.values():
+        below = [kv for kv in history if kv.mod_revision <= model.compacted]
+        kept += [kv for kv in history if kv.mod_revision > model.compacted]
+        if below and (below[-1].version or below[-1].mod_revision == model.compacted):
+            kept.append(below[-1])
+    return kept
+
+
+StoreModel.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestStoreModel = StoreModel.TestCase
