@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    NameRule = Callable[[str], list[str]]
+NameRule = Callable[[str], list[str]]
 
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253
@@ -80,6 +77,8 @@ IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
 def _pattern(text: str, pattern: re.Pattern[str], message: str, max_length: int) -> list[str]:
+    if len(text) <= max_length and pattern.fullmatch(text):
+        return []
     wrong = []
     if len(text.encode()) > max_length:
         wrong.append(f"must be no more than {max_length} characters")
@@ -131,6 +130,8 @@ def for_prefix(text: str) -> str:
 
 def qualified_name(text: str) -> list[str]:
     """Key of a label: a name of at most 63 bytes after an optional DNS prefix and "/"."""
+    if len(text) <= LABEL_MAX and _QUALIFIED_RE.fullmatch(text):
+        return []
     wrong = []
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
@@ -153,6 +154,8 @@ def qualified_name(text: str) -> list[str]:
 
 def label_value(text: str) -> list[str]:
     """Value of a label: at most 63 bytes, may be empty."""
+    if len(text) <= LABEL_MAX and _LABEL_VALUE_RE.fullmatch(text):
+        return []
     wrong = []
     if len(text.encode()) > LABEL_MAX:
         wrong.append(f"must be no more than {LABEL_MAX} bytes")

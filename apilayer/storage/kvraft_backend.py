@@ -127,16 +127,19 @@ class KvraftChanges:
     def __init__(self, stream: WatchStream) -> None:
         self._stream = stream
 
-    async def __aiter__(self) -> AsyncIterator[ChangeBatch]:
+    def __aiter__(self) -> KvraftChanges:
+        return self
+
+    async def __anext__(self) -> ChangeBatch:
         with _translated():
-            async for batch in self._stream:
-                if batch.compact_revision:
-                    raise interface.RevisionCompacted(f"compacted at {batch.compact_revision}")
-                changes = [
-                    Change(event.kv.key, event.kv.value if event.kind == _PUT else None, event.kv.mod_revision)
-                    for event in batch.events
-                ]
-                yield ChangeBatch(batch.revision, changes)
+            batch = await anext(self._stream)
+        if batch.compact_revision:
+            raise interface.RevisionCompacted(f"compacted at {batch.compact_revision}")
+        changes = [
+            Change(event.kv.key, event.kv.value if event.kind == _PUT else None, event.kv.mod_revision)
+            for event in batch.events
+        ]
+        return ChangeBatch(batch.revision, changes)
 
     async def request_progress(self) -> None:
         """See `ChangeStream.request_progress`."""

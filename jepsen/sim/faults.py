@@ -120,7 +120,7 @@ class Faults:
             self._crash_and_restart(node)
 
     def _ambush(self) -> None:
-        """The next leaders are struck down as they take office or commit for the first time: logs diverge so."""
+        """The next leaders are struck down as they take office, so that logs come to differ."""
         self._ambushes = self._world.between(1, 8)
 
     def _elected(self, node: SimNode) -> None:
@@ -128,22 +128,22 @@ class Faults:
             return
         self._ambushes -= 1
         self._marked = (node.node_id, node.life)
-        if self._world.random() < 0.5:
+        point = self._world.random()
+        if point < 0.4:  # before anybody hears of what it writes
+            self._world.after(0, self._unless_healed, self._strike, (node, node.life, self._isolate))
+        elif point < 0.6:
             delay = self._world.between(0, 2 * (self._options.latency + self._options.jitter + self._options.sync))
-            self._world.after(delay, self._unless_healed, self._strike, (node, node.life))
+            self._world.after(delay, self._unless_healed, self._strike, (node, node.life, self._crash_and_restart))
 
     def _committed(self, node: SimNode) -> None:
-        if self._marked == (node.node_id, node.life):
-            self._world.after(0, self._unless_healed, self._strike, (node, node.life))
+        if self._marked == (node.node_id, node.life):  # before anybody hears of its first commit
+            self._world.after(0, self._unless_healed, self._strike, (node, node.life, self._crash_and_restart))
 
-    def _strike(self, node: SimNode, life: int) -> None:
-        if node.life != life or self._marked != (node.node_id, life):
-            return
-        self._marked = (0, 0)
-        if self._world.random() < 0.7:
-            self._crash_and_restart(node)
-        else:
-            self._isolate(node)
+    def _strike(self, node: SimNode, life: int, blow: Callable[[SimNode], None]) -> None:
+        if self._marked == (node.node_id, life):
+            self._marked = (0, 0)
+            if node.life == life:
+                blow(node)
 
     def _stop(self) -> None:
         node = self._any()

@@ -10,7 +10,7 @@ from jepsen.sim.disk import SimDisk
 from jepsen.sim.machine import Command, SimMachine, State, encode_command, snapshot_meta
 from jepsen.sim.world import SECOND, Violation
 from kvraft.raft.core import Raft
-from kvraft.raft.messages import Configuration, Entry, RaftConfig, RaftStart, Role
+from kvraft.raft.messages import NO_NODE, Configuration, Entry, RaftConfig, RaftStart, Role
 from kvraft.server.driver import Driver, DriverConfig
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ MAX_TURNS = 500
 MAX_LATE_TICKS = 3
 """Ticks that a process makes up for after it was stopped."""
 _BOUNDLESS = 1 << 30
+
+
+def _leader_url(node_id: int) -> str:
+    """Nodes are found by their ids here; nobody has none."""
+    return "" if node_id == NO_NODE else str(node_id)
 
 
 class SimNode:
@@ -111,7 +116,7 @@ class SimNode:
             max_messages_per_turn=options.max_messages_per_turn,
             max_proposals_per_turn=options.max_proposals_per_turn,
         )
-        self.driver = self._driver_type(raft, machine, disk, self.network, config, str)
+        self.driver = self._driver_type(raft, machine, disk, self.network, config, _leader_url)
         self._seen = (raft.term, raft.commit_index)
         self._role = raft.role
         world.note(f"node {self.node_id} starts, life {self.life}", image.hard_state)

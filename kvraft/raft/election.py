@@ -29,9 +29,11 @@ class Election:
         self._timeout = self._rng.randrange(self._ticks, 2 * self._ticks)
 
     def hurry(self) -> None:
-        """A random timeout within a quarter of the shortest one, for when waiting for a leader is pointless."""
-        self.elapsed = 0
-        self._timeout = self._rng.randrange(1, 2 + self._ticks // 4)
+        """Time out within a quarter of the shortest timeout, for when waiting for a leader is pointless.
+
+        Only ever brings the timeout forward, so that repeated hints cannot put an election off.
+        """
+        self._timeout = min(self._timeout, self.elapsed + self._rng.randrange(1, 2 + self._ticks // 4))
 
     def has_timed_out(self) -> bool:
         """Whether it is time to stand."""

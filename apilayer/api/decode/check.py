@@ -17,6 +17,7 @@ from apilayer.api.gotext import json_text, quote
 from apilayer.api.types import Field, message
 
 MAX_STRICT_ERRORS = 100
+MAX_LITERAL = 64  # characters of a number that a message repeats
 _INT_RANGE = {"int32": (INT32_MIN, INT32_MAX), "int64": (INT64_MIN, INT64_MAX)}
 
 
@@ -117,7 +118,7 @@ class Checker:
             low, high = _INT_RANGE[kind]
             if isinstance(value, int) and low <= value <= high:
                 return value
-            return self._mismatch(value, _item_type(field), struct, literal=f" {value}")
+            return self._mismatch(value, _item_type(field), struct, literal=_literal(value))
         return self._mismatch(value, _item_type(field), struct)
 
     def _wrapper(self, value: Any, field: Field, struct: str) -> Any:
@@ -140,7 +141,7 @@ class Checker:
             return value
         if type(value) is int and INT32_MIN <= value <= INT32_MAX:
             return value
-        literal = f" {value}" if isinstance(value, (int, Number)) and type(value) is not bool else ""
+        literal = _literal(value) if json_kind(value) == "number" else ""
         raise self._unmarshal_error(value, "int32", struct, literal)
 
     def _unmarshal_error(self, value: Any, go_type: str, struct: str, literal: str = "") -> DecodeError:
@@ -155,6 +156,11 @@ class Checker:
     def _remember(self, error: DecodeError) -> None:
         if self._type_error is None:
             self._type_error = error
+
+
+def _literal(value: int | Number) -> str:
+    text = str(value)
+    return f" {text[:MAX_LITERAL]}..." if len(text) > MAX_LITERAL else f" {text}"
 
 
 def _members(document: Pairs | dict[str, Any]) -> list[tuple[str, Any]]:

@@ -102,7 +102,7 @@ def _loads_leniently(body: bytes) -> Any:
     """Parse what Go accepts and orjson does not (bad UTF-8, lone surrogates); DecodeError otherwise."""
     text = body.decode("utf-8", "replace")
     try:
-        value = json.loads(text, parse_constant=_reject_constant)
+        value = json.loads(text, parse_constant=_reject_constant, parse_int=_integer)
     except RecursionError as error:
         raise DepthError from error
     except json.JSONDecodeError as error:
@@ -124,6 +124,8 @@ def _go_syntax_error(text: str, error: json.JSONDecodeError) -> str:
     position = error.pos
     if error.msg.startswith("Unterminated string"):
         return "unexpected end of JSON input"
+    if "control character" in error.msg:
+        return f"invalid character {_quote_char(text[position])} in string literal"
     while position < len(text) and text[position] in " \t\r\n":
         position += 1
     if position >= len(text):
@@ -131,8 +133,6 @@ def _go_syntax_error(text: str, error: json.JSONDecodeError) -> str:
     head = f"invalid character {_quote_char(text[position])}"
     if error.msg.startswith("Extra data"):
         return f"{head} after top-level value"
-    if "control character" in error.msg:
-        return f"{head} in string literal"
     if "escape" in error.msg:
         return f"invalid character {_quote_char(text[position + 1 : position + 2] or ' ')} in string escape code"
     if "property name" in error.msg:

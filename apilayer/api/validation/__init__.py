@@ -100,7 +100,7 @@ def validate_update(resource: Resource, new: Object, old: Object, subresource: s
     meta = part(new, "metadata")
     wrong = validate_meta_update(meta, part(old, "metadata"))
     if rules.meta_first:
-        wrong += validate_meta_update(meta, part(old, "metadata"))
+        wrong += wrong
         wrong += validate_finalizers(meta)
     changes = rules.status if subresource == "status" else rules.update
     if subresource != "status":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api import field, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from apilayer.api.field import FieldError
 
@@ -25,25 +25,24 @@ def child(path: str, name: str) -> str:
 
 def part(obj: Mapping[str, Any], name: str) -> Object:
     """The object at `name`, {} when absent."""
-    value = obj.get(name)
-    return value if isinstance(value, dict) else {}
+    return obj.get(name) or {}
 
 
 def items(obj: Mapping[str, Any], name: str) -> list[Any]:
     """The list at `name`, [] when absent."""
-    value = obj.get(name)
-    return value if isinstance(value, list) else []
+    return obj.get(name) or []
 
 
 def indexed(obj: Mapping[str, Any], name: str, path: str) -> list[tuple[str, Any]]:
     """Path and value of each item of the list at `name`."""
+    if not obj.get(name):
+        return []
     return [(f"{path}.{name}[{index}]", item) for index, item in enumerate(items(obj, name))]
 
 
 def text(obj: Mapping[str, Any], name: str) -> str:
     """The string at `name`, "" when absent."""
-    value = obj.get(name)
-    return value if isinstance(value, str) else ""
+    return obj.get(name) or ""
 
 
 def named(path: str, value: str, rule: Callable[[str], list[str]]) -> Errors:
@@ -65,10 +64,9 @@ def non_negative(obj: Mapping[str, Any], path: str, *keys: str) -> Errors:
     ]
 
 
-def supported(path: str, value: Any, valid: Iterable[str]) -> Errors:
+def supported(path: str, value: Any, valid: Collection[str]) -> Errors:
     """An error when `value` is none of `valid`."""
-    listed = list(valid)
-    return [] if value in listed else [field.not_supported(path, value, listed)]
+    return [] if value in valid else [field.not_supported(path, value, valid)]
 
 
 def ranged(path: str, value: Any, low: int, high: int) -> Errors:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _NOT_QUALIFIED = "name is neither a standard finalizer name nor is it fully qualified"
+_SHARED = ("labels", "annotations", "ownerReferences", "managedFields")
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -168,4 +169,6 @@ def validate_meta_update(new: Object, old: Object, path: str = "metadata") -> Er
         if new.get(key) != old.get(key):
             shown = new.get(key, "" if key in ("name", "namespace", "uid") else None)
             wrong += immutable(f"{path}.{key}", shown, old.get(key))
+    if all(new.get(key) == old.get(key) for key in _SHARED):
+        return wrong
     return wrong + _shared(new, path)

@@ -17,9 +17,7 @@ from kvraft.types import (
 KEY_THRESHOLD = 2
 """Longer keys go to buckets in these tests."""
 
-keys = st.lists(st.sampled_from([0, 97, 98, 255]), min_size=1, max_size=5).map(bytes) | st.sampled_from(
-    [b"a", b"b", b"aa", b"aab"]
-)
+keys = st.sampled_from([b"\0", b"a", b"aa", b"aab", b"aab\0", b"aabcd", b"b", b"b\xff\xffz", b"\xff"])
 range_ends = st.just(b"") | st.just(b"\0") | keys
 values = st.binary(max_size=3)
 puts = st.builds(PutRequest, keys, values, st.just(0), st.booleans())
@@ -48,4 +46,5 @@ def commands(revision: int):
         st.one_of(puts, deletes, ranges(st.integers(-1, revision + 1))), max_size=4
     ).map(tuple)
     txns = st.builds(TxnRequest, st.lists(compares, max_size=2).map(tuple), operations, operations)
-    return st.one_of(puts, puts, deletes, txns, st.builds(CompactRequest, st.integers(0, revision + 1)))
+    compactions = st.builds(CompactRequest, st.integers(0, revision + 1))
+    return st.one_of(puts, puts, puts, deletes, deletes, txns, txns, compactions)

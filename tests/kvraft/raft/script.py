@@ -47,7 +47,7 @@ class Interpreter:
         self.lines: list[str] = []
         self.seen: dict[int, tuple[Role, int, int]] = {}
         self.applied: dict[int, int] = {}
-        self.commands: dict[str, Callable[..., None]] = {
+        self.commands: dict[str, Callable[..., object]] = {
             "cluster": self.do_cluster,
             "campaign": lambda n: self.cluster[int(n)].campaign(),
             "propose": lambda n, *data: self.cluster[int(n)].propose([word.encode() for word in data]),

@@ -336,17 +336,60 @@ def test_a_learner_that_hears_nothing_forgets_its_leader() -> None:
     assert (node.raft.leader, node.raft.role, node.dropped_reads) == (0, Role.FOLLOWER, [3])
 
 
-def test_timeout_now_counts_from_the_leader_and_for_voters() -> None:
-    node = make_node()
+@pytest.mark.parametrize(
+    ("sender", "learners", "role"), [(2, (), Role.CANDIDATE), (3, (), Role.FOLLOWER), (2, (1,), Role.FOLLOWER)]
+)
+def test_timeout_now_counts_from_the_leader_and_for_voters(sender: int, learners: tuple[int, ...], role: Role) -> None:
+    node = make_node(1, (2, 3) if learners else (1, 2, 3), learners=learners)
     node.raft.step(Message(K.HEARTBEAT, 2, 1, 1))
-    node.raft.step(Message(K.TIMEOUT_NOW, 3, 1, 1))
-    assert node.raft.role is Role.FOLLOWER
-    node.raft.step(Message(K.TIMEOUT_NOW, 2, 1, 1))
-    assert node.raft.role is Role.CANDIDATE
-    learner = make_node(4, learners=(4,))
-    learner.raft.step(Message(K.HEARTBEAT, 2, 4, 1))
-    learner.raft.step(Message(K.TIMEOUT_NOW, 2, 4, 1))
-    assert learner.raft.role is Role.FOLLOWER
+    node.raft.step(Message(K.TIMEOUT_NOW, sender, 1, 1))
+    assert node.raft.role is role
+
+
+def test_a_dead_leader_is_not_waited_for() -> None:
+    node = make_node(2)
+    node.raft.step(Message(K.HEARTBEAT, 1, 2, 1))
+    node.raft.suspect_leader(3)
+    assert node.raft.leader == 1, "3 does not lead"
+    node.raft.suspect_leader(1)
+    assert (node.raft.role, node.raft.term, node.raft.leader) == (Role.FOLLOWER, 1, 0)
+    node.raft.step(Message(K.PREVOTE, 3, 2, 2))
+    for _ in range(3):
+        node.raft.tick()
+    assert node.raft.role is Role.PRE_CANDIDATE
+    assert kinds(node.pump())[1:] == ["PREVOTE_RESPONSE->3", "PREVOTE->1", "PREVOTE->3"]
+
+
+def test_hints_to_hurry_never_put_an_election_off_nor_disturb_a_leader() -> None:
+    node = make_node()
+    for _ in range(3):
+        node.raft.hurry()
+        node.raft.tick()
+    assert node.raft.role is Role.PRE_CANDIDATE
+    node.raft.step(Message(K.HEARTBEAT, 2, 1, 1))
+    for _ in range(9):
+        node.raft.hurry()
+        node.raft.tick()
+    assert node.raft.leader == 2
+    leader = leader_with_commit()
+    leader.raft.hurry()
+    leader.raft.suspect_leader(1)
+    assert leader.raft.role is Role.LEADER
+
+
+def test_no_snapshot_is_opened_for_a_follower_that_may_be_gone() -> None:
+    node = leader_with_commit()
+    node.raft.propose([b"a"])
+    node.pump()
+    for _ in range(10):
+        node.raft.tick()
+    node.raft.step(Message(K.APPEND_RESPONSE, 2, 1, 1, index=2))
+    node.pump()
+    node.compact(2)
+    node.raft.report_unreachable(3)
+    assert node.pump() == []
+    node.raft.step(Message(K.HEARTBEAT_RESPONSE, 3, 1, 1))
+    assert kinds(node.pump()) == ["SNAPSHOT->3"]
 
 
 def test_a_member_may_ask_to_lead() -> None:

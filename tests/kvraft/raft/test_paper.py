@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ K = MessageKind
 VOTERS = Configuration((1, 2, 3))
 
 
-def node_with(terms: list[int], term: int = 0, commit: int = 0, **settings: object) -> Node:
+def node_with(terms: list[int], term: int = 0, commit: int = 0, **settings: Any) -> Node:
     return make_node(disk=fill(Disk(VOTERS), terms, term, commit=commit), **settings)
 
 
