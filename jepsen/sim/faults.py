@@ -37,6 +37,8 @@ class Faults:
         for node in nodes.values():
             node.on_elected = self._elected
             node.on_commit = self._committed
+            if "crash-install" in options.faults:
+                node.on_install = self._installed
 
     def start(self) -> None:
         """Plan the first fault."""
@@ -138,6 +140,19 @@ class Faults:
     def _committed(self, node: SimNode) -> None:
         if self._marked == (node.node_id, node.life):  # before anybody hears of its first commit
             self._world.after(0, self._unless_healed, self._strike, (node, node.life, self._crash_and_restart))
+
+    def _crash_install(self) -> None:
+        """Whoever installs a snapshot in this run may crash before its log knows; and one who needs one is made."""
+        self._pause()
+
+    def _installed(self, node: SimNode) -> None:
+        if self._world.random() < 0.5:
+            delay = self._world.between(0, self._options.sync + self._options.sync_jitter // 2)
+            self._world.after(delay, self._unless_healed, self._crash_again, (node, node.life))
+
+    def _crash_again(self, node: SimNode, life: int) -> None:
+        if node.life == life:
+            self._crash_and_restart(node)
 
     def _strike(self, node: SimNode, life: int, blow: Callable[[SimNode], None]) -> None:
         if self._marked == (node.node_id, life):

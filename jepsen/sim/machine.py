@@ -61,10 +61,14 @@ class Snapshot:
 
 
 class SimMachine:
-    """One life of one node's machine. ``on_apply(entry)`` judges each entry and returns its command."""
+    """One life of one node's machine.
+
+    ``on_apply(entry)`` judges each entry and returns its command; ``on_install()`` hears of snapshots.
+    """
 
     __slots__ = (
         "_on_apply",
+        "_on_install",
         "applied_index",
         "applied_term",
         "committed",
@@ -74,8 +78,11 @@ class SimMachine:
         "values",
     )
 
-    def __init__(self, state: State, on_apply: Callable[[Entry], Command | None]) -> None:
+    def __init__(
+        self, state: State, on_apply: Callable[[Entry], Command | None], on_install: Callable[[], None]
+    ) -> None:
         self._on_apply = on_apply
+        self._on_install = on_install
         self.committed = self.durable = state
         self._load(state)
 
@@ -126,6 +133,7 @@ class SimMachine:
         state = writer.state
         self._load(state)
         self.committed = self.durable = state
+        self._on_install()
 
     def state(self) -> State:
         """A copy of the present state."""

@@ -61,6 +61,8 @@ class SimNode:
         self.on_elected: Callable[[SimNode], None] = lambda _node: None
         self.on_commit: Callable[[SimNode], None] = lambda _node: None
         """Called when this node leads and its commit index has risen."""
+        self.on_install: Callable[[SimNode], None] = lambda _node: None
+        """Called when a snapshot has replaced the state; the log follows."""
         self._core = core
         self._driver_type = driver
         self._machine: SimMachine | None = None
@@ -85,7 +87,7 @@ class SimNode:
         state = self._states[world.between(0, 2)]
         disk.align(snapshot_meta(state, self.configuration))
         image = disk.image
-        machine = self._machine = SimMachine(state, self._applying)
+        machine = self._machine = SimMachine(state, self._applying, lambda: self.on_install(self))
         raft = self._core(
             RaftConfig(
                 node_id=self.node_id,

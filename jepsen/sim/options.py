@@ -17,6 +17,7 @@ FAULTS = (
     "crash",
     "crash-leader",
     "crash-many",
+    "crash-install",
     "ambush",
     "stop",
     "partition",

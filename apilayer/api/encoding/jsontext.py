@@ -79,19 +79,11 @@ def may_repeat_names(body: bytes, value: Any) -> bool:
 def loads_pairs(body: bytes) -> Any:
     """`body`, which `loads` has accepted, with objects as `Pairs` and fractions as `Number`."""
     text = body.decode("utf-8", "replace")
-    return json.loads(text, object_pairs_hook=_repaired_pairs, parse_float=Number)
+    return json.loads(text, object_pairs_hook=Pairs, parse_float=Number, parse_int=_integer)
 
 
-def _repaired_pairs(members: list[tuple[str, Any]]) -> Pairs:
-    return Pairs((_repaired(key), _repaired(value)) for key, value in members)
-
-
-def _repaired(value: Any) -> Any:
-    if type(value) is str and not value.isascii():
-        return _repair(value)
-    if type(value) is list:
-        return [_repaired(item) for item in value]
-    return value
+def _integer(digits: str) -> int | Number:
+    return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else Number(digits)
 
 
 def _reject_constant(name: str) -> Any:

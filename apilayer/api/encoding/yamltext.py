@@ -98,7 +98,7 @@ class _Builder:
             value = _scalar(event)
             if event.anchor:
                 self._anchors[event.anchor] = (value, 1, 0)
-            plain = event.style is None
+            plain = not event.style
             self._add(value, _line(event), merge=plain and event.value == _MERGE)
         elif isinstance(event, yaml.AliasEvent):
             self._add(self._resolve(event.anchor or ""), _line(event))
@@ -181,7 +181,7 @@ def _key(value: Any) -> str:
 def _scalar(event: yaml.ScalarEvent) -> Any:
     text, tag = event.value, event.tag
     if tag is None or tag == "!":
-        return text if event.style is not None or tag == "!" else resolve(text)
+        return text if event.style or tag == "!" else resolve(text)
     if tag == _PREFIX + "str":
         return text
     if tag == _PREFIX + "binary":

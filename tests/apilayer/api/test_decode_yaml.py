@@ -41,11 +41,11 @@ def test_first_document_only_and_comments() -> None:
 
 
 def test_anchors_and_merge_keys() -> None:
-    text = b"base: &b {x: 1, y: 2}\nother:\n  <<: *b\n  y: 3\nlist: [*b, *b]\nmany:\n  <<: [*b, {z: 4}]\n"
+    text = b"base: &b {x: 1, w: 2}\nother:\n  <<: *b\n  w: 3\nlist: [*b, *b]\nmany:\n  <<: [*b, {z: 4}]\n"
     value, repeated = yamltext.loads(text)
-    assert value["other"] == {"x": 1, "y": 3}
-    assert value["list"] == [{"x": 1, "y": 2}] * 2
-    assert value["many"] == {"x": 1, "y": 2, "z": 4}
+    assert value["other"] == {"x": 1, "w": 3}
+    assert value["list"] == [{"x": 1, "w": 2}] * 2
+    assert value["many"] == {"x": 1, "w": 2, "z": 4}
     assert repeated == []
 
 

@@ -27,9 +27,7 @@ def key(name: str) -> bytes:
     return f"/registry/configmaps/n/{name}".encode()
 
 
-async def test_loads_then_follows(
-    store: KvraftStore, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_loads_then_follows(store: KvraftStore, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_cache, "LOAD_PAGE_RECORDS", 2)
     for index in range(5):
         await store.create(key(str(index)), VALUE)

@@ -172,6 +172,18 @@ def test_the_furthest_behind_does_not_hold_up_the_others(store):
     assert len(far.seen()) == 10
 
 
+@pytest.mark.parametrize("starts", [(2, 20, 39), (39, 20, 2), (20, 39, 2)])
+def test_lagging_watchers_at_different_places_each_get_their_own(store, starts):
+    store.put(*(b"k" for _ in range(40)))
+    sinks = [Sink() for _ in starts]
+    for start, sink in zip(starts, sinks, strict=True):
+        store.hub.watch(WatchRequest(b"k", start_revision=start), sink)
+    while store.hub.catch_up(7):
+        pass
+    for start, sink in zip(starts, sinks, strict=True):
+        assert [revision for _, revision in sink.seen()] == list(range(start, 42))
+
+
 def test_a_start_in_the_future_gets_nothing_older(store, sink):
     watcher = store.hub.watch(WatchRequest(*ALL, start_revision=4), sink)
     assert not store.hub.catch_up(10)
@@ -297,4 +309,41 @@ def test_a_snapshot_never_takes_a_watcher_back(tmp_path, store, sink):
     assert follower.hub.progress(watcher) == follower.machine.revision == 7
     assert sink.seen() == [(b"c", 4), (b"d", 5), (b"e", 6), (b"f", 7)]
     assert future.seen() == [(b"e", 6), (b"f", 7)]
+    follower.machine.close()
+
+
+def test_a_watcher_that_has_seen_everything_is_never_told_of_a_compaction(tmp_path, store):
+    """Nothing in its range has changed for long; then its sink is full, or the state is replaced."""
+    follower = Store(tmp_path / "follower", member_id=2)
+    full, replaced = Sink(room=0), Sink()
+    blocked = follower.hub.watch(WatchRequest(b"x"), full)
+    follower.hub.watch(WatchRequest(b"y"), replaced)
+    for _ in range(2):
+        for applied in (store, follower):
+            applied.put(b"a", b"b")
+            applied.apply(CompactRequest(applied.machine.revision))
+    for applied in (store, follower):
+        applied.put(b"x", b"y")
+    store.machine.commit()
+    full.room = 1
+    follower.hub.resume(blocked)
+    assert not follower.hub.catch_up(10)
+    writer = follower.machine.incoming()
+    for chunk in store.machine.snapshot():
+        writer.write(chunk)
+    writer.finish()
+    follower.machine.install(writer)
+    assert not follower.hub.catch_up(10)
+    assert (full.seen(), replaced.seen()) == ([(b"x", 6)], [(b"y", 7)])
+    for applied in (store, follower):
+        applied.put(b"a", b"b")
+    store.apply(CompactRequest(9))
+    store.machine.commit()
+    writer = follower.machine.incoming()
+    for chunk in store.machine.snapshot():
+        writer.write(chunk)
+    writer.finish()
+    follower.machine.install(writer)
+    assert not follower.hub.catch_up(10)
+    assert follower.hub.statistics() == {"synced": 2, "lagging": 0, "blocked": 0}
     follower.machine.close()

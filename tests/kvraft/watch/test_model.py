@@ -88,8 +88,8 @@ class WatchModel(RuleBasedStateMachine):
         self.member.close()
         self.directory.cleanup()
 
-    @rule(data=st.data(), count=st.integers(1, 8), follow=st.booleans())
-    def apply(self, data, count, follow):
+    @rule(data=st.data(), count=st.integers(1, 8), follow=st.booleans(), remove=st.booleans())
+    def apply(self, data, count, follow, remove):
         for _ in range(count):
             command = data.draw(commands(self.model.revision))
             self.entries.append(Entry(len(self.entries) + 1, 1, 0, encode_command(command)))
@@ -102,6 +102,8 @@ class WatchModel(RuleBasedStateMachine):
                 assert self.leader.apply(self.entries[-1:]) == [expected]
         if follow:
             self.follow(len(self.entries))
+        if remove:
+            self.compact(1000)
 
     @rule(behind=st.integers(0, 5))
     def follow_to(self, behind):
@@ -122,8 +124,8 @@ class WatchModel(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([2, 1000]))
     def compact(self, limit):
-        self.leader.compact_step(limit)
-        self.member.compact_step(limit)
+        for machine in (self.leader, self.member):
+            machine.compact_step(limit)
 
     @rule(data=st.data(), watched=ranges, prev_kv=st.booleans(), full=st.booleans())
     def watch(self, data, watched, prev_kv, full):

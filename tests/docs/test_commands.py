@@ -1,0 +1,151 @@
+"""Every command of the README and of the documentation is typed here, page by page, as a reader would.
+
+In a ```console block a line that starts with ``$`` is a command; lines after it belong to it while it ends with a
+backslash, or while they start with ``>``. What runs in the foreground until Ctrl-C is started beside the others and
+waited for. ```python blocks are run after the page's commands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*/*.md"))]
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NOT_HERE = {"make test", "make test-fast", "make lint", "make docs", "make bench", "make sim"}
+"""What runs the tests, or runs for minutes: continuous integration types these itself."""
+FOREGROUND = re.compile(r"^(make up|apilayer up|kvraft serve)(?!.*--detach)")
+READY = (b"API server is ready", b"ready to serve client requests")
+PORTS = (2379, 22379, 32379, 2380, 22380, 32380, 6443, 12379, 12380)
+SECONDS = 60.0
+
+
+def commands_of(block: str) -> list[str]:
+    """The commands of a console block, each as the shell takes it."""
+    commands: list[str] = []
+    going_on = False
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            commands.append(line[2:])
+        elif commands and (going_on or line.startswith("> ")):
+            commands[-1] += "\n" + (line if going_on else line[2:])
+        going_on = line.endswith("\\")
+    return commands
+
+
+def pages_with_blocks() -> list[Path]:
+    return [page for page in PAGES if BLOCK.search(page.read_text())]
+
+
+class Reader:
+    """Somebody who types: one shell's variables, one working directory, programs that are still running."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            "PATH": f"{ROOT / '.venv' / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(directory / "home"),
+            "LANG": "C.UTF-8",
+        }
+        (directory / "home").mkdir()
+        for entry in ROOT.iterdir():
+            if entry.name not in {".git", "data"}:
+                (directory / entry.name).symlink_to(entry)
+
+    def type(self, command: str) -> None:
+        if FOREGROUND.match(command):
+            self._start(command)
+            return
+        script = f"{command}\nstatus=$?\nenv -0 > .environment\nexit $status"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.directory, env=self.environment, capture_output=True, timeout=SECONDS
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout.decode()}{done.stderr.decode()}"
+        known = (self.directory / ".environment").read_bytes().split(b"\0")
+        self.environment = dict(item.decode().split("=", 1) for item in known if b"=" in item)
+
+    def _start(self, command: str) -> None:
+        log = self.directory / f"foreground-{len(self.running)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"], cwd=self.directory, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.running.append(process)
+        if command.startswith("kvraft serve"):
+            return  # one of three is ready only when another is there: see ``wait``
+        self._wait(process, log)
+
+    def wait(self) -> None:
+        """Until everything in the foreground is ready."""
+        for number, process in enumerate(self.running):
+            self._wait(process, self.directory / f"foreground-{number}.log")
+
+    @staticmethod
+    def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not any(sign in log.read_bytes() for sign in READY):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            os.sched_yield()
+
+    def leave(self) -> None:
+        """Ctrl-C in every terminal; what a page that failed left in the background ends too."""
+        for cluster in self.directory.glob("*/cluster.json"):
+            down = [str(ROOT / ".venv" / "bin" / "apilayer"), "down", "--data-dir", str(cluster.parent)]
+            subprocess.run(down, env=self.environment, check=False, capture_output=True, timeout=SECONDS)
+        for process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+        for process in self.running:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages_with_blocks(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
+    blocks = BLOCK.findall(page.read_text())
+    commands = [command for kind, block in blocks if kind == "console" for command in commands_of(block)]
+    if any("kubectl" in command for command in commands) and not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    taken = [port for port in PORTS if _is_taken(port)]
+    if taken:
+        pytest.skip(f"the default ports are in use: {taken}")
+    reader = Reader(tmp_path)
+    try:
+        for command in commands:
+            if command not in NOT_HERE:
+                reader.type(command)
+        reader.wait()
+        for kind, block in blocks:
+            if kind == "python":
+                (tmp_path / "example.py").write_text(block)
+                reader.type(f"{sys.executable} example.py")
+    finally:
+        reader.leave()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
