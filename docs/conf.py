@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ["COLUMNS"] = "100"
@@ -10,27 +12,31 @@ os.environ["COLUMNS"] = "100"
 project = "kvraft"
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "changes.d/README.md"]
+exclude_patterns = ["_build", "changes.d"]
 html_theme = "alabaster"
 html_theme_options = {"description": "A replicated store and a Kubernetes API server, in Python"}
 myst_heading_anchors = 3
 
 
+PROGRAMS = {
+    "kvraft": ("kvraft.cli.main", ["serve"]),
+    "apilayer": ("apilayer.cli.main", ["up", "status", "down", "serve"]),
+    "jepsen": ("jepsen.cli.main", ["sim"]),
+}
+
+
 def write_cli_reference() -> None:
-    """One page per program: the help of each of its commands."""
-    import apilayer.cli.main
-    import jepsen.cli.main
-
-    import kvraft.cli.main
-
-    for module in (kvraft.cli.main, apilayer.cli.main, jepsen.cli.main):
-        parser = module.build_parser()
-        lines = [f"# {parser.prog}", "", "```text", parser.format_help().rstrip(), "```", ""]
-        for action in parser._actions:
-            commands = action.choices if isinstance(action.choices, dict) else {}
-            for name, command in sorted(commands.items()):
-                lines += [f"## {parser.prog} {name}", "", "```text", command.format_help().rstrip(), "```", ""]
-        page = Path(__file__).parent / "reference" / f"cli-{parser.prog}.md"
+    """One page per program: its help, and that of each of its commands."""
+    for program, (module, commands) in PROGRAMS.items():
+        lines = [f"# {program}", ""]
+        for words in ([], *([command] for command in commands)):
+            help_text = subprocess.run(
+                [sys.executable, "-m", module, *words, "--help"], capture_output=True, text=True, check=True
+            ).stdout
+            if words:
+                lines += [f"## {program} {words[0]}", ""]
+            lines += ["```text", help_text.rstrip(), "```", ""]
+        page = Path(__file__).parent / "reference" / f"cli-{program}.md"
         text = "\n".join(lines)
         if not page.exists() or page.read_text() != text:
             page.write_text(text)

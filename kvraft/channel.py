@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -220,7 +221,7 @@ async def _connect(sock: socket.socket, address: object) -> None:
     else:
         await trio.lowlevel.checkpoint()
     if code:
-        raise OSError(code, errno.errorcode.get(code, "error"))
+        raise OSError(code, os.strerror(code))
 
 
 def listen(url: str, backlog: int = 1024) -> list[socket.socket]:

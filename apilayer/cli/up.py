@@ -58,15 +58,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--apiserver-arg",
         action="append",
         default=[],
-        metavar="--FLAG=VALUE",
-        help="pass a flag on to `apilayer serve`; may be repeated: --apiserver-arg=--v=2",
+        metavar="FLAG",
+        help="a flag for `apilayer serve`, as in --apiserver-arg=--v=4; may be repeated",
     )
     parser.add_argument(
         "--kvraft-arg",
         action="append",
         default=[],
-        metavar="--FLAG=VALUE",
-        help="pass a flag on to every `kvraft serve`; may be repeated: --kvraft-arg=--snapshot-count=1000",
+        metavar="FLAG",
+        help="a flag for every `kvraft serve`, as in --kvraft-arg=--snapshot-count=1000; may be repeated",
     )
 
 

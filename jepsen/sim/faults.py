@@ -178,6 +178,7 @@ class Faults:
             node.resume()
             if self._world.random() < 0.5:
                 node.advance_clock(self._world.between(1, 4))  # a tick loop makes up for a few that it missed
+            self._swap(node)
 
     # ------------------------------------------------------------------ network
 
@@ -193,10 +194,24 @@ class Faults:
 
     def _isolate(self, node: SimNode) -> None:
         """Cut one node off from all others; often its clock is slow, so that it believes in itself for longer."""
+        pairs = [pair for peer in self._others(node) for pair in ((node.node_id, peer), (peer, node.node_id))]
         if self._world.random() < 0.5:
             node.tick_rate = 3.0
-            self._later(self._right_clock, node)
-        self._block([pair for peer in self._others(node) for pair in ((node.node_id, peer), (peer, node.node_id))])
+        self._world.note("isolated", node.node_id)
+        self._network.block(pairs, by=1)
+        self._later(self._return, node, pairs)
+
+    def _return(self, node: SimNode, pairs: list[tuple[int, int]]) -> None:
+        self._unblock(pairs)
+        node.tick_rate = node.base_rate
+        self._swap(node)
+
+    def _swap(self, node: SimNode) -> None:
+        """A node is back: now and then whoever leads dies at that moment, and its old truth meets an open election."""
+        if self._world.random() < 0.3:
+            leader = self._leader()
+            if leader is not node:
+                self._crash_and_restart(leader)
 
     def _one_way(self) -> None:
         """A node that hears everybody and reaches nobody, or the other way round."""
@@ -242,10 +257,6 @@ class Faults:
 
     def _clock_skew(self) -> None:
         self._any().tick_rate = 0.3 + 2.7 * self._world.random()
-
-    @staticmethod
-    def _right_clock(node: SimNode) -> None:
-        node.tick_rate = node.base_rate
 
     # ------------------------------------------------------------------ disks
 

@@ -24,7 +24,7 @@ from kvraft.raft.messages import Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_CONFIGURATIONS = 200_000
+MAX_CONFIGURATIONS = 1_000_000
 """For the linearizability check of one key of one run."""
 
 

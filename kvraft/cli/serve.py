@@ -67,17 +67,21 @@ def run(args: argparse.Namespace) -> int:
         print(f"kvraft: {error}", file=sys.stderr)
         return 1
 
-    async def serve() -> None:
+    async def serve() -> Exception | None:
+        failure: Exception | None = None
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, member)
-                await member.run()
+                try:
+                    await member.run()
+                except (KvraftError, OSError) as error:
+                    failure = error
                 nursery.cancel_scope.cancel()
+        return failure
 
-    try:
-        trio.run(serve, strict_exception_groups=False)
-    except (KvraftError, OSError) as error:
-        print(f"kvraft: {error}", file=sys.stderr)
+    failure = trio.run(serve)
+    if failure is not None:
+        print(f"kvraft: {failure}", file=sys.stderr)
         return 1
     log.info("stopped", extra=fields(name=args.name))
     return 0

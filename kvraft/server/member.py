@@ -55,6 +55,7 @@ class Member:
         """Set when clients are served and a leader is known."""
         self.client_urls: tuple[str, ...] = ()
         self._stopping = trio.Event()
+        self._handed_over = trio.Event()
         self._failure: BaseException | None = None
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
@@ -208,11 +209,11 @@ class Member:
             followers = {peer: p.match for peer, p in raft.status().progress.items() if peer != self.member_id}
             best = max(followers, key=lambda peer: followers[peer])
             log.info("handing leadership over", extra=fields(to=f"{best:x}"))
+            self._handed_over = trio.Event()
             raft.transfer_leadership(best)
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
-                while raft.role == Role.LEADER:
-                    await trio.sleep(TICK_SECONDS / 5)
+                await self._handed_over.wait()
         self._stopping.set()
 
     async def _drive(self) -> None:
@@ -227,6 +228,8 @@ class Member:
             except KvraftError as error:
                 self._fail(error)
                 return
+            if driver.raft.role is not Role.LEADER:
+                self._handed_over.set()
             dirty, self.dirty = self.dirty, []
             for connection in dirty:
                 connection.flush()

@@ -281,8 +281,8 @@ class Peers:
         if self._receiving_snapshot:
             await channel.send(wire.encode_control(wire.Refusal("another snapshot is being received")))
             return
-        self._receiving_snapshot = True
         writer = self._machine.incoming()
+        self._receiving_snapshot = True
         taken = False
         try:
             offer: wire.SnapshotOffer | None = None

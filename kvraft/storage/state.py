@@ -140,7 +140,7 @@ class StateEnvironment:
         return reader
 
     def incoming(self) -> SnapshotWriter:
-        """Receive a state beside this one. Raises :class:`StorageError` while another is neither installed nor aborted."""
+        """Receive a state beside this one. Raises :class:`StorageError` until the last one is installed or aborted."""
         if self._incoming is not None and not self._incoming.closed:
             raise StorageError(f"{self.path}: another snapshot is being received or waits to be installed")
         _remove_incoming(self._directory)

@@ -252,3 +252,21 @@ def test_the_command_works_without_a_terminal_or_a_home(tmp_path: Path) -> None:
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (1, f"error: no cluster runs in {tmp_path}/.local/share/apilayer\n")
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_told_to_stop_before_it_was_ready(local_cluster: Factory, detach: bool) -> None:
+    cluster = local_cluster(3)
+    command = cluster.up_command(*["--detach"] * detach)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        for line in up.stdout:
+            if "started kvraft-1" in line:
+                break
+        up.send_signal(signal.SIGINT)
+        rest, complaints = up.communicate(timeout=BOUND_S)
+    assert up.returncode == 128 + signal.SIGINT, rest
+    assert complaints == ""
+    assert nothing_left(cluster)
+    assert cluster.apilayer("status").returncode == 1
+    assert not (cluster.data_dir / "members").exists()

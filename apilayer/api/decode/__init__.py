@@ -14,7 +14,7 @@ import attrs
 from apilayer.api import protobuf
 from apilayer.api.decode.check import Checker, json_kind
 from apilayer.api.decode.convert import converter
-from apilayer.api.encoding import jsontext, yamltext
+from apilayer.api.encoding import jsontext
 from apilayer.api.encoding.jsontext import Pairs
 from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import quote
@@ -163,6 +163,8 @@ def _load(body: bytes, media_type: str, default_type: tuple[str, str], *, strict
         if strict and value.__class__ is dict and jsontext.may_repeat_names(body, value):
             value = jsontext.loads_pairs(body)
     elif media_type == YAML:
+        from apilayer.api.encoding import yamltext  # here: the parser takes 12 ms to import, few clients need it
+
         value, repeated = yamltext.loads(body)
         return _require_object(value), repeated
     else:

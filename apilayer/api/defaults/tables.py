@@ -147,14 +147,11 @@ def _secret(obj: dict[str, Any]) -> None:
 
 
 def _namespace(obj: dict[str, Any]) -> None:
-    """The label with the namespace's own name, and the finalizer that empties it."""
+    """A Namespace carries its own name as a label."""
     meta = obj["metadata"]
     if meta.get("name"):
         labels = meta.setdefault("labels", {})
         labels["kubernetes.io/metadata.name"] = meta["name"]
-    finalizers = obj.setdefault("spec", {}).get("finalizers") or []
-    if "kubernetes" not in finalizers and not meta.get("deletionTimestamp"):
-        obj["spec"]["finalizers"] = [*finalizers, "kubernetes"]
 
 
 def _deployment_strategy(strategy: dict[str, Any]) -> None:

@@ -166,6 +166,7 @@ def _await_ready(
     from apilayer.cli.cluster import probe  # heavy: loaded while the children load theirs
 
     screen.step(f"started {', '.join(supervisor.children)}")
+    probe.preload()
     context = probe.client_context(data_dir / "pki", "ca", "admin")
     quiet = [supervisor.children[member.name] for member in topology.members]
     deadline = time.monotonic() + START_TIMEOUT_S

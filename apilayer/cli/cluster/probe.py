@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ class MemberView(NamedTuple):
     applied_index: int | None = None
     revision: int | None = None
     error: str = ""
+
+
+def preload() -> None:
+    """Import what the questions need. The supervisor does so while its children start, not when they are ready."""
+    for name in ("http.client", "ssl", "trio", "kvraft.client"):
+        importlib.import_module(name)
 
 
 def client_context(pki: Path, authority: str, name: str) -> ssl.SSLContext:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from apilayer.api.decode import decode_document
 from apilayer.api.defaults import apply_defaults
 from apilayer.api.defaults.tables import pull_policy
-from apilayer.api.decode import decode_document
 from apilayer.api.resources import find
 
 
@@ -53,7 +53,10 @@ def test_pod() -> None:
 
 
 def test_deployment() -> None:
-    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}
+    spec = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }
     found = defaulted({"spec": spec}, "deployments", "apps")["spec"]
     assert found["replicas"] == 1
     assert found["revisionHistoryLimit"] == 10
@@ -130,7 +133,11 @@ def test_ports_probes_and_hooks() -> None:
         ({"image": {"reference": "a:1"}}, {"image": {"reference": "a:1", "pullPolicy": "IfNotPresent"}}),
         (
             {"ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
-            {"ephemeral": {"volumeClaimTemplate": {"metadata": {}, "spec": {"resources": {}, "volumeMode": "Filesystem"}}}},
+            {
+                "ephemeral": {
+                    "volumeClaimTemplate": {"metadata": {}, "spec": {"resources": {}, "volumeMode": "Filesystem"}}
+                }
+            },
         ),
     ],
 )
@@ -173,16 +180,15 @@ def test_secret() -> None:
 
 
 def test_namespace() -> None:
-    space = defaulted({"metadata": {"name": "a"}, "spec": {"finalizers": ["x/y"]}}, "namespaces")
-    assert space["metadata"]["labels"] == {"kubernetes.io/metadata.name": "a"}
-    assert space["spec"]["finalizers"] == ["x/y", "kubernetes"]
+    space = defaulted({"metadata": {"name": "a", "labels": {"b": "c"}}}, "namespaces")
+    assert space["metadata"]["labels"] == {"b": "c", "kubernetes.io/metadata.name": "a"}
     assert space["status"] == {"phase": "Active"}
-    gone = {"metadata": {"name": "a", "deletionTimestamp": "2024-01-02T03:04:05Z"}}
-    assert "finalizers" not in defaulted(gone, "namespaces")["spec"]
 
 
 def test_fields_of_features_that_are_off_are_dropped() -> None:
-    lease = defaulted({"spec": {"strategy": "x", "preferredHolder": "y", "holderIdentity": "h"}}, "leases", "coordination.k8s.io")
+    lease = defaulted(
+        {"spec": {"strategy": "x", "preferredHolder": "y", "holderIdentity": "h"}}, "leases", "coordination.k8s.io"
+    )
     assert lease["spec"] == {"holderIdentity": "h"}
     found = pod_spec(containers=[{"name": "c", "lifecycle": {"stopSignal": "SIGTERM"}}])
     assert "lifecycle" not in found["containers"][0]

@@ -45,7 +45,7 @@ async def fails(code: int, call: Awaitable[object]) -> str:
     with pytest.raises(StatusError) as caught:
         await call
     assert caught.value.code == code, caught.value.status
-    return str(caught.value)
+    return str(caught.value.status["message"])
 
 
 async def create(registry: Registry, obj: dict[str, Any], resource: str = "configmaps") -> Entry:

@@ -74,9 +74,7 @@ class Model:
         if isinstance(operation, PutRequest):
             previous = self.at(operation.key)
             create, version = (previous.create_revision, previous.version) if previous else (self.revision + 1, 0)
-            self.record(
-                KeyValue(operation.key, operation.value, create, self.revision + 1, version + 1), previous
-            )
+            self.record(KeyValue(operation.key, operation.value, create, self.revision + 1, version + 1), previous)
             return PutResponse(self.now(), previous if operation.prev_kv else None)
         if isinstance(operation, DeleteRangeRequest):
             doomed = self.live(operation.key, operation.range_end)
@@ -115,7 +113,5 @@ class Model:
         if request.count_only:
             return RangeResponse(self.now(), [], len(found))
         if request.keys_only:
-            shown = [
-                KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in shown
-            ]
+            shown = [KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in shown]
         return RangeResponse(self.now(), shown, len(found), len(shown) < len(found))

@@ -42,9 +42,7 @@ compares = st.one_of(
 
 def commands(revision: int):
     """Any command, for a store that is at ``revision``."""
-    operations = st.lists(
-        st.one_of(puts, deletes, ranges(st.integers(-1, revision + 1))), max_size=4
-    ).map(tuple)
+    operations = st.lists(st.one_of(puts, deletes, ranges(st.integers(-1, revision + 1))), max_size=4).map(tuple)
     txns = st.builds(TxnRequest, st.lists(compares, max_size=2).map(tuple), operations, operations)
     compactions = st.builds(CompactRequest, st.integers(0, revision + 1))
     return st.one_of(puts, puts, puts, deletes, deletes, txns, txns, compactions)

@@ -7,14 +7,14 @@ import tempfile
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.kvraft.mvcc.model import Model
-from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, ranges
 
 from kvraft.errors import KvraftError
 from kvraft.mvcc.check import check_command
 from kvraft.mvcc.store import Store
 from kvraft.storage.state import StateEnvironment
 from kvraft.types import RangeRequest
+from tests.kvraft.mvcc.model import Model
+from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, ranges
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -66,8 +66,7 @@ class StoreModel(RuleBasedStateMachine):
             pass
         tables = self.environment.tables
         stats = {
-            name: tables.txn.stat(database)["entries"]
-            for name, database in self.environment._databases.by_name.items()
+            name: tables.txn.stat(database)["entries"] for name, database in self.environment._databases.by_name.items()
         }
         kept = needed_changes(self.model)
         assert stats[b"rev"] == len(kept)

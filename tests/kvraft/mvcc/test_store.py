@@ -116,7 +116,9 @@ def test_a_count_within_a_transaction_sees_its_writes(store):
 
 def test_a_read_in_a_transaction_may_ask_for_the_revision_before_it(store):
     put(store, b"a", b"old")
-    answer = store.execute(TxnRequest((), (PutRequest(b"a", b"new"), RangeRequest(b"a"), RangeRequest(b"a", revision=2))))
+    answer = store.execute(
+        TxnRequest((), (PutRequest(b"a", b"new"), RangeRequest(b"a"), RangeRequest(b"a", revision=2)))
+    )
     assert [response.kvs[0].value for response in answer.responses[1:]] == [b"new", b"old"]
 
 

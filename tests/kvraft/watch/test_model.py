@@ -11,8 +11,6 @@ import tempfile
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.kvraft.mvcc.model import Model, inside
-from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, keys, range_ends
 
 from kvraft.apply.command import encode_command
 from kvraft.apply.machine import StateMachine
@@ -21,6 +19,8 @@ from kvraft.mvcc.check import check_command
 from kvraft.raft.messages import Configuration, Entry
 from kvraft.types import Event, WatchRequest
 from kvraft.watch.watcher import WatcherState
+from tests.kvraft.mvcc.model import Model, inside
+from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, keys, range_ends
 
 ranges = st.one_of(
     st.just((b"\0", b"\0")),
@@ -65,9 +65,7 @@ class WatchModel(RuleBasedStateMachine):
         self.watchers: list[tuple] = []
 
     def open(self, member_id: int) -> StateMachine:
-        machine = StateMachine.open(
-            f"{self.directory.name}/{member_id}", sync=False, key_threshold=KEY_THRESHOLD
-        )
+        machine = StateMachine.open(f"{self.directory.name}/{member_id}", sync=False, key_threshold=KEY_THRESHOLD)
         machine.initialise(Configuration((1, 2)), 1, member_id)
         return machine
 
