@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast lint docs bench sim clean
+.PHONY: up test test-fast coverage lint docs bench sim clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
@@ -14,6 +14,10 @@ test: $(STAMP)  ## every test
 
 test-fast: $(STAMP)  ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+coverage: $(STAMP)  ## the raft core and the wire formats, whose every branch must be tested
+	$(BIN)/coverage run --source=kvraft/raft,kvraft/wire -m pytest -q tests/kvraft/raft tests/kvraft/wire
+	$(BIN)/coverage report --show-missing --skip-covered --fail-under=100
 
 lint: $(STAMP)  ## formatting, lint rules, types, import contracts
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,19 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, and exits with 1 as kube-apiserver does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program."""
+        self.exit(1, f"{self.prog}: {message}\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; answers the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), "")
-    parser = argparse.ArgumentParser(prog="apilayer", description="A Kubernetes API server over kvraft.")
+    parser = Parser(prog="apilayer", description="A Kubernetes API server over kvraft.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     module = None
     for name, summary in COMMANDS.items():

@@ -6,6 +6,7 @@ Source: Kubernetes documentation, "Namespaces", deletion. Several servers may ru
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from apilayer.api.status import StatusError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 FIRST_RETRY_SECONDS = 0.05
 MAX_RETRY_SECONDS = 10.0
@@ -24,7 +25,7 @@ log = logging.getLogger("apilayer.controllers.namespace")
 class NamespaceApi(Protocol):
     """What the controller needs of the cluster."""
 
-    def terminating(self) -> AsyncIterator[str]:
+    def terminating(self) -> AsyncGenerator[str, None]:
         """Names of namespaces that are being deleted, each at least once, for ever."""
 
     async def delete_contents(self, namespace: str) -> int:
@@ -43,8 +44,8 @@ class NamespaceController:
 
     async def run(self) -> None:
         """Follows the namespaces and ends those that are to end."""
-        async with trio.open_nursery() as nursery:
-            async for name in self._api.terminating():
+        async with trio.open_nursery() as nursery, aclosing(self._api.terminating()) as names:
+            async for name in names:
                 if name not in self._ending:
                     self._ending.add(name)
                     nursery.start_soon(self._end, name)

@@ -20,6 +20,8 @@ FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 FORM_VERSIONS = ("v1", "v1beta1")
 DISCOVERY_LIST = "APIGroupDiscoveryList"
 MAX_CLAUSES = 64
+MAX_REMEMBERED_CHARS = 512
+"""Longer headers are parsed each time, so that what is remembered stays small."""
 _BROWSERS = ("curl", "wget", "mozilla/5.0")
 
 
@@ -60,9 +62,12 @@ class NotAcceptable(Exception):
         return error
 
 
-@lru_cache(maxsize=512)
 def negotiate(accept: str) -> Accepted:
     """The first acceptable clause, the client's quality values respected. Raises NotAcceptable."""
+    return _negotiate_short(accept) if len(accept) <= MAX_REMEMBERED_CHARS else _negotiate(accept)
+
+
+def _negotiate(accept: str) -> Accepted:
     if not accept.strip():
         return _PLAIN
     known = False
@@ -82,7 +87,9 @@ def negotiate(accept: str) -> Accepted:
     raise NotAcceptable(known=known)
 
 
-@lru_cache(maxsize=64)
+_negotiate_short = lru_cache(maxsize=512)(_negotiate)
+
+
 def wants_aggregated_discovery(accept: str) -> bool:
     """Whether the client's first acceptable clause is the aggregated discovery list, version v2."""
     for media, parameters in _clauses(accept):

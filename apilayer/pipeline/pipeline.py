@@ -13,8 +13,9 @@ from apilayer.api.status import StatusError
 from apilayer.pipeline import request_info
 from apilayer.pipeline.authorization import authorize
 from apilayer.pipeline.encoding import error_response
+from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import BodyError
-from apilayer.registry.options import parse_query
+from apilayer.registry.options import ListOptions, parse_query
 from apilayer.storage.interface import OutcomeUnknown, StoreError
 
 if TYPE_CHECKING:
@@ -65,8 +66,11 @@ class Pipeline:
             info = request_info.parse(request.method, request.path)
             user = self._authenticator.authenticate(request)
             with self._limit.admitted(info.verb):
-                authorize(user, info)
+                user = impersonate(user, request.headers)
                 query = parse_query(request.query)
+                if info.verb == "list" and ListOptions.asks_to_watch(query):
+                    info = attrs.evolve(info, verb="watch")
+                authorize(user, info)
                 response = await self._route(Context(request, info, query, user))
         except StatusError as error:
             response = error_response(request, error)

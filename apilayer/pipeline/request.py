@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import trio
 
@@ -56,7 +56,7 @@ class BodyError(Exception):
 class Stream(Protocol):
     """A body that is sent while it is made. The server closes it when the peer goes away."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes, None]:
         """The parts; each is to be sent at once."""
 
     def bind(self, scope: trio.CancelScope) -> None:

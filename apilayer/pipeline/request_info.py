@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import attrs
 
-MAX_PATH = 4096
+MAX_REMEMBERED_CHARS = 512
+"""Longer paths are parsed each time, so that what is remembered stays small."""
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -35,9 +36,12 @@ class RequestInfo:
     malformed: bool = False
 
 
-@lru_cache(maxsize=4096)
 def parse(method: str, path: str) -> RequestInfo:
     """The request's attributes; `path` is percent-decoded."""
+    return _parse_short(method, path) if len(path) <= MAX_REMEMBERED_CHARS else _parse(method, path)
+
+
+def _parse(method: str, path: str) -> RequestInfo:
     segments = path.split("/")[1:]
     if segments and segments[-1] == "":
         segments.pop()
@@ -71,6 +75,9 @@ def parse(method: str, path: str) -> RequestInfo:
         legacy_watch=legacy_watch,
         malformed=malformed or len(rest) > 3,
     )
+
+
+_parse_short = lru_cache(maxsize=4096)(_parse)
 
 
 def _verb(method: str, name: str, *, legacy_watch: bool) -> str:

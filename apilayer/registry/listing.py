@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FRESHNESS_TIMEOUT_SECONDS = 3.0
 """How long a read waits for the cache to reach a revision."""
-CHUNK_RECORDS = 1000
+CHUNK_RECORDS = 500
 
 
 @attrs.frozen

@@ -23,21 +23,29 @@ if TYPE_CHECKING:
 Query = dict[str, list[str]]
 
 MAX_QUERY_FIELDS = 100
+MAX_REMEMBERED_CHARS = 512
+"""Longer queries are parsed each time, so that what is remembered stays small."""
 _META_GROUP = "meta.k8s.io"
 _POLICIES = ("Foreground", "Background", "Orphan")
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 MAX_FIELD_MANAGER = 128
 
 
-@lru_cache(maxsize=1024)
 def parse_query(text: str) -> Query:
     """The query string as name -> values, shared: do not change. Raises StatusError 400 for too many fields."""
+    return _parse_short_query(text) if len(text) <= MAX_REMEMBERED_CHARS else _parse_query(text)
+
+
+def _parse_query(text: str) -> Query:
     if not text:
         return {}
     try:
         return parse_qs(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError as error:
         raise status.bad_request(f"invalid query: at most {MAX_QUERY_FIELDS} parameters") from error
+
+
+_parse_short_query = lru_cache(maxsize=1024)(_parse_query)
 
 
 def _text(query: Query, name: str) -> str:
@@ -102,6 +110,11 @@ class ListOptions:
     allow_bookmarks: bool = False
     send_initial_events: bool | None = None
     timeout_seconds: int | None = None
+
+    @staticmethod
+    def asks_to_watch(query: Query) -> bool:
+        """Whether a list with this query is a watch."""
+        return bool(query and _flag(query, "watch"))
 
     @staticmethod
     def parse(query: Query) -> ListOptions:

@@ -204,9 +204,6 @@ class ResourceStore:
             except ValueError as error:
                 raise status.raw(500, str(error)) from error
             self._check_version(name, old, revision, patching=True)
-            uid = patched["metadata"].get("uid")
-            if uid and uid != old["metadata"].get("uid"):
-                raise self._uid_conflict(namespace, name, uid, old)
             return patched
 
         return await self._change(namespace, name, transform, options, subresource)

@@ -14,7 +14,7 @@ from apilayer.registry.options import DeleteOptions, ListOptions
 from apilayer.storage.interface import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from apilayer.registry.registry import Registry, ResourceApi
     from apilayer.storage.codec import Entry
@@ -42,7 +42,7 @@ class LocalNamespaces:
                 log.warning("the system namespaces cannot be created yet: %s", error)
                 await trio.sleep(RETRY_SECONDS)
 
-    async def terminating(self) -> AsyncIterator[str]:
+    async def terminating(self) -> AsyncGenerator[str, None]:
         """See `NamespaceApi.terminating`."""
         watches = self._registry.of("namespaces").watches
         while True:

@@ -87,6 +87,7 @@ class Documents:
     async def _openapi(self, context: Context, rest: list[str]) -> Response | None:
         """Building a document takes a while the first time: a worker thread does it."""
         if rest == ["v2"]:
+            _require_json(context)
             encoded = await trio.to_thread.run_sync(openapi.openapi_v2_encoded)
             return _with_etag(context, _Kept(encoded.body, _quoted(encoded.hash)), b"application/json")
         if rest == ["v3"]:
@@ -110,6 +111,14 @@ class Documents:
                 (b"Expires", formatdate(time.time() + YEAR_SECONDS, usegmt=True).encode()),
             )
         return _with_etag(context, _Kept(document.body, _quoted(document.hash)), b"application/json", extra)
+
+
+def _require_json(context: Context) -> None:
+    """Raises StatusError 406 for a client that takes no JSON."""
+    try:
+        negotiate(context.request.headers.get("accept", ""))
+    except NotAcceptable as error:
+        raise error.status_error((JSON,)) from error
 
 
 def _quoted(value: str) -> bytes:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from apilayer.storage.watcher import CachedEvent, EventType
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+MAX_OBJECTS_ON_LOOP = 1000
 MAX_WARNING_CHARS = 256
 MAX_WARNINGS_CHARS = 4096
 
@@ -55,8 +56,20 @@ class Form:
         self.pretty = pretty
         self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty
 
+    def require_fit(self, *, to_list: bool) -> None:
+        """Raises StatusError 406 when the form is one of lists and the answer is none, or the other way round."""
+        form = self.accepted.form
+        if form == "PartialObjectMetadataList" and not to_list:
+            raise self._wrong_form("is not a list", "")
+        if form == "PartialObjectMetadata" and to_list:
+            raise self._wrong_form("is a list", "List")
+
+    def is_slow(self, objects: int) -> bool:
+        """Whether so many objects take long enough to encode that another thread should do it."""
+        return not self._bytes_as_stored and (objects > MAX_OBJECTS_ON_LOOP or self.accepted.media != JSON)
+
     def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
-        """An object. Raises StatusError 406 for the form of a list."""
+        """An object."""
         body = entry.json if self._bytes_as_stored else self._encode(self._converted(entry))
         return Response(code, body, self.accepted.content_type, warning_headers(warnings) if warnings else ())
 
@@ -69,9 +82,7 @@ class Form:
             return entry.object()
         if form == "Table":
             return self._table([entry], {"resourceVersion": str(entry.revision)}, columns=True)
-        if form == "PartialObjectMetadata":
-            return partial_object_metadata(entry.object(), version)
-        raise self._wrong_form("is not a list", "")
+        return partial_object_metadata(entry.object(), version)
 
     def _table(self, entries: Sequence[Entry], metadata: dict[str, Any], *, columns: bool) -> dict[str, Any]:
         objects = (entry.object() for entry in entries)
@@ -95,7 +106,7 @@ class Form:
         return error
 
     def listing(self, listing: Listing) -> Response:
-        """A list. Raises StatusError 406 for the form of a single object."""
+        """A list."""
         metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
         if listing.continue_token:
             metadata["continue"] = listing.continue_token
@@ -121,12 +132,10 @@ class Form:
             }
         if form == "Table":
             return self._table(listing.entries, metadata, columns=True)
-        if form == "PartialObjectMetadataList":
-            objects = [entry.object() for entry in listing.entries]
-            reduced = partial_object_metadata_list(objects, metadata, version)
-            # An empty list of this form is null, as Go encodes a slice that was never made.
-            return reduced if objects else {**reduced, "items": None}
-        raise self._wrong_form("is a list", "List")
+        objects = [entry.object() for entry in listing.entries]
+        reduced = partial_object_metadata_list(objects, metadata, version)
+        # An empty list of this form is null, as Go encodes a slice that was never made.
+        return reduced if objects else {**reduced, "items": None}
 
     def success(self, entry: Entry) -> Response:
         """The Status of a completed deletion."""
@@ -158,10 +167,8 @@ class Form:
         elif form == "Table":
             metadata = {"resourceVersion": str(entry.revision)}
             encoded = orjson.dumps(self._table([entry], metadata, columns=columns))
-        elif form == "PartialObjectMetadata":
-            encoded = orjson.dumps(partial_object_metadata(entry.object(), self.accepted.version))
         else:
-            raise self._wrong_form("is not a list", "")
+            encoded = orjson.dumps(partial_object_metadata(entry.object(), self.accepted.version))
         return b'{"type":"%s","object":%s}\n' % (event_type.encode(), encoded)
 
     def bookmark_line(self, revision: int, *, initial_events_end: bool) -> bytes:

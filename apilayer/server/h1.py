@@ -7,6 +7,7 @@ has a second task, which notices when the peer goes away.
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -182,8 +183,9 @@ class H1Connection:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
                 stream.bind(nursery.cancel_scope)
-                async for part in stream.chunks():
-                    await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                async with aclosing(stream.chunks()) as parts:
+                    async for part in parts:
+                        await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
                 finished = True
                 nursery.cancel_scope.cancel()
         finally:

@@ -6,6 +6,7 @@ Imported when the first client speaks HTTP/2: most never do, and it costs a fift
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -135,7 +136,10 @@ class _Face:
         call_soon: object,
     ) -> None:
         query = scope["query_string"].decode("latin-1")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
         request = Request(scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive))
         response: Response | None = None
         always: Headers = ()
@@ -173,8 +177,9 @@ async def _reply(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
             stream.bind(nursery.cancel_scope)
-            async for part in stream.chunks():
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+            async with aclosing(stream.chunks()) as parts:
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
             nursery.cancel_scope.cancel()
     finally:
         stream.close()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HANDSHAKE_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 BACKLOG = 1024
+MAX_CONNECTIONS = 20_000
+KEEPALIVE_SECONDS = 180
 
 log = logging.getLogger("apilayer.server.listener")
 
@@ -63,6 +65,7 @@ class Listener:
         self._config = config
         self._app = app
         self._connections: dict[_Connection, None] = {}
+        self._open = 0
         self._accepting = trio.CancelScope()
         self._all = trio.CancelScope()
 
@@ -87,7 +90,20 @@ class Listener:
         self._all.cancel()
 
     async def _serve(self, transport: trio.SocketStream) -> None:
+        if self._open >= MAX_CONNECTIONS:
+            log.warning("a connection was refused: %d are open", self._open)
+            await trio.aclose_forcefully(transport)
+            return
+        self._open += 1
+        try:
+            await self._secure(transport)
+        finally:
+            self._open -= 1
+
+    async def _secure(self, transport: trio.SocketStream) -> None:
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
         stream = trio.SSLStream(transport, self._context, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from apilayer.api import status
 from apilayer.api.decode import decode_body, decode_options
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from apilayer.pipeline.pipeline import Context
+    from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
 
 Object = dict[str, Any]
@@ -62,7 +64,10 @@ class ResourceHandlers:
 
     async def handle(self, call: Call) -> Response:
         """The answer. Raises StatusError."""
-        return await self._handlers[call.context.info.verb](call, _form(call))
+        verb = call.context.info.verb
+        form = _form(call)
+        form.require_fit(to_list=verb in ("list", "deletecollection"))
+        return await self._handlers[verb](call, form)
 
     # ------------------------------------------------------------------ reads
 
@@ -73,15 +78,10 @@ class ResourceHandlers:
 
     async def _list(self, call: Call, form: Form) -> Response:
         options = ListOptions.parse(call.context.query)
-        if options.watch:
-            return await self._open_watch(call, form, options)
-        return form.listing(await call.api.lists.list(call.namespace, options))
+        return await _listing(form, await call.api.lists.list(call.namespace, options))
 
     async def _watch(self, call: Call, form: Form) -> Response:
         options = attrs.evolve(ListOptions.parse(call.context.query), watch=True)
-        return await self._open_watch(call, form, options)
-
-    async def _open_watch(self, call: Call, form: Form, options: ListOptions) -> Response:
         if form.accepted.media != "application/json":
             raise status.not_acceptable(WATCH_TYPES)
         watch = await call.api.watches.open(call.namespace, call.name, options)
@@ -123,6 +123,7 @@ class ResourceHandlers:
                 field_validation=options.field_validation,
             )
             warnings[:] = patched.warnings
+            _require_metadata(patched.object)
             _check_name(call, patched.object)
             _check_namespace(call, patched.object)
             return patched.object
@@ -144,7 +145,7 @@ class ResourceHandlers:
         how = await _delete_options(call)
         options = ListOptions.parse(call.context.query)
         listing = await self._registry.delete_collection(call.api, call.namespace, options, how)
-        return form.listing(listing)
+        return await _listing(form, listing)
 
 
 def _form(call: Call) -> Form:
@@ -163,8 +164,19 @@ def _form(call: Call) -> Form:
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
     decoded = decode_body(body, call.content_type, call.api.resource, field_validation=options.field_validation)
-    decoded.object.setdefault("metadata", {})
+    _require_metadata(decoded.object)
     return decoded.object, decoded.warnings
+
+
+def _require_metadata(obj: Object) -> None:
+    if not isinstance(obj.get("metadata"), dict):
+        obj["metadata"] = {}
+
+
+async def _listing(form: Form, listing: Listing) -> Response:
+    if form.is_slow(len(listing.entries)):
+        return await trio.to_thread.run_sync(form.listing, listing)
+    return form.listing(listing)
 
 
 async def _delete_options(call: Call) -> DeleteOptions:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import trio
 
@@ -33,7 +33,7 @@ class WatchStream:
         """See `Stream.close`."""
         self._watch.close()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Lines of JSON, several per chunk when they come together."""
         watch, form = self._watch, self._form
         if watch.failure is not None:

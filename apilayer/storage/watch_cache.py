@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import ChangeBatch, ChangeStream, Record, Store
 
 ROOT = b"/registry/"
-LOAD_PAGE_RECORDS = 1000
+LOAD_PAGE_RECORDS = 500
 PROGRESS_RETRY_SECONDS = 0.02
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 2.0

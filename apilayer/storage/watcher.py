@@ -20,6 +20,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 MAX_PENDING_EVENTS = 8192
 MAX_PENDING_BYTES = 32 * 1024 * 1024
+STALL_SECONDS = 5.0
+"""How long a peer whose queue has overflowed may take for what is being sent to it."""
 
 
 class CachedEvent:
@@ -111,7 +113,7 @@ class Watcher:
         if len(self._queue) >= MAX_PENDING_EVENTS or self._bytes > MAX_PENDING_BYTES:
             self.overflowed = True
             if self.stalled_scope is not None:
-                self.stalled_scope.deadline = trio.current_time() + 5
+                self.stalled_scope.deadline = trio.current_time() + STALL_SECONDS
         else:
             self._queue.append((event_type, event))
             self._bytes += event.size

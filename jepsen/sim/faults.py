@@ -240,11 +240,12 @@ class Faults:
         self._network.latency = self._options.latency
 
     def _hints(self) -> None:
-        """Transports tell a node that others died or cannot be reached, which need not be true."""
+        """Transports tell nodes that others died or cannot be reached, true or not; or all that the leader did."""
+        leader = self._leader().node_id if self._world.random() < 0.5 else 0
         for node in self._nodes.values():
             if node.driver is not None and not node.paused:
                 for peer in self._others(node):
-                    if self._world.random() < 0.5:
+                    if peer == leader or (not leader and self._world.random() < 0.5):
                         node.driver.peer_died(peer)
                     else:
                         node.driver.unreachable(peer)

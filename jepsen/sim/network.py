@@ -20,16 +20,22 @@ if TYPE_CHECKING:
     from jepsen.sim.options import Options
     from jepsen.sim.world import World
 
+MAX_HELD = 50
+"""Messages that a blocked link keeps."""
 _KINDS = [""] + [kind.name.lower() for kind in MessageKind]
 
 
 class Link:
-    """One direction between two nodes. ``blocked`` counts the blockades that stand."""
+    """One direction between two nodes. ``blocked`` counts the blockades that stand.
 
-    __slots__ = ("blocked", "last_arrival")
+    A blocked link loses what it is given or, like a connection that outlives the blockade, ``held`` keeps it.
+    """
+
+    __slots__ = ("blocked", "held", "last_arrival")
 
     def __init__(self) -> None:
         self.blocked = 0
+        self.held: list[Message] = []
         self.last_arrival = 0
 
 
@@ -56,7 +62,10 @@ class Network:
         for message in messages:
             world.mix(message.kind << 40 ^ message.term << 20 ^ message.index ^ len(message.entries) << 60)
             link = links[message.to]
-            if link.blocked or (self.loss and random() < self.loss):
+            if link.blocked:
+                self._stop(link, message)
+                continue
+            if self.loss and random() < self.loss:
                 world.note("lost", message)
                 continue
             delay = self.latency + int(options.jitter * random())
@@ -69,10 +78,16 @@ class Network:
                 world.after(delay + int(options.jitter * 4 * random()), self._deliver, link, message)
             world.after(delay, self._deliver, link, message)
 
+    def _stop(self, link: Link, message: Message) -> None:
+        if self._options.hold and len(link.held) < MAX_HELD:
+            link.held.append(message)
+        else:
+            self._world.note("lost", message)
+
     def _deliver(self, link: Link, message: Message) -> None:
         world = self._world
         if link.blocked:
-            world.note("lost", message)
+            self._stop(link, message)
             return
         node = self.nodes[message.to]
         if node.driver is None:
@@ -125,7 +140,15 @@ class Network:
     def block(self, pairs: Iterable[tuple[int, int]], *, by: int) -> None:
         """Put up (``by=1``) or take down (-1) a blockade on each ``(sender, receiver)``."""
         for sender, receiver in pairs:
-            self.links[sender][receiver].blocked += by
+            link = self.links[sender][receiver]
+            link.blocked += by
+            if not link.blocked:
+                self._release(link)
+
+    def _release(self, link: Link) -> None:
+        held, link.held = link.held, []
+        for message in held:
+            self._world.after(self._world.between(0, 1 + self._options.jitter), self._deliver, link, message)
 
     def recover(self) -> None:
         """No more disturbance: what is sent from now on arrives, in the latency of the options."""
@@ -134,6 +157,7 @@ class Network:
         for links in self.links.values():
             for link in links.values():
                 link.blocked = 0
+                self._release(link)
 
 
 def format_message(message: Message) -> str:

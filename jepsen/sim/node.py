@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MAX_TURNS = 500
 """Turns that follow one wake-up at most; more means that the driver never comes to rest."""
-MAX_LATE_TICKS = 3
-"""Ticks that a process makes up for after it was stopped."""
 _BOUNDLESS = 1 << 30
 
 

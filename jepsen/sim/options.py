@@ -64,6 +64,8 @@ class Options(msgspec.Struct, frozen=True):
     """The share of messages that are late by up to ``straggle``; where ``fifo`` holds, what follows is late too."""
     straggle: int
     fifo: bool
+    hold: bool
+    """Whether what meets a blockade arrives when it ends, instead of never."""
     # disks
     sync: int
     sync_jitter: int
@@ -121,6 +123,7 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         stragglers=rng.choice((0.0, 0.01, 0.03)),
         straggle=rng.choice((100 * MILLISECOND, 500 * MILLISECOND, 3 * SECOND)),
         fifo=rng.random() < 0.5,
+        hold=rng.random() < 0.5,
         sync=rng.choice((200, 1000, 5000, 10_000)),
         sync_jitter=rng.choice((100, 2000, 10_000, 50_000)),
         turn_delay=rng.choice((50, 200, 2000)),

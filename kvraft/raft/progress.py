@@ -146,9 +146,11 @@ class Progress:
 
     def maybe_decrease(self, rejected: int, hint: int) -> bool:
         """A refusal of an APPEND behind ``rejected``, with the last index that may match. False if it is stale."""
+        if self.match and rejected <= self.match:
+            # It was sent before the acknowledgement, or the follower has lost what it acknowledged. There is nothing
+            # to go back to, so asking again at once would never end: the next heartbeat answer is soon enough.
+            return False
         if self.state is ProgressState.REPLICATE:
-            if rejected <= self.match:
-                return False
             self.become_probe()
             return True
         if self.state is ProgressState.SNAPSHOT or rejected != self.next - 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 import msgspec
 
-from kvraft.raft.messages import Entry, HardState, SnapshotMeta
+from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment
@@ -172,7 +172,10 @@ class LogStore:
             )
         if applied.index <= self.last_index and self.term(applied.index) == applied.term:
             return False
-        self.write([LogBatch(0, reset=applied)])
+        hard_state = self.hard_state
+        if hard_state.term < applied.term:  # the term that came with the snapshot was on its way to this disk, too
+            hard_state = HardState(applied.term, NO_NODE, hard_state.commit)
+        self.write([LogBatch(0, hard_state=hard_state, reset=applied)])
         return True
 
     def term(self, index: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, TokenFileError, User, parse_token_file
 from apilayer.pipeline.authorization import authorize
+from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import Identity, Request
 from apilayer.pipeline.request_info import parse
 
@@ -112,3 +113,37 @@ def test_nobody_may_do_nothing_else(path: str) -> None:
 def test_somebody_is_told_what_is_missing(method: str, path: str, message: str) -> None:
     error = refusal(BOB, method, path)
     assert (error.code, str(error)) == (403, message)
+
+
+def test_masters_may_act_as_others() -> None:
+    assert impersonate(MASTER, {}) is MASTER
+    headers = {"impersonate-user": "jane", "impersonate-group": "a,b", "impersonate-uid": "7"}
+    assert impersonate(MASTER, headers) == User("jane", "7", ("a", "b", "system:authenticated"))
+    account = impersonate(MASTER, {"impersonate-user": "system:serviceaccount:ns:sa"})
+    assert account.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    assert impersonate(MASTER, {"impersonate-user": "system:anonymous"}) is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    ("user", "headers", "code", "message"),
+    [
+        (
+            BOB,
+            {"impersonate-user": "jane", "impersonate-group": "system:masters"},
+            403,
+            'users "jane" is forbidden: User "bob" cannot impersonate resource "users" '
+            'in API group "" at the cluster scope',
+        ),
+        (ANONYMOUS, {"impersonate-user": "jane"}, 401, "Unauthorized"),
+        (
+            MASTER,
+            {"impersonate-group": "g"},
+            400,
+            'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}} without impersonating a user name',
+        ),
+    ],
+)
+def test_others_may_not(user: User, headers: dict[str, str], code: int, message: str) -> None:
+    with pytest.raises(StatusError) as caught:
+        impersonate(user, headers)
+    assert (caught.value.code, str(caught.value)) == (code, message)

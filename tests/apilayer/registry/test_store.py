@@ -288,3 +288,14 @@ async def test_reads_at_versions(registry: Registry) -> None:
     assert (await store.get("default", "c", "0")).json == entry.json
     message = await fails(500, store.get("default", "c", "x"))
     assert message == 'resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax'
+
+
+async def test_a_patch_cannot_change_the_uid(registry: Registry) -> None:
+    await create(registry, configmap())
+
+    def apply(old: dict[str, Any]) -> dict[str, Any]:
+        old["metadata"]["uid"] = "x"
+        return old
+
+    message = await fails(422, registry.of("configmaps").store.patch("default", "c", apply, PLAIN))
+    assert message == 'ConfigMap "c" is invalid: metadata.uid: Invalid value: "x": field is immutable'

@@ -56,15 +56,26 @@ async def test_health_in_detail(client) -> None:
 
 
 async def test_too_many_requests(start_server) -> None:
-    async with start_server(max_mutating_requests_inflight=1) as server:
-        async with server.connect() as slow, server.connect() as quick:
-            await slow.stream.send_all(
-                slow.encode("POST", CONFIGMAPS, b"", {"Content-Length": "10", "Expect": "100-continue"})
-            )
-            await slow.stream.receive_some(100)
-            answer = await quick.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}})
-            assert (answer.status, answer.headers["retry-after"]) == (429, "1")
-            assert (await quick.request("GET", CONFIGMAPS)).status == 200
-            await slow.stream.send_all(b"0123456789")
-            assert (await slow.answer()).status == 400
-            assert (await quick.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}})).status == 201
+    async with (
+        start_server(max_mutating_requests_inflight=1) as server,
+        server.connect() as slow,
+        server.connect() as quick,
+    ):
+        await slow.stream.send_all(
+            slow.encode("POST", CONFIGMAPS, b"", {"Content-Length": "10", "Expect": "100-continue"})
+        )
+        await slow.stream.receive_some(100)
+        answer = await quick.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}})
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert (await quick.request("GET", CONFIGMAPS)).status == 200
+        await slow.stream.send_all(b"0123456789")
+        assert (await slow.answer()).status == 400
+        assert (await quick.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}})).status == 201
+
+
+async def test_acting_as_somebody_else(client) -> None:
+    answer = await client.request("GET", f"{CONFIGMAPS}?watch=1", Impersonate_User="jane")
+    assert answer.status == 403
+    assert answer.message.startswith('configmaps is forbidden: User "jane" cannot watch resource "configmaps"')
+    answer = await client.request("GET", CONFIGMAPS, Impersonate_User="jane", Impersonate_Group="system:masters")
+    assert answer.status == 200

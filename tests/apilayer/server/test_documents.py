@@ -47,3 +47,5 @@ async def test_openapi(client) -> None:
     assert old.json["swagger"] == "2.0"
     etag = old.headers["etag"]
     assert (await client.request("GET", "/openapi/v2", If_None_Match=etag)).status == 304
+    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    assert (await client.request("GET", "/openapi/v2", Accept=protobuf)).status == 406

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,8 @@ async def test_shutdown(server) -> None:
     async with opened(server) as client:
         await client.request("GET", "/livez")
         server.stop.set()
-        with pytest.raises(EOFError):
+        with contextlib.suppress(EOFError):
             while True:
                 await client.receive()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await trio.open_tcp_stream("127.0.0.1", server.port)

@@ -208,3 +208,26 @@ async def test_head(client) -> None:
     answer = await client.request("HEAD", f"{CONFIGMAPS}/c")
     assert (answer.status, answer.body) == (405, b"")
     assert (await client.request("HEAD", "/livez")).status == 200
+
+
+async def test_a_form_that_does_not_fit_is_refused_before_anything_is_done(client) -> None:
+    list_form = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    answer = await client.request("POST", CONFIGMAPS, configmap(), Accept=list_form)
+    assert answer.status == 406
+    assert answer.message.endswith("but the requested object is not a list (*core.ConfigMap)")
+    assert (await client.request("GET", f"{CONFIGMAPS}/c")).status == 404
+    assert (await client.request("GET", f"{CONFIGMAPS}?watch=1", Accept=list_form)).status == 406
+    object_form = list_form.replace("List", "")
+    await client.request("POST", CONFIGMAPS, configmap())
+    assert (await client.request("DELETE", CONFIGMAPS, Accept=object_form)).status == 406
+    assert (await client.request("GET", f"{CONFIGMAPS}/c")).status == 200
+
+
+async def test_objects_without_metadata(client) -> None:
+    await client.request("POST", CONFIGMAPS, configmap())
+    for operation in ({"metadata": None}, {"metadata": {"name": None}}):
+        answer = await client.request("PATCH", f"{CONFIGMAPS}/c", operation, Content_Type=MERGE)
+        assert answer.status == 400
+        assert "was undeterminable: name must be provided" in answer.message
+    assert (await client.request("PUT", f"{CONFIGMAPS}/c", {"metadata": None})).status == 400
+    assert (await client.request("POST", CONFIGMAPS, {"metadata": None})).status == 422

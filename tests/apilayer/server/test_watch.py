@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+
+from apilayer.storage import watcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -185,3 +188,20 @@ async def test_a_namespace_that_goes_is_seen_going(client, writer) -> None:
         assert event["object"]["status"]["phase"] == "Terminating"
     assert event["type"] == "DELETED"
     assert (await writer.request("GET", "/api/v1/namespaces/n/configmaps")).json["items"] == []
+
+
+async def test_a_peer_that_takes_nothing_is_cut_off_without_a_gap(server, writer, monkeypatch) -> None:
+    monkeypatch.setattr(watcher, "MAX_PENDING_EVENTS", 4)
+    monkeypatch.setattr(watcher, "STALL_SECONDS", 0.05)
+    async with server.connect() as stuck:
+        watching = await stuck.watch(f"{CONFIGMAPS}?watch=1")
+        body = {"data": {"x": "x" * 1_000_000}}
+        for index in range(30):
+            answer = await writer.request("POST", CONFIGMAPS, {**configmap(f"c{index:03}"), **body})
+            assert answer.status == 201
+        seen = []
+        with contextlib.suppress(EOFError):
+            while (event := await watching.event()) is not None:
+                seen.append(event["object"]["metadata"]["name"])
+        assert len(seen) < 30
+        assert seen == [f"c{index:03}" for index in range(len(seen))]

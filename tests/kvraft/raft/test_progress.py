@@ -86,6 +86,14 @@ def test_a_refusal_while_replicating_starts_a_probe_behind_what_matches() -> Non
     assert (follower.state, follower.next, len(follower.inflights)) == (PROBE, 5, 0)
 
 
+def test_a_follower_that_lost_what_it_acknowledged_is_not_asked_at_once_again() -> None:
+    follower = replicating()
+    follower.become_probe()
+    follower.sent_entries(7, 30)
+    assert not follower.maybe_decrease(follower.match, 0)
+    assert follower.probe_sent, "it waits for a heartbeat's answer"
+
+
 @pytest.mark.parametrize(
     ("rejected", "hint", "next_index"), [(9, 5, 6), (9, 9, 9), (9, 20, 9), (9, 0, 3), (8, 5, None), (10, 5, None)]
 )

@@ -141,6 +141,12 @@ def test_align_finishes_an_interrupted_install(store):
         store.align(SnapshotMeta(8, 4, ONE))
 
 
+def test_align_brings_the_term_of_the_snapshot_along(store):
+    store.write([LogBatch(1, HardState(4, 2, 3), entries(1, 5, term=2))])
+    assert store.align(SnapshotMeta(9, 7, ONE))
+    assert store.hard_state == HardState(7, 0, 3)
+
+
 def test_align_drops_entries_of_another_term(store):
     store.write([LogBatch(1, entries=entries(1, 5, term=2))])
     assert store.align(SnapshotMeta(4, 3, ONE))
