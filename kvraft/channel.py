@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 RECEIVE_BYTES = 64 * 1024
 """Below what malloc takes from the kernel each time: a larger buffer costs more than the data in it."""
+SEND_BYTES = 256 * 1024
+"""The most that is joined for one send: with a slow reader's backlog of megabytes, joining all of it each time costs
+more than sending."""
+TLS_RECORD_BYTES = 16 * 1024
+KEEPALIVE_SECONDS = 30
+"""A silent peer is asked by TCP after so long whether it is still there, then three times every ten seconds."""
 
 
 class Closed(KvraftError):
@@ -33,10 +39,16 @@ class Closed(KvraftError):
     text = "connection closed"
 
 
+class HandshakeFailed(Closed):
+    """TLS could not be agreed on; the text says why."""
+
+    text = "TLS handshake failed"
+
+
 class Channel:
     """One connection. Reading and writing belong to one task each; ``send_now`` may be called from anywhere."""
 
-    __slots__ = ("_buffered", "_chunks", "_handshaken", "_sock", "_tls", "closed", "on_blocked")
+    __slots__ = ("_buffered", "_chunks", "_handshaken", "_sock", "_tls", "broken", "closed")
 
     def __init__(
         self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, server_side: bool, name: str = ""
@@ -44,6 +56,7 @@ class Channel:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(sock)
         if tls is not None:
             sock = tls.wrap_socket(
                 sock,
@@ -55,8 +68,10 @@ class Channel:
         self._sock = sock
         self._tls = tls is not None
         self._handshaken = tls is None
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._buffered = 0
+        self.broken = False
+        """Sending has failed: what was queued is lost, nothing more is sent."""
         self.closed = False
 
     @property
@@ -78,8 +93,13 @@ class Channel:
             return "?"
         return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
 
+    def give_up_after(self, seconds: float) -> None:
+        """Let the connection break when sent bytes stay unconfirmed for so long. Raises ``OSError``."""
+        if self._sock.family in (socket.AF_INET, socket.AF_INET6):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
     async def handshake(self) -> None:
-        """Finish the TLS handshake; nothing to do on plain TCP. Raises ``Closed`` with the reason."""
+        """Finish the TLS handshake; nothing to do on plain TCP. Raises ``HandshakeFailed`` with the reason."""
         while not self._handshaken:
             assert isinstance(self._sock, ssl.SSLSocket)
             try:
@@ -90,7 +110,7 @@ class Channel:
             except ssl.SSLWantWriteError:
                 await self._wait(trio.lowlevel.wait_writable)
             except (OSError, ValueError) as error:
-                raise Closed(f"TLS handshake failed: {error}") from error
+                raise HandshakeFailed(f"{HandshakeFailed.text}: {error}") from error
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def receive(self) -> bytes:
@@ -107,8 +127,9 @@ class Channel:
                 return self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue
-            except ssl.SSLWantWriteError:
-                await self._wait(trio.lowlevel.wait_writable)
+            except ssl.SSLWantWriteError as error:
+                # Only an answer to a key update that the peer's full buffer holds up; waiting is the writer's.
+                raise Closed("connection broke: the peer asks for new keys but reads nothing") from error
             except (OSError, ValueError) as error:
                 raise Closed(f"connection broke: {error}") from error
 
@@ -120,30 +141,41 @@ class Channel:
     def send_now(self) -> bool:
         """Send what is queued as far as the socket takes it. True when all has gone; see ``drain``.
 
-        Never raises: a broken connection shows in the reader.
+        Never raises: a broken connection shows in the reader, and in ``broken``.
         """
-        if not self._chunks or self.closed:
-            return True
-        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
-        sent = 0
-        try:
-            sent = self._sock.send(data)
-            while self._tls and sent < len(data):  # one TLS record takes 16 KiB at most
-                sent += self._sock.send(memoryview(data)[sent : sent + 16384])
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
-        except (OSError, ValueError):
-            self._chunks.clear()
-            self._buffered = 0
-            return True
-        if sent == len(data):
-            self._chunks.clear()
-            self._buffered = 0
-            return True
-        # TLS wants the very same bytes again after "want write"; a fresh join of the rest is the same bytes.
-        self._chunks[:] = [data[sent:]]
-        self._buffered = len(data) - sent
-        return False
+        chunks = self._chunks
+        while chunks and not self.closed:
+            count = len(chunks) if self._buffered <= SEND_BYTES else self._first_chunks()
+            data = b"".join(chunks[:count]) if count > 1 else chunks[0]
+            sent = 0
+            try:
+                if self.broken:
+                    raise BrokenPipeError
+                sent = self._sock.send(data)
+                while self._tls and sent < len(data):
+                    sent += self._sock.send(memoryview(data)[sent : sent + TLS_RECORD_BYTES])
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except (OSError, ValueError):
+                self.broken = True
+                chunks.clear()
+                self._buffered = 0
+                return True
+            self._buffered -= sent
+            if sent < len(data):
+                # After "want write" TLS wants the same bytes again, at least as many: they stay in front.
+                chunks[:count] = [memoryview(data)[sent:]]
+                return False
+            del chunks[:count]
+        return True
+
+    def _first_chunks(self) -> int:
+        """How many of the chunks in front make up ``SEND_BYTES``."""
+        count = size = 0
+        while size < SEND_BYTES:
+            size += len(self._chunks[count])
+            count += 1
+        return count
 
     async def drain(self) -> None:
         """Wait until everything queued has gone, or the channel is closed."""
@@ -151,10 +183,10 @@ class Channel:
             await self._wait(trio.lowlevel.wait_writable)
 
     async def send(self, data: bytes) -> None:
-        """Queue, and wait until it has gone."""
+        """Queue, and wait until it has gone. Raises ``Closed`` when it cannot go."""
         self.queue(data)
         await self.drain()
-        if self.closed:
+        if self.closed or self.broken:
             raise Closed
 
     def close(self) -> None:
@@ -191,26 +223,35 @@ async def dial(url: str, tls: ssl.SSLContext | None, timeout_seconds: float = 5.
         tls = ssl.create_default_context()
     with trio.move_on_after(timeout_seconds):
         info = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        failure: OSError | None = None
+        failure: Exception | None = None
         for family, kind, protocol, _, address in info:
-            sock = socket.socket(family, kind, protocol)
-            sock.setblocking(False)
             try:
-                await _connect(sock, address)
-                channel = Channel(sock, tls if scheme == "https" else None, server_side=False, name=host)
-                await channel.handshake()
-            except OSError as error:
-                sock.close()
+                return await _open(family, kind, protocol, address, tls if scheme == "https" else None, host)
+            except (OSError, Closed) as error:
                 failure = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return channel
         if isinstance(failure, ConnectionRefusedError):
             raise failure
         raise Closed(f"cannot connect to {url}: {failure}") from failure
     raise Closed(f"cannot connect to {url}: timed out")
+
+
+async def _open(
+    family: int, kind: int, protocol: int, address: object, tls: ssl.SSLContext | None, host: str
+) -> Channel:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await _connect(sock, address)
+        channel = Channel(sock, tls, server_side=False, name=host)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        await channel.handshake()
+    except BaseException:
+        channel.close()
+        raise
+    return channel
 
 
 async def _connect(sock: socket.socket, address: object) -> None:
@@ -224,27 +265,51 @@ async def _connect(sock: socket.socket, address: object) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def _keep_alive(sock: socket.socket) -> None:
+    """A peer whose machine is gone without a word must not hold a connection, or its watches, for ever."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS // 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
 def listen(url: str, backlog: int = 1024) -> list[socket.socket]:
     """Listening sockets for ``url`` (port 0: any free one). Raises ``OSError``."""
     _, host, port = split_url(url)
-    sockets = []
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
-            sock.listen(backlog)
-            sock.setblocking(False)
+            try:
+                sockets.append(_listen(family, kind, protocol, address, backlog))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error  # "localhost" also names ::1, which a machine without IPv6 does not have
+        if not sockets and absent is not None:
+            raise absent
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
     return sockets
+
+
+def _listen(family: int, kind: int, protocol: int, address: object, backlog: int) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)  # type: ignore[arg-type]
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def accept(listener: socket.socket) -> AsyncIterator[socket.socket]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -23,12 +23,11 @@ async def open_member(
     client_url: str = "http://127.0.0.1:0",
     peer_url: str = "http://127.0.0.1:0",
     client_tls: TlsConfig | None = None,
-    election_ms: int = 1000,
-    heartbeat_ms: int = 100,
+    **settings: Any,
 ) -> AsyncIterator[Member]:
     """A cluster of one member that serves ``client_url`` (port 0: see ``Member.client_urls``) until the block ends.
 
-    Raises ``ConfigError`` or ``OSError`` when it cannot start, and what stopped it when it fails later.
+    ``settings`` are ``MemberConfig``'s others. Raises ``ConfigError`` or ``OSError`` when it cannot start, and what stopped it when it fails later.
     """
     member = Member(
         MemberConfig(
@@ -40,15 +39,20 @@ async def open_member(
             initial_advertise_peer_urls=(peer_url,),
             initial_cluster={name: (peer_url,)},
             client_tls=client_tls or TlsConfig(),
-            election_ms=election_ms,
-            heartbeat_ms=heartbeat_ms,
+            **settings,
         )
     )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(member.run)
-        await member.ready.wait()
-        try:
-            yield member
-        finally:
-            with trio.CancelScope(shield=True):
-                await member.stop()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(member.run)
+            await member.ready.wait()
+            try:
+                yield member
+            finally:
+                with trio.CancelScope(shield=True):
+                    await member.stop()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            error = group.exceptions[0]  # the body's, or what stopped the member
+            raise error from error.__cause__
+        raise

@@ -86,6 +86,7 @@ class NoLeader(Unavailable):
 class NotLeader(Unavailable):
     """This member does not lead. ``leader`` is the client URL of the one that does, "" when unknown."""
 
+    code = "FailedPrecondition"
     wire = 12
     text = "etcdserver: not leader"
 

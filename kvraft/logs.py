@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
-
-import msgspec
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -20,13 +20,13 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "caller": f"{record.name.removeprefix('kvraft.').replace('.', '/')}/{record.filename}:{record.lineno}",
+            "caller": f"{PurePath(record.pathname).parent.name}/{record.filename}:{record.lineno}",
             "msg": record.getMessage(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["stacktrace"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return json.dumps(line, default=str)
 
 
 def configure(level: str) -> None:

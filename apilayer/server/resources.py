@@ -11,6 +11,7 @@ from apilayer.api import status
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.patch import apply_patch
 from apilayer.api.table import check_include_object
+from apilayer.api.validation.warnings import create_warnings
 from apilayer.pipeline.encoding import pretty_wanted
 from apilayer.pipeline.negotiation import NotAcceptable, negotiate
 from apilayer.pipeline.request import Response
@@ -21,6 +22,7 @@ from apilayer.server.watch_stream import WatchStream
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from apilayer.api.patch.apply import Patched
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
@@ -95,7 +97,7 @@ class ResourceHandlers:
         obj, warnings = _decode(call, body, options)
         _check_namespace(call, obj)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
-        return form.object(entry, 201, warnings)
+        return form.object(entry, 201, warnings + _advice(call, obj))
 
     async def _update(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
@@ -106,13 +108,13 @@ class ResourceHandlers:
         entry, created = await self._registry.update(
             call.api, call.namespace, call.name, obj, options, call.subresource
         )
-        return form.object(entry, 201 if created else 200, warnings)
+        return form.object(entry, 201 if created else 200, warnings + _advice(call, obj))
 
     async def _patch(self, call: Call, form: Form) -> Response:
         content_type = call.content_type
         body = await call.context.request.read_body()
         options = WriteOptions.parse(call.context.query, "PatchOptions", content_type=content_type or "")
-        warnings: list[str] = []
+        latest: list[Patched] = []
 
         def apply(old: Object) -> Object:
             patched = apply_patch(
@@ -122,13 +124,14 @@ class ResourceHandlers:
                 call.api.resource,
                 field_validation=options.field_validation,
             )
-            warnings[:] = patched.warnings
+            latest[:] = [patched]
             _require_metadata(patched.object)
             _check_name(call, patched.object)
             _check_namespace(call, patched.object)
             return patched.object
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
+        warnings = [text for patched in latest for text in patched.warnings + _advice(call, patched.object)]
         return form.object(entry, 200, warnings)
 
     async def _delete(self, call: Call, form: Form) -> Response:
@@ -160,6 +163,11 @@ def _form(call: Call) -> Form:
     if accepted.form == "Table":
         include = check_include_object(context.query.get("includeObject", [""])[0])
     return Form(call.api.resource, accepted, pretty=pretty_wanted(request, context.query), include=include)
+
+
+def _advice(call: Call, obj: Object) -> list[str]:
+    """What is allowed but unwise in an object whose defaults have been applied; a status is not advised on."""
+    return [] if call.subresource else create_warnings(call.api.resource, obj)
 
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import signal
 import sys
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING
 from kvraft.logs import LEVELS, configure, fields
 
 if TYPE_CHECKING:
-    import argparse
-
     from kvraft.server.config import MemberConfig
 
 log = logging.getLogger(__name__)
@@ -20,13 +19,25 @@ log = logging.getLogger(__name__)
 DEFAULT_NAME = "default"
 
 
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
 def _urls(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
+def _boolean(text: str) -> bool:
+    """As etcd's flags take it: ``--flag`` alone, or ``--flag=true``."""
+    if text.lower() not in _BOOLEANS:
+        raise argparse.ArgumentTypeError(f'invalid boolean value: "{text}"')
+    return _BOOLEANS[text.lower()]
+
+
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its flags, named and defaulted as etcd's."""
-    parser = commands.add_parser("serve", help="run one member", description="Run one member. The flags are etcd's.")
+    parser = commands.add_parser(
+        "serve", help="run one member", description="Run one member. The flags are etcd's.", allow_abbrev=False
+    )
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("--name", default=DEFAULT_NAME, help="human-readable name of this member (%(default)s)")
@@ -47,14 +58,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         add(f"--{prefix}cert-file", default="", help=f"certificate shown to {whose}")
         add(f"--{prefix}key-file", default="", help="its private key")
         add(f"--{prefix}trusted-ca-file", default="", help=f"CA that signs the certificates of {whose}")
-        add(f"--{prefix}client-cert-auth", action="store_true", help=f"demand a certificate from {whose}")
+        add(
+            f"--{prefix}client-cert-auth",
+            type=_boolean,
+            nargs="?",
+            const=True,
+            default=False,
+            metavar="BOOL",
+            help=f"demand a certificate from {whose}",
+        )
     add("--log-level", choices=tuple(LEVELS), default="info", help="what is logged (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 with one line on standard error otherwise."""
     configure(args.log_level)
-    sys.setswitchinterval(0.0005)  # the disk thread must not wait long for the loop when a sync is done
+    sys.setswitchinterval(0.0001)  # the disk thread must not wait long for the loop when a sync is done
     import trio  # after the flags are known to be good: it takes most of the start-up time
 
     from kvraft.errors import KvraftError
@@ -64,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         member = Member(config_from(args))
     except (ConfigError, KvraftError, OSError) as error:
-        print(f"kvraft: {error}", file=sys.stderr)
+        print(f"kvraft: {error}".replace("\n", " "), file=sys.stderr)
         return 1
 
     async def serve() -> Exception | None:

@@ -11,7 +11,7 @@ import trio
 from kvraft.channel import Closed, dial, split_url
 from kvraft.client.connection import Connection
 from kvraft.client.watch import WatchStream
-from kvraft.errors import KvraftError, NotLeader, OutcomeUnknown, ProtocolError, Unavailable
+from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import (
     CompactRequest,
     CompactResponse,
@@ -39,6 +39,7 @@ T = TypeVar("T", bound=Response)
 
 FIRST_BACKOFF_SECONDS = 0.01
 MAX_BACKOFF_SECONDS = 0.2
+MAX_DIAL_SECONDS = 3.0
 
 
 class Client:
@@ -53,6 +54,7 @@ class Client:
         endpoints: Sequence[str],
         tls: ssl.SSLContext | None,
         timeout_seconds: float,
+        max_request_bytes: int,
         nursery: trio.Nursery,
     ) -> None:
         if not endpoints:
@@ -61,7 +63,8 @@ class Client:
             split_url(url)
         self.endpoints = tuple(url.rstrip("/") for url in endpoints)
         self._tls = tls
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
+        self._max_request_bytes = max_request_bytes
         self._nursery = nursery
         self._connections: dict[str, Connection] = {}
         self._current: Connection | None = None  # where writes and linearizable reads go
@@ -118,15 +121,17 @@ class Client:
 
     async def status(self, endpoint: str) -> Status:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
+        deadline = trio.current_time() + self.timeout_seconds
         connection = await self._connection(endpoint.rstrip("/"))
-        return self._expect(await connection.call(native.StatusRequest()), Status)
+        return self._expect(await connection.call(native.StatusRequest(), deadline), Status)
 
     def watch(
         self, key: bytes, range_end: bytes = b"", start_revision: int = 0, *, prev_kv: bool = False
     ) -> contextlib.AbstractAsyncContextManager[WatchStream]:
         """Changes of ``[key, range_end)`` from ``start_revision`` on (0: from now), in order, each once.
 
-        The stream resumes by itself, on another member if need be, without gap or duplicate.
+        The stream resumes by itself, on another member if need be, without gap or duplicate. To know what "from now"
+        is takes an answer: without one in time entering raises ``Unavailable``, or the member's error.
         """
         return WatchStream.open(self, WatchRequest(key, range_end, start_revision, prev_kv))
 
@@ -163,15 +168,15 @@ class Client:
         if known is not None and known.alive:
             return known
         try:
-            channel = await dial(url, self._tls, min(self._timeout_seconds, 3.0))
+            channel = await dial(url, self._tls, min(self.timeout_seconds, MAX_DIAL_SECONDS))
         except (OSError, Closed) as error:
             raise Unavailable(f"{url}: {error}") from error
-        connection = Connection(url, channel, self._timeout_seconds)
+        connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes)
         self._connections[url] = connection
         self._nursery.start_soon(connection.run)
         return connection
 
-    def _turn_away(self, connection: Connection | None, leader: str) -> None:
+    def turn_away(self, connection: Connection | None, leader: str = "") -> None:
         """Ask somebody else next time: the leader, or the next member."""
         if connection is not None and connection is not self._current:
             return  # another task already did
@@ -185,63 +190,84 @@ class Client:
     # ------------------------------------------------------------------ what may be asked again
 
     async def _write(self, request: native.Request, kind: type[T]) -> T:
+        deadline = trio.current_time() + self.timeout_seconds
         current = self._current
         if current is not None and current.alive:
             try:
-                return self._expect(await current.call(request), kind)
+                return self._expect(await current.call(request, deadline), kind)
             except Unavailable as error:
-                self._turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-        return self._expect(await self._persist(request, repeatable=False), kind)
+                self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
+            except OutcomeUnknown:
+                self.turn_away(current)  # whoever asks next had better ask elsewhere
+                raise
+        return self._expect(await self._persist(request, deadline, repeatable=False), kind)
 
     async def _read(self, request: native.Request, kind: type[T]) -> T:
+        deadline = trio.current_time() + self.timeout_seconds
         current = self._current
         if current is not None and current.alive:
             try:
-                return self._expect(await current.call(request), kind)
+                return self._expect(await current.call(request, deadline), kind)
             except (Unavailable, OutcomeUnknown) as error:
-                self._turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-        return self._expect(await self._persist(request, repeatable=True), kind)
+                self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
+        return self._expect(await self._persist(request, deadline, repeatable=True), kind)
 
-    async def _persist(self, request: native.Request, *, repeatable: bool) -> Response:
+    async def _persist(self, request: native.Request, deadline: float, *, repeatable: bool) -> Response:
         """Ask member after member until one answers, the outcome is unknown, or the time is over."""
-        deadline = trio.current_time() + self._timeout_seconds
         backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            connection: Connection | None = None
-            try:
-                connection = await self.any_connection()
-                return await connection.call(request)
-            except (Unavailable, OutcomeUnknown) as error:
-                if trio.current_time() >= deadline or not (error.definite or repeatable):
-                    raise
-                leader = error.leader if isinstance(error, NotLeader) else ""
-                self._turn_away(connection, leader)
-            if not leader:
-                await trio.sleep(backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+        followed = ""
+        failure: KvraftError = DeadlineExceeded() if repeatable else Unavailable("no member was reached in time")
+        connection: Connection | None = None
+        with trio.move_on_at(deadline):
+            while True:
+                connection = None
+                try:
+                    connection = await self.any_connection()
+                    if not repeatable:
+                        failure = DeadlineExceeded()  # should time run out during the call
+                    return await connection.call(request, deadline)
+                except (Unavailable, OutcomeUnknown) as error:
+                    failure = error
+                    leader = error.leader if isinstance(error, NotLeader) else ""
+                    self.turn_away(connection, leader)
+                    if not (error.definite or repeatable):
+                        raise
+                if not leader or leader == followed:  # nobody leads, or the one who is said to does not answer
+                    await trio.sleep(backoff)
+                    backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+                followed = leader
+        if connection is not None:
+            self.turn_away(connection)
+        raise failure
 
     @staticmethod
     def _expect(answer: Response, kind: type[T]) -> T:
         if not isinstance(answer, kind):
-            raise ProtocolError(f"a {type(answer).__name__} came where a {kind.__name__} was due")
+            raise OutcomeUnknown(f"a {type(answer).__name__} came where a {kind.__name__} was due")
         return answer
 
 
 @asynccontextmanager
 async def open_client(
-    endpoints: Sequence[str], *, ssl_context: ssl.SSLContext | None = None, timeout_seconds: float = 10.0
+    endpoints: Sequence[str],
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout_seconds: float = 10.0,
+    max_request_bytes: int = native.MAX_REQUEST_FRAME_BYTES,
 ) -> AsyncIterator[Client]:
     """A client of the store whose members serve ``endpoints`` (``http://host:port`` or ``https://``).
 
-    ``timeout_seconds`` bounds every operation, the search for a leader included.
+    ``timeout_seconds`` bounds every operation, the search for a leader included. Requests above
+    ``max_request_bytes`` are refused without being sent; raise it for members with a larger ``--max-request-bytes``.
     """
     try:
         async with trio.open_nursery() as nursery:
-            yield Client(endpoints, ssl_context, timeout_seconds, nursery)
+            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None  # the body's own: the connections raise nothing
+            error = group.exceptions[0]  # the body's own: the connections raise nothing
+            raise error from error.__cause__
         raise
 
 

@@ -7,13 +7,31 @@ from typing import TYPE_CHECKING
 import trio
 
 from kvraft.channel import Channel, Closed, WakeUp
-from kvraft.errors import ConnectionLost, DeadlineExceeded, KvraftError, ProtocolError, Unavailable
-from kvraft.types import Response, WatchBatch, WatchRequest
+from kvraft.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    KvraftError,
+    NoLeader,
+    ProtocolError,
+    RequestTooLarge,
+    Unavailable,
+)
+from kvraft.types import Response, Status, WatchBatch, WatchRequest
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Sink = Callable[[WatchBatch | KvraftError, int], None]
+
+MAX_SWEEP_SECONDS = 1.0
+ASK_SWEEPS = 2
+"""After so many sweeps without a word the member is asked whether it is there ..."""
+DEAD_SWEEPS = 8
+"""... and after so many it counts as gone. Sweeps, not seconds: this process may have been the one that stood still."""
+LEADERLESS_ANSWERS = 2
+"""A member that says so often in a row that it knows no leader has perhaps lost the others: its watches move on."""
 
 
 class _Slot:
@@ -27,23 +45,29 @@ class _Slot:
         self.answer: Response | KvraftError | None = None
 
     def settle(self, answer: Response | KvraftError) -> None:
-        self.answer = answer
-        if self.task is not None:
-            trio.lowlevel.reschedule(self.task)
-            self.task = None
+        if self.answer is None:
+            self.answer = answer
+            if self.task is not None:
+                trio.lowlevel.reschedule(self.task)
+                self.task = None
 
 
 class Connection:
     """Pipelines any number of requests. ``run`` must be running while it is used."""
 
-    def __init__(self, url: str, channel: Channel, timeout_seconds: float) -> None:
+    def __init__(self, url: str, channel: Channel, timeout_seconds: float, max_request_bytes: int) -> None:
         self.url = url
         self.alive = True
         self._channel = channel
-        self._timeout_seconds = timeout_seconds
+        self._sweep_seconds = min(MAX_SWEEP_SECONDS, timeout_seconds / 10)
+        self._max_request_bytes = max_request_bytes
         self._pending: dict[bytes, _Slot] = {}
-        self._watches: dict[bytes, Callable[[WatchBatch | KvraftError], None]] = {}
+        self._watches: dict[bytes, Sink] = {}
         self._last_id = 0
+        self._silent_sweeps = 0
+        self._question = b""
+        self._death = ""
+        self._leaderless = 0
         self._flush = WakeUp()
         channel.queue(native.PREFACE)
 
@@ -58,8 +82,8 @@ class Connection:
                     await self._read()
                 except ProtocolError as error:
                     reason = ConnectionLost(f"{ConnectionLost.text}: {error}")
-                except Closed:
-                    pass  # told below, as a lost connection
+                except Closed as error:
+                    reason = ConnectionLost(f"{ConnectionLost.text}: {self._death or error}")
                 nursery.cancel_scope.cancel()
         finally:
             self.alive = False
@@ -68,21 +92,24 @@ class Connection:
                 slot.settle(reason)
             watches, self._watches = self._watches, {}
             for sink in watches.values():
-                sink(reason)
+                sink(reason, 0)
 
-    async def call(self, request: native.Request) -> Response:
-        """Send a request and wait for its answer.
+    async def call(self, request: native.Request, deadline: float) -> Response:
+        """Send a request and wait for its answer until ``deadline`` (trio's clock).
 
         Raises the error that was answered; ``ConnectionLost`` or ``DeadlineExceeded`` when there was none;
-        ``Unavailable`` when the request certainly never left.
+        ``Unavailable`` or ``RequestTooLarge`` when the request certainly never left.
         """
         if not self.alive:
             raise Unavailable("connection is closed")
         request_id = self._next_id()
-        slot = _Slot(trio.current_time() + self._timeout_seconds, trio.lowlevel.current_task())
+        data = native.encode_request(request_id, request)
+        if len(data) > self._max_request_bytes:
+            raise RequestTooLarge  # the member would close the connection, with everybody else's requests on it
+        slot = _Slot(deadline, trio.lowlevel.current_task())
         alone = not self._pending
         self._pending[request_id] = slot
-        self._channel.queue(native.encode_request(request_id, request))
+        self._channel.queue(data)
         if not alone or not self._channel.send_now():
             self._flush.set()  # others are sending too: one write for all of them, when they have had their turn
 
@@ -100,8 +127,11 @@ class Connection:
         assert answer is not None
         return answer
 
-    def watch(self, request: WatchRequest, sink: Callable[[WatchBatch | KvraftError], None]) -> bytes:
-        """Start a watch; ``sink`` gets its batches, then an error if it ends. Returns the watch's id."""
+    def watch(self, request: WatchRequest, sink: Sink) -> bytes:
+        """Start a watch; ``sink`` gets its batches and their sizes in bytes, then an error if it ends.
+
+        Returns the watch's id.
+        """
         if not self.alive:
             raise Unavailable("connection is closed")
         watch_id = self._next_id()
@@ -141,6 +171,7 @@ class Connection:
     async def _read(self) -> None:
         frames = FrameDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
         while data := await self._channel.receive():
+            self._silent_sweeps = 0
             for payload in frames.feed(data):
                 self._handle(payload[: native.ID_BYTES], payload[native.ID_BYTES :])
 
@@ -151,15 +182,37 @@ class Connection:
             slot.settle(answer)
         elif request_id == native.CONNECTION_ID:
             raise ProtocolError(str(answer))
-        elif (sink := self._watches.get(request_id)) is not None and isinstance(answer, (WatchBatch, KvraftError)):
-            sink(answer)
+        elif request_id in self._watches:
+            if isinstance(answer, WatchBatch):
+                self._watches[request_id](answer, len(body))
+            elif isinstance(answer, KvraftError):
+                self._watches.pop(request_id)(answer, 0)
+        elif request_id == self._question and isinstance(answer, Status):
+            self._heard(answer)
+
+    def _heard(self, status: Status) -> None:
+        """The member's answer to whether it is there."""
+        self._leaderless = 0 if status.leader else self._leaderless + 1
+        if self._leaderless >= LEADERLESS_ANSWERS:
+            for watch_id, sink in list(self._watches.items()):
+                self.cancel_watch(watch_id)
+                sink(NoLeader(), 0)
 
     async def _sweep(self) -> None:
-        """Answer those whose deadline has passed: one sweep for all instead of a cancel scope for each."""
+        """Answer those whose deadline has passed: one sweep for all instead of a cancel scope for each.
+
+        And end a connection whose other side is silent: a process that is stopped, or cut off, closes nothing.
+        """
         while True:
-            await trio.sleep(min(1.0, self._timeout_seconds / 4))
+            await trio.sleep(self._sweep_seconds)
             now = trio.current_time()
-            for slot in self._pending.values():  # in the order of their deadlines
-                if slot.deadline > now:
-                    break
-                slot.settle(DeadlineExceeded())
+            for slot in self._pending.values():
+                if slot.deadline <= now:
+                    slot.settle(DeadlineExceeded())
+            self._silent_sweeps += 1
+            if self._silent_sweeps == ASK_SWEEPS:
+                self._question = self._next_id()
+                self._send(self._question, native.StatusRequest())
+            elif self._silent_sweeps >= DEAD_SWEEPS:
+                self._death = "the member is silent"
+                self._channel.close()

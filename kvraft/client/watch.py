@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_EVENTS = 100_000
 """More than this unread: the watch lets go and asks again from there once its reader has caught up."""
+MAX_QUEUED_BYTES = 64 << 20
+"""The same in bytes of the protocol."""
 FIRST_BACKOFF_SECONDS = 0.01
 MAX_BACKOFF_SECONDS = 0.5
 
@@ -34,8 +36,10 @@ class WatchStream:
         self._client = client
         self._request = request
         self._next_revision = max(request.start_revision, 0)
-        self._queue: deque[WatchBatch] = deque()
+        self._queue: deque[tuple[WatchBatch, int]] = deque()
         self._queued_events = 0
+        self._queued_bytes = 0
+        self._backoff = FIRST_BACKOFF_SECONDS
         self._arrived = WakeUp()
         self._connection: Connection | None = None
         self._watch_id = b""
@@ -45,10 +49,12 @@ class WatchStream:
     @classmethod
     @asynccontextmanager
     async def open(cls, client: Client, request: WatchRequest) -> AsyncIterator[WatchStream]:
-        """The stream, its watch established if a member can be reached."""
+        """The stream. From a start revision it may begin before a member can be reached; see ``Client.watch``."""
         stream = cls(client, request)
         await stream._attach()
         try:
+            if request.start_revision <= 0:
+                await stream._find_start()
             yield stream
         finally:
             stream._detach()
@@ -57,25 +63,38 @@ class WatchStream:
         return self
 
     async def __anext__(self) -> WatchBatch:
-        backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            if self._queue:
-                batch = self._queue.popleft()
-                self._queued_events -= len(batch.events)
-                return batch
+        while not self._queue:
             if self._over:
                 raise StopAsyncIteration
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                if not isinstance(failure, (Unavailable, OutcomeUnknown)):
-                    self._over = True
-                    raise failure
-                await trio.sleep(backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-            if self._connection is None:
-                await self._attach()
-            else:
-                await self._arrived.wait()
+            await self._go_on()
+        batch, size = self._queue.popleft()
+        self._queued_events -= len(batch.events)
+        self._queued_bytes -= size
+        return batch
+
+    async def _find_start(self) -> None:
+        """Wait for the revision at which the watch starts: a change after this may be missed no more."""
+        reason: KvraftError | None = self._failure
+        with trio.move_on_after(self._client.timeout_seconds):
+            while not self._next_revision:
+                await self._go_on()
+                reason = self._failure or reason
+        if not self._next_revision:
+            raise Unavailable(f"the watch could not be established in time: {reason or 'no answer'}")
+
+    async def _go_on(self) -> None:
+        """Attach where need be, or wait for something to arrive. Raises a failure that is for good."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            if not isinstance(failure, (Unavailable, OutcomeUnknown)):
+                self._over = True
+                raise failure
+            await trio.sleep(self._backoff)
+            self._backoff = min(self._backoff * 2, MAX_BACKOFF_SECONDS)
+        if self._connection is None:
+            await self._attach()
+        else:
+            await self._arrived.wait()
 
     async def request_progress(self) -> None:
         """Ask for a batch that tells how far this watch is, once it has caught up with its member."""
@@ -99,17 +118,20 @@ class WatchStream:
             self._connection.cancel_watch(self._watch_id)
             self._connection = None
 
-    def _take(self, arrived: WatchBatch | KvraftError) -> None:
+    def _take(self, arrived: WatchBatch | KvraftError, size: int) -> None:
         if isinstance(arrived, KvraftError):
             self._failure = arrived
+            self._client.turn_away(self._connection)
             self._connection = None
         else:
-            self._queue.append(arrived)
+            self._queue.append((arrived, size))
             self._queued_events += len(arrived.events)
+            self._queued_bytes += size
             self._next_revision = max(self._next_revision, arrived.revision + 1)
+            self._backoff = FIRST_BACKOFF_SECONDS
             if arrived.compact_revision:
                 self._over = True
                 self._detach()
-            elif self._queued_events > MAX_QUEUED_EVENTS:
+            elif self._queued_events > MAX_QUEUED_EVENTS or self._queued_bytes > MAX_QUEUED_BYTES:
                 self._detach()
         self._arrived.set()

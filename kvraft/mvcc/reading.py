@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.mvcc.records import HEAD, ID, POSITION, POSITION_BYTES, TOMBSTONE, Change, decode_change, decode_value
+from kvraft.mvcc.records import HEAD, ID, POSITION, POSITION_BYTES, Change, decode_change, decode_trace, decode_value
 from kvraft.storage.errors import StorageError
 from kvraft.types import KeyValue
 
@@ -71,13 +71,18 @@ def position_at(tables: Tables, head: bytes, live: bool, at: int) -> bytes | Non
     """Where the value as of revision ``at`` is, of a key with ``head`` in ``cur`` (``live``) or ``dead``."""
     if int.from_bytes(head[:8]) <= at:
         return head[:POSITION_BYTES] if live else None
-    key_id = head[ID]
-    hist = tables.hist
-    found = hist.prev() if hist.set_range(key_id + POSITION.pack(at + 1, 0)) else hist.last()
-    if not found:
-        return None
-    key, mark = hist.item()
-    return None if mark == TOMBSTONE or not key.startswith(key_id) else key[8:]
+    key_id, position = head[ID], head[:POSITION_BYTES]
+    hist, rev = tables.hist, tables.rev
+    if hist.set_range(key_id + POSITION.pack(at + 1, 0)) and (anchor := hist.key()).startswith(key_id):
+        position = anchor[len(key_id) :]  # the first anchor behind ``at``: the walk starts there
+    while int.from_bytes(position[:8]) > at:
+        raw = rev.get(position)
+        position = b"" if raw is None else decode_trace(raw).previous
+        if not position:
+            return None
+    raw = rev.get(position)
+    # What is missing here has been compacted, and a reader that is allowed to ask need not know what it was.
+    return None if raw is None or decode_trace(raw).version == 0 else position
 
 
 def walk_positions(tables: Tables, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:

@@ -2,8 +2,12 @@
 
 A *position* is (main, sub), 12 bytes big-endian: the revision and the place of one change within it; it is the key
 in ``rev``. A record there is the msgpack array of a :class:`KeyValue`, then the key's id and the position of the
-change before (empty for a create); a tombstone has version 0. A *head*, in ``cur`` and ``dead``, has a fixed width
-so that a range finds the position by slicing. ``hist`` has id + position -> b"" (a value) or :data:`TOMBSTONE`.
+key's change before (empty for the first); a tombstone has version 0. A *head*, in ``cur`` and ``dead``, has a fixed
+width so that a range finds the position by slicing.
+
+A key's past is the chain of those positions. ``hist`` has id + position of every change on it whose version is a
+multiple of :data:`ANCHOR`, tombstones among them, once it is superseded: so that a read of the past enters the chain
+close to where it wants to be, however often the key has changed since, and most writes have no third table to touch.
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ POSITION = struct.Struct(">QI")
 POSITION_BYTES = POSITION.size
 ID = slice(HEAD.size - 8, HEAD.size)
 """The id within a head."""
-TOMBSTONE = b"\1"
-"""Marks a tombstone in ``hist``."""
+ANCHOR = 32
+"""The most steps along a key's chain that a read of the past takes."""
 
 encode_record = msgspec.msgpack.Encoder().encode
 decode_value = msgspec.msgpack.Decoder(KeyValue).decode
@@ -29,7 +33,7 @@ decode_value = msgspec.msgpack.Decoder(KeyValue).decode
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One applied put or delete: the key as of it, and where its previous value is (empty: there was none)."""
+    """One applied put or delete: the key as of it, and where its previous change is (empty: there was none)."""
 
     kv: KeyValue
     previous: bytes

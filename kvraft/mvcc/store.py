@@ -9,11 +9,11 @@ from kvraft.mvcc.check import check_command
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
 from kvraft.mvcc.reading import CountCache, count_range, open_end, read_changes, read_key, read_range, read_value
 from kvraft.mvcc.records import (
+    ANCHOR,
     HEAD,
     ID,
     POSITION,
     POSITION_BYTES,
-    TOMBSTONE,
     Change,
     decode_value,
     encode_record,
@@ -115,7 +115,7 @@ class Store:
 
     def previous(self, change: Change) -> KeyValue | None:
         """The key before ``change``; None for a create, or when a compaction has removed it."""
-        if not change.previous:
+        if not change.previous or change.kv.version == 1:
             return None
         raw = self._environment.tables.rev.get(change.previous)
         return None if raw is None else decode_value(raw)
@@ -184,17 +184,18 @@ class Store:
             if gone is None:
                 key_id = tables.allocate().to_bytes(ID_BYTES)
             else:
-                key_id = gone[ID]
-                tables.hist.put(key_id + gone[:POSITION_BYTES], TOMBSTONE)
+                key_id, previous = gone[ID], gone[:POSITION_BYTES]
+                tables.hist.put(key_id + previous, b"")
         else:
             _, _, create, version, _, key_id = HEAD.unpack(head)
-            version += 1
             previous = head[:POSITION_BYTES]
-            tables.hist.put(key_id + previous, b"")
+            if version % ANCHOR == 0:
+                tables.hist.put(key_id + previous, b"")
+            version += 1
         kv = KeyValue(key, request.value, create, main, version, request.lease)
         self._record(kv, key_id, previous)
         tables.cur.put(key, HEAD.pack(main, self._sub - 1, create, version, request.lease, key_id))
-        return PutResponse(main, read_value(tables, previous) if request.prev_kv and previous else None)
+        return PutResponse(main, read_value(tables, previous) if request.prev_kv and version > 1 else None)
 
     def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
         tables, main = self._environment.tables, self._main
@@ -205,8 +206,10 @@ class Store:
             doomed = [] if head is None else [(request.key, head)]
         prev_kvs = [read_value(tables, head[:POSITION_BYTES]) for _, head in doomed] if request.prev_kv else []
         for key, head in doomed:
-            key_id, previous = head[ID], head[:POSITION_BYTES]
-            tables.hist.put(key_id + previous, b"")
+            _, _, _, version, _, key_id = HEAD.unpack(head)
+            previous = head[:POSITION_BYTES]
+            if version % ANCHOR == 0:
+                tables.hist.put(key_id + previous, b"")
             tables.cur.pop(key)
             self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
             tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))

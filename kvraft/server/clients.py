@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kvraft.channel import Channel, Closed, WakeUp
+from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp
 from kvraft.errors import EmptyKey, KvraftError, ProtocolError, RequestTooLarge, TooManyRequests
 from kvraft.logs import fields
 from kvraft.types import RangeRequest, Response, WatchBatch, WatchRequest
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 PREFACE_SECONDS = 10.0
 MAX_UNREAD_BYTES = 16 << 20
-"""A client that leaves so much unread gets no more of its requests read, and its watches lag."""
+"""A client that leaves so much unread gets no more of its requests read and answered, and its watches lag."""
 MAX_UNREAD_SECONDS = 120.0
 """... and after so long without reading anything its connection is closed."""
 MAX_WATCHES = 10_000
 MAX_UNANSWERED = 8192
-"""Requests of one connection under way at once; reading pauses there."""
+"""Requests of one connection under way at once; past it: TooManyRequests."""
 
 
 class ClientConnection:
@@ -43,22 +43,31 @@ class ClientConnection:
         self._unanswered = 0
         self._watchers: dict[bytes, Watcher] = {}
         self._blocked: set[bytes] = set()
+        self._held: list[tuple[bytes, RangeRequest]] = []
+        self._queued_bytes = 0
         self._dirty = False
         self._drain = WakeUp()
         self._drained = WakeUp()
 
     async def run(self) -> None:
         """Serve until either side ends it."""
+        breach: ProtocolError | None = None
+        remote = self._channel.peer_name
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 try:
                     await self._read()
                 except ProtocolError as error:
-                    await self._say_why(error)
+                    breach = error
+                except HandshakeFailed as error:
+                    log.warning("rejected connection on client endpoint", extra=fields(remote=remote, error=str(error)))
                 except Closed as error:
-                    log.debug("client connection broke", extra=fields(error=str(error)))
+                    log.debug("client connection broke", extra=fields(remote=remote, error=str(error)))
                 nursery.cancel_scope.cancel()
+            if breach is not None:  # only now is nobody else waiting for the socket to take more
+                log.info("client broke the protocol", extra=fields(remote=remote, error=str(breach)))
+                await self._say_why(breach)
         finally:
             self._channel.close()
             for watcher in self._watchers.values():
@@ -87,11 +96,13 @@ class ClientConnection:
     def flush(self) -> None:
         """Send what has been queued in this turn."""
         self._dirty = False
-        if not self._channel.send_now():
+        somebody_waits = self._channel.buffered_bytes > MAX_UNREAD_BYTES  # though the socket may take all of it now
+        if not self._channel.send_now() or somebody_waits:
             self._drain.set()
 
     def _queue(self, data: bytes) -> None:
         self._channel.queue(data)
+        self._queued_bytes += len(data)
         if not self._dirty:
             self._dirty = True
             self._member.dirty.append(self)
@@ -102,10 +113,10 @@ class ClientConnection:
             await self._drain.wait()
             try:
                 while self._channel.buffered_bytes:
-                    before = self._channel.buffered_bytes
+                    taken = self._queued_bytes - self._channel.buffered_bytes
                     with trio.move_on_after(MAX_UNREAD_SECONDS):
                         await self._channel.drain()
-                    if self._channel.buffered_bytes >= before:
+                    if self._queued_bytes - self._channel.buffered_bytes <= taken:
                         log.warning("client reads nothing", extra=fields(remote=self._channel.peer_name))
                         self._channel.close()
                         return
@@ -116,11 +127,13 @@ class ClientConnection:
             for request_id in sorted(blocked):
                 if request_id in self._watchers:
                     self._member.machine.watch.resume(self._watchers[request_id])
-            if blocked:
+            held, self._held = self._held, []
+            for request_id, request in held:
+                self._read_now(request_id, request, None)
+            if blocked or held:
                 self._member.wake.set()
 
     async def _say_why(self, error: ProtocolError) -> None:
-        log.info("client broke the protocol", extra=fields(remote=self._channel.peer_name, error=str(error)))
         self._channel.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
         with trio.move_on_after(1.0):
             await self._channel.drain()
@@ -129,10 +142,14 @@ class ClientConnection:
 
     async def _read(self) -> None:
         channel = self._channel
-        frames = FrameDecoder(native.MAX_REQUEST_FRAME_BYTES, native.ID_BYTES + 1)
+        max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
+        frames = FrameDecoder(max_frame_bytes, native.ID_BYTES + 1)
         with trio.move_on_after(PREFACE_SECONDS) as scope:
             await channel.handshake()
-            data = b""
+        if scope.cancelled_caught:
+            raise HandshakeFailed("TLS handshake failed: not finished in time")
+        data = b""
+        with trio.move_on_after(PREFACE_SECONDS) as scope:
             while len(data) < len(native.PREFACE) and native.PREFACE.startswith(data):
                 received = await channel.receive()
                 if not received:
@@ -178,7 +195,7 @@ class ClientConnection:
             if not request.key:
                 raise EmptyKey
             if request.serializable:
-                self.answer(request_id, member.machine.range(request))
+                self._read_now(request_id, request, None)
             else:
                 member.driver.read(partial(self._read_now, request_id, request))
         elif isinstance(request, WatchRequest):
@@ -192,6 +209,9 @@ class ClientConnection:
             member.driver.propose(body, partial(self.answer, request_id))
 
     def _read_now(self, request_id: bytes, request: RangeRequest, error: KvraftError | None) -> None:
+        if error is None and self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed:
+            self._held.append((request_id, request))  # small questions with large answers must not fill the memory
+            return
         answer: Response | KvraftError
         try:
             answer = error or self._member.machine.range(request)
@@ -200,16 +220,15 @@ class ClientConnection:
         self.answer(request_id, answer)
 
     def _watch(self, request_id: bytes, request: WatchRequest) -> None:
-        self._unanswered -= 1
         if request_id in self._watchers:
             raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
         if len(self._watchers) >= MAX_WATCHES:
-            self._unanswered += 1
             raise TooManyRequests
         machine = self._member.machine
+        self._watchers[request_id] = machine.watch.watch(request, _Sink(self, request_id))
+        self._unanswered -= 1
         if request.start_revision <= 0:  # tells the client where its watch begins
             self._queue(native.encode_answer(request_id, WatchBatch(machine.revision, [])))
-        self._watchers[request_id] = machine.watch.watch(request, _Sink(self, request_id))
         self._member.wake.set()
 
     def _progress(self, request_id: bytes) -> None:
@@ -236,4 +255,10 @@ class _Sink:
 
 async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
     """One accepted connection, until it ends."""
-    await ClientConnection(member, Channel(sock, tls, server_side=True)).run()
+    try:
+        channel = Channel(sock, tls, server_side=True)
+    except OSError as error:  # reset before we came to it
+        sock.close()
+        log.debug("client connection broke", extra=fields(error=str(error)))
+        return
+    await ClientConnection(member, channel).run()

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MAX_REQUEST_BYTES = 32 << 20
+"""A snapshot's frame, and a frame among peers, must hold the largest entry with room to spare."""
+MAX_QUOTA_BYTES = 1 << 40
+"""The state's file is mapped with four times its quota: address space is large, not endless."""
+
+
 class ConfigError(Exception):
     """A setting is wrong; the text names it and says why."""
 
@@ -37,25 +43,26 @@ class TlsConfig:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._load(context)
-        if self.client_cert_auth or self.trusted_ca_file:
-            if not self.trusted_ca_file:
-                raise ConfigError(
-                    f"{self.flag_prefix}trusted-ca-file is required with {self.flag_prefix}client-cert-auth"
-                )
-            context.verify_mode = ssl.CERT_REQUIRED if self.client_cert_auth else ssl.CERT_OPTIONAL
+        if self.client_cert_auth and not self.trusted_ca_file:
+            raise ConfigError(f"{self.flag_prefix}trusted-ca-file is required with {self.flag_prefix}client-cert-auth")
+        if self.trusted_ca_file:  # as in etcd, a CA alone already demands a certificate
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
     def client_context(self) -> ssl.SSLContext:
         """What this member uses to connect to its peers. Raises ``ConfigError``."""
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self.trusted_ca_file:  # else that CA alone is believed
+            context.load_default_certs()
         self._load(context)
         return context
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:
             if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None)
+                # An empty password: a key that wants one is an error, not a question on the terminal.
+                context.load_cert_chain(self.cert_file, self.key_file or None, password="")
             if self.trusted_ca_file:
                 context.load_verify_locations(self.trusted_ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -107,6 +114,26 @@ class MemberConfig:
                     ",".join(f"{self.name}={url}" for url in self.initial_cluster[self.name]),
                     ",".join(self.initial_advertise_peer_urls),
                 )
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for flag, number in (
+            ("--heartbeat-interval", self.heartbeat_ms),
+            ("--election-timeout", self.election_ms),
+            ("--snapshot-count", self.snapshot_count),
+            ("--quota-backend-bytes", self.quota_backend_bytes),
+            ("--max-request-bytes", self.max_request_bytes),
+        ):
+            if number <= 0:
+                raise ConfigError(f"{flag} must be >0 (set to {number})")
+        if self.max_request_bytes > MAX_REQUEST_BYTES:
+            raise ConfigError(
+                f"--max-request-bytes must be at most {MAX_REQUEST_BYTES} (set to {self.max_request_bytes})"
+            )
+        if self.quota_backend_bytes > MAX_QUOTA_BYTES:
+            raise ConfigError(
+                f"--quota-backend-bytes must be at most {MAX_QUOTA_BYTES} (set to {self.quota_backend_bytes})"
             )
         if self.election_ms < 5 * self.heartbeat_ms:
             raise ConfigError(

@@ -213,6 +213,11 @@ class Driver:
     # ------------------------------------------------------------------ the turn
 
     @property
+    def waiting(self) -> int:
+        """Proposals in the log whose end is not known yet."""
+        return len(self._waiting)
+
+    @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         return bool(self._inbox or self._proposals or self._new_reads) or self.raft.has_ready()
@@ -260,15 +265,18 @@ class Driver:
         waiting = self._waiting
         for index, (_, waiter) in enumerate(batch, first):
             overwritten = waiting.get(index)
-            if overwritten is not None:  # proposed by us in an earlier term, and lost since
-                overwritten[1](NotLeader())
+            if overwritten is not None:
+                # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
+                # have it committed under a later leader: only an applied entry in its place makes its end certain.
+                overwritten[1](LeaderChanged())
             waiting[index] = (term, waiter)
         deadline = self._ticks + self.config.request_timeout_ticks
         self._expiries.append((deadline, term, first, first + len(batch)))
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:
-            return TooManyRequests()
+            handing_over = self.raft.status().transferee != NO_NODE
+            return NoLeader() if handing_over else TooManyRequests()  # the one is worth another try at once
         if self.raft.leader == NO_NODE:
             return NoLeader()
         return NotLeader(leader=self._leader_url(self.raft.leader))

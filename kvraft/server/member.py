@@ -69,6 +69,7 @@ class Member:
 
     def _open(self) -> None:
         config = self.config
+        self._listen()  # first: what cannot serve must leave no trace in the data directory
         member_dir = config.data_dir / "member"
         try:
             for directory in (member_dir / "state", member_dir / "log"):
@@ -82,7 +83,6 @@ class Member:
         self.log_store = LogStore.open(member_dir / "log")
         self._opened.callback(self.log_store.close)
         self._know_each_other(ids)
-        self._listen()
         self.writer = LogWriter(self.log_store, self._written, self._write_failed)
         self._build(ids)
 
@@ -98,6 +98,9 @@ class Member:
                 f"{config.data_dir} belongs to member {machine.member_id:x} of cluster {machine.cluster_id:x}, but "
                 f"the flags describe member {self.member_id:x} of cluster {config.cluster_id:x}"
             )
+        if machine.applied_index and not store.member_id:
+            # Votes and acknowledged entries were in it: a member that goes on without them breaks its promises.
+            raise Corrupt(f"{store.path}: there is a state but no log; this member's data is incomplete")
         store.initialise(config.cluster_id, self.member_id)
         assert machine.configuration is not None
         store.align(SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration))
@@ -174,6 +177,7 @@ class Member:
 
     async def run(self) -> None:
         """Serve until ``stop``. Raises what made it impossible to go on."""
+        clean = False
         try:
             self._token = trio.lowlevel.current_trio_token()
             self.writer.start()
@@ -190,31 +194,49 @@ class Member:
                     tls = self._client_tls if url.startswith("https:") else None
                     nursery.start_soon(self._accept_clients, sock, tls, nursery)
                 await self._stopping.wait()
+                self.driver.stop()
+                self._flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
+            clean = self._failure is None
         finally:
-            self.driver.stop()
-            for connection in self.dirty:
-                connection.flush()
-            self.writer.close()
-            if self._failure is None:
-                self.machine.commit()
-            self._opened.close()
+            self._close(clean=clean)
         if self._failure is not None:
             raise self._failure
 
+    def _close(self, *, clean: bool) -> None:
+        """``clean``: what has been applied is worth a commit; after a failure the log has it."""
+        try:
+            self.writer.close()
+            if clean:
+                self.machine.commit()
+        finally:
+            self._opened.close()
+
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
-        raft = self.driver.raft
-        if raft.role == Role.LEADER and len(self.config.initial_cluster) > 1:
-            followers = {peer: p.match for peer, p in raft.status().progress.items() if peer != self.member_id}
-            best = max(followers, key=lambda peer: followers[peer])
-            log.info("handing leadership over", extra=fields(to=f"{best:x}"))
+        heir = self._heir()
+        if heir != NO_NODE:
+            log.info("handing leadership over", extra=fields(to=f"{heir:x}"))
             self._handed_over = trio.Event()
-            raft.transfer_leadership(best)
+            self.driver.raft.transfer_leadership(heir)
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
                 await self._handed_over.wait()
         self._stopping.set()
+
+    def _heir(self) -> int:
+        """The member to hand leadership to: of those connected the furthest; nobody if it is not ours to give."""
+        raft = self.driver.raft
+        if raft.role is not Role.LEADER:
+            return NO_NODE
+        progress = raft.status().progress
+        return max(self.peers.connected(), key=lambda peer: progress[peer].match, default=NO_NODE)
+
+    def _flush(self) -> None:
+        """Send what this turn has queued for clients."""
+        dirty, self.dirty = self.dirty, []
+        for connection in dirty:
+            connection.flush()
 
     async def _drive(self) -> None:
         driver, watch = self.driver, self.machine.watch
@@ -228,11 +250,9 @@ class Member:
             except KvraftError as error:
                 self._fail(error)
                 return
-            if driver.raft.role is not Role.LEADER:
+            if driver.raft.role is not Role.LEADER and not driver.waiting:
                 self._handed_over.set()
-            dirty, self.dirty = self.dirty, []
-            for connection in dirty:
-                connection.flush()
+            self._flush()
             if going_on or driver.has_work:
                 self.wake.set()
 
@@ -248,7 +268,11 @@ class Member:
             due = max(due + TICK_SECONDS, now)
             if now >= next_commit and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
                 next_commit = now + COMMIT_SECONDS
-                self.driver.commit_if_due(due=True)
+                try:
+                    self.driver.commit_if_due(due=True)
+                except KvraftError as error:
+                    self._fail(error)
+                    return
             self.wake.set()
             if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
                 self.ready.set()
@@ -276,7 +300,7 @@ class Member:
 
     def _fail(self, error: BaseException) -> None:
         log.error("cannot go on", extra=fields(error=str(error)))
-        self._failure = error
+        self._failure = self._failure or error
         self._stopping.set()
 
     # ------------------------------------------------------------------ what connections ask

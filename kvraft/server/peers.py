@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from kvraft.channel import Channel, Closed, dial
+from kvraft.channel import Channel, Closed, HandshakeFailed, dial
 from kvraft.errors import KvraftError, ProtocolError
 from kvraft.logs import fields
+from kvraft.raft.messages import MessageKind
+from kvraft.storage.errors import StorageError
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder, frame
 
@@ -28,7 +30,17 @@ log = logging.getLogger(__name__)
 MAX_QUEUED_BYTES = 64 << 20
 """What may wait for a slow peer; past it messages to it are dropped, which raft repairs."""
 HELLO_SECONDS = 5.0
-SNAPSHOT_SECONDS = 600.0
+MAX_HELLO_BYTES = 64 << 10
+"""The largest frame from somebody who has not said yet who it is."""
+SILENCE_SECONDS = 5.0
+"""A connection on which sent bytes stay unconfirmed for so long is given up: a new one is through sooner after a
+partition than TCP's repetitions, which come ever more rarely."""
+SNAPSHOT_STALL_SECONDS = 20.0
+"""For so long a snapshot's stream may stand still. Its whole length has no limit: states differ by orders."""
+SNAPSHOT_FINISH_SECONDS = 300.0
+"""For so long the receiver may take to make a snapshot durable."""
+SNAPSHOT_RETRY_SECONDS = 0.5
+"""A failed snapshot is not tried again before: its reason, say a full disk, is likely still there."""
 FIRST_REDIAL_SECONDS = 0.01
 MAX_REDIAL_SECONDS = 0.5
 
@@ -42,7 +54,7 @@ class PeerLink:
         self.urls = urls
         self.client_urls: tuple[str, ...] = ()
         self.channel: Channel | None = None
-        self.draining = False
+        self.draining: Channel | None = None
 
 
 class Peers:
@@ -75,6 +87,10 @@ class Peers:
                 nursery.start_soon(self._keep_open, link)
             await trio.sleep_forever()
 
+    def connected(self) -> list[int]:
+        """The peers that messages can be sent to now."""
+        return [peer_id for peer_id, link in self.links.items() if link.channel is not None]
+
     # ------------------------------------------------------------------ Transport
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -89,8 +105,8 @@ class Peers:
                 self._the_driver.unreachable(peer_id)
                 continue
             channel.queue(wire.encode_messages(batch))
-            if not link.draining and not channel.send_now():
-                link.draining = True
+            if link.draining is not channel and not channel.send_now():
+                link.draining = channel
                 assert self._nursery is not None
                 self._nursery.start_soon(self._drain, link, channel)
 
@@ -111,13 +127,15 @@ class Peers:
         except Closed:
             return  # ``_keep_open`` sees it too
         finally:
-            link.draining = False
+            if link.draining is channel:
+                link.draining = None
 
     # ------------------------------------------------------------------ outgoing
 
     async def _keep_open(self, link: PeerLink) -> None:
         backoff = FIRST_REDIAL_SECONDS
         was_connected = False
+        reported = ""
         while True:
             try:
                 channel = await self._open(link, wire.MESSAGES)
@@ -128,12 +146,14 @@ class Peers:
                     self._wake()
                     was_connected = False
             except (KvraftError, OSError) as error:
-                log.debug("cannot reach peer", extra=fields(peer=link.name, error=str(error)))
+                if str(error) != reported:  # once for each reason, not at each attempt
+                    reported = str(error)
+                    log.warning("cannot reach peer", extra=fields(peer=link.name, error=reported))
             else:
                 log.info("connected to peer", extra=fields(peer=link.name))
-                backoff, was_connected = FIRST_REDIAL_SECONDS, True
+                backoff, was_connected, reported = FIRST_REDIAL_SECONDS, True, ""
                 link.channel = channel
-                self._the_driver.peer_connected(sum(other.channel is not None for other in self.links.values()))
+                self._the_driver.peer_connected(len(self.connected()))
                 try:
                     while await channel.receive():
                         pass  # the acceptor says nothing on this connection once it has said hello
@@ -157,13 +177,14 @@ class Peers:
                 failure = error
                 continue
             try:
+                channel.give_up_after(SILENCE_SECONDS)
                 with trio.fail_after(HELLO_SECONDS):
                     hello = self._hello(link.peer_id, purpose)
                     await channel.send(wire.PREFACE + wire.encode_control(hello))
                     answer = await _next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
-            except (KvraftError, trio.TooSlowError) as error:
+            except (KvraftError, OSError, trio.TooSlowError) as error:
                 channel.close()
-                failure = error if isinstance(error, KvraftError) else Closed("no hello in time")
+                failure = Closed(f"{url}: no hello in time") if isinstance(error, trio.TooSlowError) else error
                 continue
             except BaseException:
                 channel.close()
@@ -172,62 +193,84 @@ class Peers:
                 link.client_urls = answer.client_urls
                 return channel
             channel.close()
-            reason = answer.reason if isinstance(answer, wire.Refusal) else "another member answered"
-            log.warning("peer refused the connection", extra=fields(peer=link.name, reason=reason))
-            failure = Closed(reason)
+            failure = Closed(f"{url}: {_refusal(answer) or 'another member answered'}")
         raise failure
 
     async def _stream_snapshot(self, message: Message) -> None:
         link = self.links[message.to]
-        reader = self._machine.snapshot()
         index = 0
         try:
-            channel = await self._open(link, wire.SNAPSHOT)
-            try:
-                meta = reader.meta
-                log.info("sending a snapshot", extra=fields(peer=link.name, index=meta.index))
-                await channel.send(
-                    wire.encode_control(wire.SnapshotOffer(msgspec.structs.replace(message, snapshot=meta)))
-                )
-                chunks = iter(reader)
-                with trio.fail_after(SNAPSHOT_SECONDS):
-                    while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
-                        await channel.send(frame(chunk))
-                    await channel.send(frame(wire.END_OF_SNAPSHOT))
-                    answer = await _next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
-                if isinstance(answer, wire.SnapshotTaken):
-                    index = answer.index
-                else:
-                    log.warning("snapshot was refused", extra=fields(peer=link.name, answer=str(answer)))
-            finally:
-                channel.close()
+            index = await self._deliver_snapshot(link, message)
         except (KvraftError, OSError, trio.TooSlowError) as error:
-            log.warning("sending a snapshot failed", extra=fields(peer=link.name, error=str(error)))
+            reason = "its stream stands still" if isinstance(error, trio.TooSlowError) else str(error)
+            log.warning("sending a snapshot failed", extra=fields(peer=link.name, error=reason))
+            await trio.sleep(SNAPSHOT_RETRY_SECONDS)
         finally:
-            reader.close()
             self._the_driver.snapshot_sent(message.to, index)
             self._wake()
+
+    async def _deliver_snapshot(self, link: PeerLink, message: Message) -> int:
+        """The index that the peer has now. Raises ``KvraftError``, ``OSError`` or ``TooSlowError``."""
+        reader = self._machine.snapshot()
+        channel: Channel | None = None
+        try:
+            channel = await self._open(link, wire.SNAPSHOT)
+            log.info("sending a snapshot", extra=fields(peer=link.name, index=reader.meta.index))
+            offer = wire.SnapshotOffer(msgspec.structs.replace(message, snapshot=reader.meta))
+            piece: bytes | None = wire.encode_control(offer)
+            chunks = iter(reader)
+            try:
+                while piece is not None:
+                    with trio.fail_after(SNAPSHOT_STALL_SECONDS):
+                        await channel.send(piece)
+                    chunk = await trio.to_thread.run_sync(next, chunks, None)
+                    piece = frame(chunk) if chunk is not None else None
+                with trio.fail_after(SNAPSHOT_STALL_SECONDS):
+                    await channel.send(frame(wire.END_OF_SNAPSHOT))
+            except Closed:
+                log.debug("peer does not take the whole snapshot", extra=fields(peer=link.name))  # it says why
+            with trio.fail_after(SNAPSHOT_FINISH_SECONDS):
+                answer = await _next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
+            if not isinstance(answer, wire.SnapshotTaken):
+                raise Closed(_refusal(answer) or "an answer to a snapshot was due")
+            return answer.index
+        finally:
+            reader.close()
+            if channel is not None:
+                channel.close()
 
     # ------------------------------------------------------------------ incoming
 
     async def serve(self, sock: socket.socket) -> None:
         """One accepted connection, until it ends."""
-        channel = Channel(sock, self._server_tls, server_side=True)
         try:
-            frames = FrameDecoder(wire.MAX_FRAME_BYTES)
+            channel = Channel(sock, self._server_tls, server_side=True)
+        except OSError as error:  # reset before we came to it
+            sock.close()
+            log.debug("peer connection broke", extra=fields(error=str(error)))
+            return
+        remote = channel.peer_name
+        try:
             with trio.fail_after(HELLO_SECONDS):
                 await channel.handshake()
-                hello, rest = await self._greet(channel, frames)
+                hello = await self._greet(channel)
+            frames = FrameDecoder(wire.MAX_FRAME_BYTES)
             if hello.purpose == wire.SNAPSHOT:
-                await self._receive_snapshot(channel, frames, rest)
+                await self._receive_snapshot(channel, frames, hello)
             else:
-                await self._receive_messages(channel, frames, hello, rest)
-        except (KvraftError, trio.TooSlowError) as error:
-            log.info("peer connection ended", extra=fields(remote=channel.peer_name, error=str(error)))
+                await self._receive_messages(channel, frames, hello)
+        except (HandshakeFailed, ProtocolError, StorageError) as error:
+            log.warning("rejected connection on peer endpoint", extra=fields(remote=remote, error=str(error)))
+        except trio.TooSlowError:
+            log.warning("rejected connection on peer endpoint", extra=fields(remote=remote, error="it stands still"))
+        except (KvraftError, OSError) as error:
+            log.info("peer connection ended", extra=fields(remote=remote, error=str(error)))
         finally:
             channel.close()
 
-    async def _greet(self, channel: Channel, frames: FrameDecoder) -> tuple[wire.Hello, list[bytes]]:
+    async def _greet(self, channel: Channel) -> wire.Hello:
+        """Exchange hellos. Raises ``ProtocolError`` with what has been told to the other side, ``Closed``."""
+        frames = FrameDecoder(MAX_HELLO_BYTES)
         data = b""
         while len(data) < len(wire.PREFACE):
             received = await channel.receive()
@@ -253,66 +296,86 @@ class Peers:
             reason = f"this is member {mine.sender:x}, not {hello.to:x}"
         elif hello.sender not in self.links:
             reason = f"member {hello.sender:x} is not in this cluster"
+        elif hello.purpose not in (wire.MESSAGES, wire.SNAPSHOT):
+            reason = f"connections of purpose {hello.purpose} are not known here"
+        elif len(payloads) > 1 or frames.buffered_bytes:
+            reason = "nothing may follow a hello before its answer"
         if reason:
             await channel.send(wire.encode_control(wire.Refusal(reason)))
             raise ProtocolError(reason)
         self.links[hello.sender].client_urls = hello.client_urls
         await channel.send(wire.encode_control(mine))
-        return hello, payloads[1:]
+        channel.give_up_after(SILENCE_SECONDS)
+        return hello
 
-    async def _receive_messages(
-        self, channel: Channel, frames: FrameDecoder, hello: wire.Hello, payloads: list[bytes]
-    ) -> None:
+    async def _receive_messages(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
         driver = self._the_driver
-        while True:
+        while data := await channel.receive():
+            payloads = frames.feed(data)
             for payload in payloads:
                 for message in wire.decode_messages(payload):
-                    if message.sender != hello.sender or message.snapshot is not None:
+                    if message.sender != hello.sender or message.kind == MessageKind.SNAPSHOT:
                         raise ProtocolError(f"member {hello.sender:x} sent what it may not send")
                     driver.receive(message)
             if payloads:
                 self._wake()
-            data = await channel.receive()
-            if not data:
-                return
-            payloads = frames.feed(data)
 
-    async def _receive_snapshot(self, channel: Channel, frames: FrameDecoder, payloads: list[bytes]) -> None:
-        if self._receiving_snapshot:
-            await channel.send(wire.encode_control(wire.Refusal("another snapshot is being received")))
-            return
+    async def _receive_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
+        try:
+            if self._receiving_snapshot:
+                raise StorageError("another snapshot is being received")
+            self._receiving_snapshot = True
+            try:
+                index = await self._take_snapshot(channel, frames, hello)
+            finally:
+                self._receiving_snapshot = False
+        except StorageError as error:
+            with trio.move_on_after(HELLO_SECONDS):
+                await channel.send(wire.encode_control(wire.Refusal(str(error))))
+            raise
+        await channel.send(wire.encode_control(wire.SnapshotTaken(index)))
+
+    async def _take_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> int:
+        """Receive a snapshot and hand it to the driver; the index that it covers. Files are written in a thread."""
         writer = self._machine.incoming()
-        self._receiving_snapshot = True
         taken = False
         try:
-            offer: wire.SnapshotOffer | None = None
-            with trio.fail_after(SNAPSHOT_SECONDS):
-                while not taken:
-                    for payload in payloads:
-                        if offer is None:
-                            control = wire.decode_control(payload)
-                            if not isinstance(control, wire.SnapshotOffer):
-                                raise ProtocolError("a snapshot offer is due first")
-                            offer = control
-                        elif payload != wire.END_OF_SNAPSHOT:
-                            writer.write(payload)
-                        else:
-                            meta = await trio.to_thread.run_sync(writer.finish)
-                            message = msgspec.structs.replace(offer.message, snapshot=meta)
-                            self._the_driver.receive_snapshot(message, writer)
-                            taken = True
-                            self._wake()
-                            await channel.send(wire.encode_control(wire.SnapshotTaken(meta.index)))
-                    if taken:
-                        break
+            message: Message | None = None
+            while True:
+                with trio.fail_after(SNAPSHOT_STALL_SECONDS):
                     data = await channel.receive()
-                    if not data:
-                        raise Closed("the snapshot ended early")
-                    payloads = frames.feed(data)
+                if not data:
+                    raise Closed("the snapshot ended early")
+                for payload in frames.feed(data):
+                    if message is None:
+                        message = _offered(payload, hello)
+                    elif payload != wire.END_OF_SNAPSHOT:
+                        await trio.to_thread.run_sync(writer.write, payload)
+                    else:
+                        meta = await trio.to_thread.run_sync(writer.finish)
+                        taken = True
+                        self._the_driver.receive_snapshot(msgspec.structs.replace(message, snapshot=meta), writer)
+                        self._wake()
+                        return meta.index
         finally:
-            self._receiving_snapshot = False
             if not taken:
                 writer.abort()
+
+
+def _offered(payload: bytes, hello: wire.Hello) -> Message:
+    """The SNAPSHOT message that opens a stream. Raises ``ProtocolError``."""
+    control = wire.decode_control(payload)
+    if not isinstance(control, wire.SnapshotOffer):
+        raise ProtocolError("a snapshot offer is due first")
+    message = control.message
+    if message.kind != MessageKind.SNAPSHOT or message.sender != hello.sender:
+        raise ProtocolError(f"member {hello.sender:x} offered what it may not send")
+    return message
+
+
+def _refusal(answer: wire.Control) -> str:
+    """Why the other side refused; "" if it did not."""
+    return answer.reason if isinstance(answer, wire.Refusal) else ""
 
 
 async def _next_control(channel: Channel, frames: FrameDecoder) -> wire.Control:

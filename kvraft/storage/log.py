@@ -265,13 +265,13 @@ class LogStore:
         if first <= last and cursor.set_range(_index_key(first)):
             while cursor.delete():
                 pass
-        expected = first
-        for entry in entries:
+        items = []
+        for expected, entry in enumerate(entries, first):
             if entry.index != expected:
                 raise StorageError(f"{self.path}: entry {entry.index} where {expected} was due")
-            cursor.put(_index_key(expected), _encode(entry), append=True)
-            expected += 1
-        return expected - 1
+            items.append((_index_key(expected), _encode(entry)))
+        cursor.putmulti(items, append=True)
+        return entries[-1].index
 
     def _discard(self, txn: lmdb.Transaction, meta: LogMeta, target: int) -> LogMeta:
         """Remove entries up to ``target``, at most one transaction's worth; returns what is compacted now."""

@@ -135,7 +135,11 @@ class StateEnvironment:
 
     def snapshot(self) -> SnapshotReader:
         """Read the last commit as a stream. Raises :class:`StorageError` before the first one with entries."""
-        reader = SnapshotReader(self.path, self._environment.begin(), self._databases)
+        try:
+            txn = self._environment.begin()
+        except lmdb.Error as error:
+            raise storage_error(self.path, error) from error
+        reader = SnapshotReader(self.path, txn, self._databases)
         self._readers.add(reader)
         return reader
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kvraft.errors import BY_WIRE, KvraftError, NotLeader, ProtocolError
+from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.types import (
     CompactRequest,
     CompactResponse,
@@ -129,8 +129,8 @@ def to_failure(error: KvraftError) -> Failure:
 
 
 def to_error(failure: Failure) -> KvraftError:
-    """The error that was sent; one of a class that this side does not know becomes a plain ``KvraftError``."""
-    kind = BY_WIRE.get(failure.wire, KvraftError)
+    """The error that was sent. What this side does not know, or has no number, is not taken for a definite end."""
+    kind = BY_WIRE.get(failure.wire, OutcomeUnknown) if failure.wire else OutcomeUnknown
     if kind is NotLeader:
         return NotLeader(failure.message, failure.leader)
     return kind(failure.message)

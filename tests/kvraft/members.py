@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -27,42 +27,47 @@ def free_ports(count: int) -> list[int]:
 
 
 class Members:
-    """Members by name; ``stop`` ends one cleanly, ``start`` brings it back with its files."""
+    """Members by name; ``stop`` ends one cleanly, ``crash`` at once, ``start`` brings it back with its files.
 
-    def __init__(self, directory: Path, names: list[str], nursery: trio.Nursery, **settings: int) -> None:
-        ports = free_ports(2 * len(names))
-        self.client_urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)}
-        self._peer_urls = {
-            name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports[len(names) :], strict=False)
-        }
-        self._directory = directory
+    ``settings`` are ``MemberConfig``'s; with ``client_tls`` or ``peer_tls`` among them the URLs are https.
+    """
+
+    def __init__(self, directory: Path, names: list[str], nursery: trio.Nursery, **settings: Any) -> None:
+        ports = iter(free_ports(2 * len(names)))
+        client_scheme, peer_scheme = ("https" if f"{whose}_tls" in settings else "http" for whose in ("client", "peer"))
+        self.client_urls = {name: f"{client_scheme}://127.0.0.1:{next(ports)}" for name in names}
+        self.peer_urls = {name: f"{peer_scheme}://127.0.0.1:{next(ports)}" for name in names}
+        self.directory = directory
         self._nursery = nursery
-        self._settings: dict[str, int] = {"heartbeat_ms": 50, "election_ms": 500, **settings}
+        self._settings: dict[str, Any] = {"heartbeat_ms": 50, "election_ms": 500, **settings}
         self.running: dict[str, Member] = {}
         self._ended: dict[str, trio.Event] = {}
+        self._scopes: dict[str, trio.CancelScope] = {}
 
-    def start(self, name: str) -> Member:
-        """Open the member's files and run it."""
+    def start(self, name: str, **settings: Any) -> Member:
+        """Open the member's files and run it; ``settings`` for this start alone."""
         member = Member(
             MemberConfig(
                 name=name,
-                data_dir=self._directory / name,
+                data_dir=self.directory / name,
                 listen_client_urls=(self.client_urls[name],),
                 advertise_client_urls=(self.client_urls[name],),
-                listen_peer_urls=(self._peer_urls[name],),
-                initial_advertise_peer_urls=(self._peer_urls[name],),
-                initial_cluster={other: (url,) for other, url in self._peer_urls.items()},
-                **self._settings,
+                listen_peer_urls=(self.peer_urls[name],),
+                initial_advertise_peer_urls=(self.peer_urls[name],),
+                initial_cluster={other: (url,) for other, url in self.peer_urls.items()},
+                **{**self._settings, **settings},
             )
         )
         self.running[name] = member
         self._ended[name] = trio.Event()
+        self._scopes[name] = trio.CancelScope()
         self._nursery.start_soon(self._run, name, member)
         return member
 
     async def _run(self, name: str, member: Member) -> None:
         try:
-            await member.run()
+            with self._scopes[name]:
+                await member.run()
         finally:
             self._ended[name].set()
 
@@ -70,6 +75,24 @@ class Members:
         """End it cleanly and wait for the end."""
         await self.running.pop(name).stop()
         await self._ended[name].wait()
+
+    async def crash(self, name: str) -> None:
+        """End it at once: no handing over, no answers, no last commit."""
+        del self.running[name]
+        self._scopes[name].cancel()
+        await self._ended[name].wait()
+
+    async def applied_everywhere(self) -> int:
+        """The applied index, once all running members have applied the same, and nothing is under way."""
+        while True:
+            reached = {
+                index
+                for member in self.running.values()
+                for index in (member.machine.applied_index, member.driver.raft.last_index)
+            }
+            if len(reached) == 1:
+                return reached.pop()
+            await trio.sleep(0.01)
 
     async def leader(self) -> str:
         """The name of a running member that leads, as soon as there is one."""
@@ -86,7 +109,7 @@ class Members:
 
 
 @asynccontextmanager
-async def open_members(directory: Path, count: int = 3, **settings: int) -> AsyncIterator[Members]:
+async def open_members(directory: Path, count: int = 3, **settings: Any) -> AsyncIterator[Members]:
     """A running cluster with a leader."""
     async with trio.open_nursery() as nursery:
         members = Members(directory, [f"m{number}" for number in range(1, count + 1)], nursery, **settings)

@@ -231,3 +231,14 @@ async def test_objects_without_metadata(client) -> None:
         assert "was undeterminable: name must be provided" in answer.message
     assert (await client.request("PUT", f"{CONFIGMAPS}/c", {"metadata": None})).status == 400
     assert (await client.request("POST", CONFIGMAPS, {"metadata": None})).status == 422
+
+
+async def test_what_is_allowed_but_unwise_comes_with_a_warning(client) -> None:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "1m"}}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [container]}}
+    warning = '299 - "spec.containers[0].resources.requests[memory]: fractional byte value \\"1m\\" is invalid, must be an integer"'
+    created = await client.request("POST", "/api/v1/namespaces/default/pods", pod)
+    assert (created.status, created.headers["warning"]) == (201, warning)
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    patched = await client.request("PATCH", "/api/v1/namespaces/default/pods/p", labels, Content_Type=MERGE)
+    assert (patched.status, patched.headers["warning"]) == (200, warning)

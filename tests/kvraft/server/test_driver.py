@@ -1,0 +1,319 @@
+"""The driver's answers where simulations rarely come: expiry, bounds, overwritten proposals, stopping."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kvraft.errors import (
+    KvraftError,
+    LeaderChanged,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Stopped,
+    TooManyRequests,
+)
+from kvraft.raft.core import Raft
+from kvraft.raft.messages import (
+    Configuration,
+    Entry,
+    HardState,
+    Message,
+    MessageKind,
+    RaftConfig,
+    RaftStart,
+    Role,
+    SnapshotMeta,
+)
+from kvraft.server.driver import Driver, DriverConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvraft.storage.log import LogBatch
+
+CONFIG = DriverConfig(request_timeout_ticks=5, max_pending=10)
+
+
+class Log:
+    """A log that is durable when the test says so."""
+
+    def __init__(self) -> None:
+        self.entries_by_index: dict[int, Entry] = {}
+        self.submitted: list[LogBatch] = []
+        self.stalled_seconds = 0.0
+
+    def submit(self, batch: LogBatch) -> None:
+        self.submitted.append(batch)
+        for entry in batch.entries:
+            self.entries_by_index[entry.index] = entry
+
+    def oldest_pending_seconds(self) -> float:
+        return self.stalled_seconds
+
+    def term(self, index: int) -> int:
+        return self.entries_by_index[index].term
+
+    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        return [self.entries_by_index[index] for index in range(low, high)]
+
+
+class Machine:
+    """A state machine whose answer to an entry is its data."""
+
+    def __init__(self) -> None:
+        self.applied_index = 0
+        self.durable_index = 0
+        self.uncommitted = 0
+
+    def apply(self, entries: Sequence[Entry]) -> list[object]:
+        self.applied_index = entries[-1].index
+        return [entry.data for entry in entries]
+
+    def commit(self) -> None:
+        self.durable_index = self.applied_index
+
+    def install(self, writer: SnapshotMeta) -> None:
+        self.applied_index = writer.index
+
+
+class Transport:
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def send(self, messages: Sequence[Message]) -> None:
+        self.sent += messages
+
+    def send_snapshot(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+class Node:
+    """Member 1 of 1, 2 and 3 (or of ``voters``), whose peers are the test."""
+
+    def __init__(self, voters: tuple[int, ...] = (1, 2, 3)) -> None:
+        self.log, self.machine, self.transport = Log(), Machine(), Transport()
+        raft = Raft(
+            RaftConfig(node_id=1),
+            RaftStart(HardState(), Configuration(voters)),
+            self.log,
+            random.Random(1),
+        )
+        self.driver = Driver(raft, self.machine, self.log, self.transport, CONFIG, lambda member: f"http://m{member}")
+        self.answers: dict[str, object] = {}
+
+    def turn(self) -> None:
+        """Take turns and write what they give to the disk until nothing is left."""
+        while self.driver.has_work or self.log.submitted:
+            self.driver.turn()
+            batches, self.log.submitted = self.log.submitted, []
+            for batch in batches:
+                self.driver.durable(batch.seq)
+
+    def lead(self) -> None:
+        """Win an election with member 2's votes; the no-op of the term is not committed."""
+        self.driver.raft.campaign()
+        self.turn()
+        term = self.driver.raft.term + 1
+        self.receive(Message(MessageKind.PREVOTE_RESPONSE, 2, 1, term))
+        self.receive(Message(MessageKind.VOTE_RESPONSE, 2, 1, term))
+        assert self.driver.raft.role is Role.LEADER
+
+    def receive(self, message: Message) -> None:
+        self.driver.receive(message)
+        self.turn()
+
+    def acknowledge(self, index: int) -> None:
+        """Member 2 has the log up to ``index``."""
+        self.receive(Message(MessageKind.APPEND_RESPONSE, 2, 1, self.driver.raft.term, index=index))
+
+    def propose(self, name: str) -> None:
+        self.driver.propose(name.encode(), lambda answer: self._answered(name, answer))
+
+    def read(self, name: str) -> None:
+        self.driver.read(lambda error: self._answered(name, error))
+
+    def _answered(self, name: str, answer: object) -> None:
+        assert name not in self.answers, "answered twice"
+        self.answers[name] = answer
+
+    def tick(self, times: int) -> None:
+        for _ in range(times):
+            self.driver.tick()
+        self.turn()
+
+
+def kinds(node: Node) -> dict[str, type]:
+    return {name: type(answer) for name, answer in node.answers.items()}
+
+
+def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
+    node = Node()
+    node.lead()
+    node.propose("a")
+    node.turn()
+    assert node.answers == {}
+    assert node.driver.waiting == 1
+    node.acknowledge(2)
+    assert node.answers == {"a": b"a"}
+    assert node.driver.waiting == 0
+
+
+def test_a_proposal_that_takes_too_long_has_an_unknown_end() -> None:
+    node = Node()
+    node.lead()
+    node.propose("a")
+    node.turn()
+    node.tick(CONFIG.request_timeout_ticks - 1)
+    assert node.answers == {}
+    node.tick(1)
+    (answer,) = node.answers.values()
+    assert isinstance(answer, OutcomeUnknown)
+    assert not answer.definite
+    node.acknowledge(2)  # and it happens after all, unheard
+    assert node.machine.applied_index == 2
+    assert len(node.answers) == 1
+
+
+def test_a_read_that_takes_too_long_is_refused_and_not_answered_again() -> None:
+    node = Node()
+    node.lead()
+    node.acknowledge(1)
+    node.read("r")
+    node.turn()
+    node.tick(CONFIG.request_timeout_ticks)
+    assert kinds(node) == {"r": NoLeader}
+    context = max(message.context for message in node.transport.sent)
+    node.receive(Message(MessageKind.HEARTBEAT_RESPONSE, 2, 1, node.driver.raft.term, index=1, context=context))
+    assert len(node.answers) == 1
+
+
+def test_more_than_the_bound_is_refused_and_room_comes_back() -> None:
+    node = Node()
+    node.lead()
+    for number in range(CONFIG.max_pending // 2):
+        node.propose(f"p{number}")
+        node.read(f"r{number}")
+    node.propose("one too many")
+    node.read("another")
+    assert kinds(node) == {"one too many": TooManyRequests, "another": TooManyRequests}
+    node.turn()
+    node.tick(CONFIG.request_timeout_ticks)
+    assert len(node.answers) == CONFIG.max_pending + 2
+    node.propose("again")
+    node.turn()
+    assert "again" not in node.answers
+
+
+def test_without_a_leader_and_with_another_one_proposals_are_refused_by_name() -> None:
+    node = Node()
+    node.propose("nobody")
+    node.turn()
+    assert kinds(node) == {"nobody": NoLeader}
+    node.receive(Message(MessageKind.HEARTBEAT, 3, 1, 1))
+    node.propose("three")
+    node.turn()
+    answer = node.answers["three"]
+    assert isinstance(answer, NotLeader)
+    assert answer.leader == "http://m3"
+
+
+def test_while_leadership_is_handed_over_proposals_are_worth_another_try() -> None:
+    node = Node()
+    node.lead()
+    node.driver.raft.transfer_leadership(2)
+    node.propose("a")
+    node.turn()
+    assert kinds(node) == {"a": NoLeader}
+
+
+def _overwrite(node: Node, *, commit: int) -> None:
+    """A leader of term 2 replaces what node 1 has proposed in term 1, from the index after the no-op on."""
+    entries = (Entry(2, 2, 0, b""),)
+    node.receive(Message(MessageKind.APPEND, 3, 1, 2, index=1, log_term=1, commit=commit, entries=entries))
+
+
+def test_a_proposal_is_certainly_gone_only_when_another_entry_is_applied_in_its_place() -> None:
+    node = Node()
+    node.lead()
+    node.acknowledge(1)
+    node.propose("a")
+    node.turn()
+    _overwrite(node, commit=1)
+    assert node.answers == {}
+    _overwrite(node, commit=2)
+    answer = node.answers["a"]
+    assert isinstance(answer, NotLeader)
+    assert answer.definite
+
+
+def test_taking_the_place_of_a_lost_proposal_leaves_its_end_unknown() -> None:
+    """Of five members one may hold the old entry still, and lead before anything else is committed there."""
+    node = Node()
+    node.lead()
+    node.acknowledge(1)
+    for name in ("a", "b", "c"):
+        node.propose(name)
+    node.turn()  # entries 2, 3 and 4 of term 1
+    _overwrite(node, commit=1)  # entry 2 is of term 2 now, 3 and 4 are gone
+    node.lead()  # entry 3: the no-op of term 3
+    node.propose("d")  # entry 4
+    node.turn()
+    assert kinds(node) == {"c": LeaderChanged}
+    answer = node.answers["c"]
+    assert isinstance(answer, KvraftError)
+    assert not answer.definite
+    node.acknowledge(4)
+    assert kinds(node) == {"a": NotLeader, "b": NotLeader, "c": LeaderChanged, "d": bytes}
+
+
+def test_a_snapshot_over_proposals_leaves_their_end_unknown() -> None:
+    node = Node()
+    node.lead()
+    node.propose("a")
+    node.turn()
+    meta = SnapshotMeta(10, 2, node.driver.raft.configuration)
+    node.driver.receive_snapshot(Message(MessageKind.SNAPSHOT, 3, 1, 2, snapshot=meta), meta)
+    node.turn()
+    assert kinds(node) == {"a": LeaderChanged}
+    assert node.machine.applied_index == 10
+
+
+def test_stopping_answers_everybody_with_what_is_certain() -> None:
+    node = Node()
+    node.lead()
+    node.acknowledge(1)
+    node.propose("in the log")
+    node.read("asked")
+    node.turn()
+    node.propose("not yet")
+    node.read("neither")
+    node.driver.stop()
+    assert kinds(node) == {"in the log": OutcomeUnknown, "asked": Stopped, "not yet": Stopped, "neither": Stopped}
+    assert [answer.definite for answer in node.answers.values() if isinstance(answer, KvraftError)].count(False) == 1
+
+
+def test_a_leader_on_a_stalled_disk_steps_down() -> None:
+    node = Node()
+    node.lead()
+    node.log.stalled_seconds = CONFIG.stalled_disk_seconds
+    node.driver.tick()
+    assert node.driver.raft.role is Role.LEADER
+    node.log.stalled_seconds += 0.1
+    node.driver.tick()
+    assert node.driver.raft.role is not Role.LEADER
+
+
+@pytest.mark.parametrize("count", [1, 3000])
+def test_whatever_arrives_in_one_turn_is_handled_in_some_turn(count: int) -> None:
+    node = Node((1,))
+    node.driver.config = DriverConfig()
+    node.driver.raft.campaign()
+    node.turn()
+    for number in range(count):
+        node.propose(str(number))
+    node.turn()
+    assert len(node.answers) == count
