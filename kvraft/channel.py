@@ -46,7 +46,10 @@ class HandshakeFailed(Closed):
 
 
 class Channel:
-    """One connection. Reading and writing belong to one task each; ``send_now`` may be called from anywhere."""
+    """One connection. Reading and writing belong to one task each; ``send_now`` may be called from anywhere.
+
+    Making one raises ``OSError`` when the socket has been reset already; it is the caller's to close then.
+    """
 
     __slots__ = ("_buffered", "_chunks", "_handshaken", "_sock", "_tls", "broken", "closed")
 
@@ -58,6 +61,7 @@ class Channel:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _keep_alive(sock)
         if tls is not None:
+            sock.getpeername()  # raises here when it has been reset, instead of half-way through the wrapping
             sock = tls.wrap_socket(
                 sock,
                 server_side=server_side,

@@ -27,7 +27,9 @@ async def open_member(
 ) -> AsyncIterator[Member]:
     """A cluster of one member that serves ``client_url`` (port 0: see ``Member.client_urls``) until the block ends.
 
-    ``settings`` are ``MemberConfig``'s others. Raises ``ConfigError`` or ``OSError`` when it cannot start, and what stopped it when it fails later.
+    ``settings`` are ``MemberConfig``'s others.
+
+    Raises ``ConfigError`` or ``OSError`` when it cannot start, and what stopped it when it fails later.
     """
     member = Member(
         MemberConfig(

@@ -62,9 +62,7 @@ CONFIG_KEY_MESSAGE = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or"
     " 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
-ENV_NAME_MESSAGE = (
-    "a valid environment variable name must consist only of printable ASCII characters other than '='"
-)
+ENV_NAME_MESSAGE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 HTTP_HEADER_MESSAGE = (
     "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for"
     " validation is '[-A-Za-z0-9]+')"

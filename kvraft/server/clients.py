@@ -11,7 +11,16 @@ import trio
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp
 from kvraft.errors import EmptyKey, KvraftError, ProtocolError, RequestTooLarge, TooManyRequests
 from kvraft.logs import fields
-from kvraft.types import RangeRequest, Response, WatchBatch, WatchRequest
+from kvraft.types import (
+    CompactRequest,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    Response,
+    TxnRequest,
+    WatchBatch,
+    WatchRequest,
+)
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder
 
@@ -29,9 +38,13 @@ MAX_UNREAD_BYTES = 16 << 20
 """A client that leaves so much unread gets no more of its requests read and answered, and its watches lag."""
 MAX_UNREAD_SECONDS = 120.0
 """... and after so long without reading anything its connection is closed."""
+GOODBYE_SECONDS = 1.0
 MAX_WATCHES = 10_000
 MAX_UNANSWERED = 8192
 """Requests of one connection under way at once; past it: TooManyRequests."""
+
+
+_COMMANDS = frozenset({PutRequest, DeleteRangeRequest, TxnRequest, CompactRequest})
 
 
 class ClientConnection:
@@ -135,7 +148,7 @@ class ClientConnection:
 
     async def _say_why(self, error: ProtocolError) -> None:
         self._channel.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
-        with trio.move_on_after(1.0):
+        with trio.move_on_after(GOODBYE_SECONDS):
             await self._channel.drain()
 
     # ------------------------------------------------------------------ requests
@@ -171,12 +184,13 @@ class ClientConnection:
 
     def _handle(self, request_id: bytes, body: bytes) -> None:
         request = native.decode_request(body)
-        if isinstance(request, native.WatchCancel):
+        kind = type(request)
+        if kind is native.WatchCancel:
             watcher = self._watchers.pop(request_id, None)
             if watcher is not None:
                 self._member.machine.watch.cancel(watcher)
             return
-        if isinstance(request, native.WatchProgress):
+        if kind is native.WatchProgress:
             self._progress(request_id)
             return
         self._unanswered += 1
@@ -191,7 +205,13 @@ class ClientConnection:
 
     def _start(self, request_id: bytes, body: bytes, request: native.Request) -> None:
         member = self._member
-        if isinstance(request, RangeRequest):
+        kind = type(request)  # exact, and much faster than isinstance: this runs for every request
+        if kind in _COMMANDS:
+            if len(body) > member.config.max_request_bytes:
+                raise RequestTooLarge
+            member.machine.admit(request)  # type: ignore[arg-type]
+            member.driver.propose(body, partial(self.answer, request_id))
+        elif isinstance(request, RangeRequest):
             if not request.key:
                 raise EmptyKey
             if request.serializable:
@@ -200,13 +220,9 @@ class ClientConnection:
                 member.driver.read(partial(self._read_now, request_id, request))
         elif isinstance(request, WatchRequest):
             self._watch(request_id, request)
-        elif isinstance(request, native.StatusRequest):
+        else:
+            assert kind is native.StatusRequest, kind
             self.answer(request_id, member.status())
-        elif not isinstance(request, (native.WatchCancel, native.WatchProgress)):
-            if len(body) > member.config.max_request_bytes:
-                raise RequestTooLarge
-            member.machine.admit(request)
-            member.driver.propose(body, partial(self.answer, request_id))
 
     def _read_now(self, request_id: bytes, request: RangeRequest, error: KvraftError | None) -> None:
         if error is None and self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed:

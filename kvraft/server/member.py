@@ -92,16 +92,17 @@ class Member:
         if machine.configuration is None:
             if store.last_index:
                 raise Corrupt(f"{store.path}: there is a log but no state; this member's data is incomplete")
-            machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
         elif machine.member_id != self.member_id or machine.cluster_id != config.cluster_id:
             raise ConfigError(
                 f"{config.data_dir} belongs to member {machine.member_id:x} of cluster {machine.cluster_id:x}, but "
                 f"the flags describe member {self.member_id:x} of cluster {config.cluster_id:x}"
             )
-        if machine.applied_index and not store.member_id:
+        elif not store.member_id:
             # Votes and acknowledged entries were in it: a member that goes on without them breaks its promises.
             raise Corrupt(f"{store.path}: there is a state but no log; this member's data is incomplete")
-        store.initialise(config.cluster_id, self.member_id)
+        store.initialise(config.cluster_id, self.member_id)  # before the state, for a crash in between: see above
+        if machine.configuration is None:
+            machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
         assert machine.configuration is not None
         store.align(SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration))
 
@@ -250,7 +251,7 @@ class Member:
             except KvraftError as error:
                 self._fail(error)
                 return
-            if driver.raft.role is not Role.LEADER and not driver.waiting:
+            if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
                 self._handed_over.set()
             self._flush()
             if going_on or driver.has_work:

@@ -13,7 +13,7 @@ from kvraft.server.config import MemberConfig
 from kvraft.server.member import Member
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -24,6 +24,14 @@ def free_ports(count: int) -> list[int]:
     for sock in sockets:
         sock.close()
     return ports
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for ``condition``, which something outside this task makes true."""
+    while True:
+        if condition():
+            return
+        await trio.sleep(0.002)
 
 
 class Members:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 
 from kvraft.channel import Channel, dial
 from kvraft.client import open_client
@@ -19,6 +18,7 @@ from kvraft.types import Compare, PutRequest, RangeRequest, RangeResponse, Watch
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder, frame
 from tests.kvraft.certificates import Authority
+from tests.kvraft.members import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,15 +116,14 @@ async def test_small_questions_with_large_answers_are_held_back(
 ) -> None:
     async with open_client(member.client_urls) as client:
         await _write(client, 5)
-    asked = 400  # half a megabyte each
+    asked = 100  # half a megabyte each
     slow = await _silent(member)
     request = RangeRequest(*BUSY, serializable=serializable)
     for number in range(1, asked + 1):
         slow.queue(native.encode_request(number.to_bytes(4), request))
     slow.send_now()
-    while not (connection := served[-1])._held:
-        await trio.sleep(0)
-    assert connection._channel.buffered_bytes < LIMIT + 2 * 5 * len(VALUE)
+    await until(lambda: bool(served[-1]._held))
+    assert served[-1]._channel.buffered_bytes < LIMIT + 2 * 5 * len(VALUE)
     answers = await _answers(slow, asked)
     assert len(answers) == asked
     assert all(isinstance(answer, RangeResponse) and answer.count == 5 for (answer,) in answers.values())
@@ -134,20 +133,19 @@ async def test_small_questions_with_large_answers_are_held_back(
 async def test_a_breach_by_a_client_that_does_not_read_harms_nobody(
     served: list[clients.ClientConnection], member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clients, "GOODBYE_SECONDS", 0.05)
     async with open_client(member.client_urls) as client:
         await _write(client, 10)
         slow = await _silent(member)
         for number in range(1, 11):
             slow.queue(native.encode_request(number.to_bytes(4), RangeRequest(*BUSY)))
         slow.send_now()
-        while not (served[-1]._channel.buffered_bytes and served[-1]._queued_bytes > LIMIT):
-            await trio.sleep(0)
+        await until(lambda: served[-1]._channel.buffered_bytes > 0 and served[-1]._queued_bytes > LIMIT)
         monkeypatch.setattr(clients, "MAX_UNREAD_BYTES", 1 << 30)  # it goes on reading ...
         slow.queue(native.encode_request(b"\0\0\1\0", RangeRequest(b"k")))
         slow.queue(frame(b"\0\0\1\1\xc1"))  # ... until this
         slow.send_now()
-        while not served[-1]._channel.closed:
-            await trio.sleep(0.01)
+        await until(lambda: served[-1]._channel.closed)
         await client.put(b"health", b"y")
     slow.close()
 
@@ -176,8 +174,7 @@ async def test_a_client_that_reads_nothing_for_too_long_is_closed(
         for number in range(1, 101):
             slow.queue(native.encode_request(number.to_bytes(4), RangeRequest(*BUSY)))
         slow.send_now()
-        while not (served and served[-1]._channel.closed):
-            await trio.sleep(0.01)
+        await until(lambda: served[-1]._channel.closed)
         await client.put(b"health", b"y")
     slow.close()
 
@@ -193,11 +190,13 @@ async def test_what_cannot_be_sent_in_a_frame_is_refused_before_it_is_sent(membe
 
 
 async def test_a_larger_bound_is_kept_on_both_sides(tmp_path: Path) -> None:
-    async with open_member(tmp_path / "data", max_request_bytes=6 << 20) as member:
-        async with open_client(member.client_urls, max_request_bytes=8 << 20) as client:
-            await client.put(b"large", bytes(5 << 20))
-            with pytest.raises(KvraftError, match="request is too large"):
-                await client.put(b"larger", bytes(7 << 20))
+    async with (
+        open_member(tmp_path / "data", max_request_bytes=6 << 20) as member,
+        open_client(member.client_urls, max_request_bytes=8 << 20) as client,
+    ):
+        await client.put(b"large", bytes(5 << 20))
+        with pytest.raises(KvraftError, match="request is too large"):
+            await client.put(b"larger", bytes(7 << 20))
 
 
 @pytest.mark.parametrize("opening", [b"", b"\x16\x03\x01", b"plain text"])
