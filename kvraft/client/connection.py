@@ -34,6 +34,9 @@ LEADERLESS_ANSWERS = 2
 """A member that says so often in a row that it knows no leader has perhaps lost the others: its watches move on."""
 
 
+EARLY_FLUSH_BYTES = 4096
+
+
 class _Slot:
     """One request that waits for its answer."""
 
@@ -110,8 +113,9 @@ class Connection:
         alone = not self._pending
         self._pending[request_id] = slot
         self._channel.queue(data)
-        if not alone or not self._channel.send_now():
-            self._flush.set()  # others are sending too: one write for all of them, when they have had their turn
+        # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
+        if (not alone and self._channel.buffered_bytes < EARLY_FLUSH_BYTES) or not self._channel.send_now():
+            self._flush.set()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             slot.task = None

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
 COMMIT_SECONDS = 0.1
+APPLY_BYTES = 8 << 10
+"""What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
 COMPACT_CHANGES = 200
@@ -142,6 +144,7 @@ class Member:
             RaftConfig(
                 node_id=self.member_id,
                 election_ticks=max(election_ticks, 2),
+                max_committed_bytes=APPLY_BYTES,
                 heartbeat_ticks=max(round(config.heartbeat_ms / 1000 / TICK_SECONDS), 1),
             ),
             RaftStart(

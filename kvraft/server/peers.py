@@ -321,12 +321,13 @@ class Peers:
                 self._wake()
 
     async def _receive_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
+        data = await _receive_soon(channel)  # a refusal sent any earlier could get lost behind the hello
         try:
             if self._receiving_snapshot:
                 raise StorageError("another snapshot is being received")
             self._receiving_snapshot = True
             try:
-                index = await self._take_snapshot(channel, frames, hello)
+                index = await self._take_snapshot(channel, frames, hello, data)
             finally:
                 self._receiving_snapshot = False
         except StorageError as error:
@@ -335,17 +336,16 @@ class Peers:
             raise
         await channel.send(wire.encode_control(wire.SnapshotTaken(index)))
 
-    async def _take_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> int:
-        """Receive a snapshot and hand it to the driver; the index that it covers. Files are written in a thread."""
+    async def _take_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello, data: bytes) -> int:
+        """Receive a snapshot that begins with ``data`` and hand it to the driver; the index that it covers.
+
+        Files are written in a thread.
+        """
         writer = self._machine.incoming()
         taken = False
         try:
             message: Message | None = None
             while True:
-                with trio.fail_after(SNAPSHOT_STALL_SECONDS):
-                    data = await channel.receive()
-                if not data:
-                    raise Closed("the snapshot ended early")
                 for payload in frames.feed(data):
                     if message is None:
                         message = _offered(payload, hello)
@@ -357,9 +357,18 @@ class Peers:
                         self._the_driver.receive_snapshot(msgspec.structs.replace(message, snapshot=meta), writer)
                         self._wake()
                         return meta.index
+                data = await _receive_soon(channel)
         finally:
             if not taken:
                 writer.abort()
+
+
+async def _receive_soon(channel: Channel) -> bytes:
+    with trio.fail_after(SNAPSHOT_STALL_SECONDS):
+        data = await channel.receive()
+    if not data:
+        raise Closed("the snapshot ended early")
+    return data
 
 
 def _offered(payload: bytes, hello: wire.Hello) -> Message:

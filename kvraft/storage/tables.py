@@ -2,8 +2,8 @@
 
 ``rev``: (main, sub) -> one put or delete, in the order in which they happened. ``cur``: key -> head of a live key.
 ``dead``: key -> head of a deleted key that still has history. ``long``: what of both has long keys. ``hist``: (key
-id, main, sub) of some superseded changes, from where older ones are found. ``meta``: the format version and one :class:`StateMeta`. What is inside the
-records belongs to ``kvraft.mvcc``.
+id, main, sub) of some superseded changes, from where older ones are found. ``meta``: the format version and one
+:class:`StateMeta`. What is inside the records belongs to ``kvraft.mvcc``.
 """
 
 from __future__ import annotations

@@ -89,9 +89,12 @@ async def measure(kubeconfig: Path, seconds: float) -> dict[str, Figures]:
             url, context, connections, seconds, lambda http: lambda _: _get(http, f"{NAMESPACE}/configmaps/bench")
         )
         results[f"create configmap, {connections} connections"] = await _load(
-            url, context, connections, seconds,
-            lambda http, c=connections: lambda number: _post(http, f"{NAMESPACE}/configmaps", configmap(f"c{c}-{number}")),
-        )  # fmt: skip
+            url,
+            context,
+            connections,
+            seconds,
+            lambda http, c=connections: lambda number: _create(http, f"c{c}-{number}"),
+        )
     made = 0
     for size in LIST_SIZES:
         await _make_pods(url, context, made, size)
@@ -119,6 +122,10 @@ async def _get(http: HttpConnection, path: str) -> None:
     status, _ = await http.request("GET", path)
     if status != 200:
         raise RuntimeError(f"GET {path} answered {status}")
+
+
+async def _create(http: HttpConnection, name: str) -> None:
+    await _post(http, f"{NAMESPACE}/configmaps", configmap(name))
 
 
 async def _post(http: HttpConnection, path: str, body: bytes) -> None:

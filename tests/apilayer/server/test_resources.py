@@ -236,7 +236,8 @@ async def test_objects_without_metadata(client) -> None:
 async def test_what_is_allowed_but_unwise_comes_with_a_warning(client) -> None:
     container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "1m"}}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [container]}}
-    warning = '299 - "spec.containers[0].resources.requests[memory]: fractional byte value \\"1m\\" is invalid, must be an integer"'
+    place = "spec.containers[0].resources.requests[memory]"
+    warning = f'299 - "{place}: fractional byte value \\"1m\\" is invalid, must be an integer"'
     created = await client.request("POST", "/api/v1/namespaces/default/pods", pod)
     assert (created.status, created.headers["warning"]) == (201, warning)
     labels = {"metadata": {"labels": {"a": "b"}}}

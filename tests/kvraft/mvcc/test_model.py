@@ -18,7 +18,6 @@ from kvraft.types import RangeRequest
 from tests.kvraft.mvcc.model import Model
 from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, ranges
 
-
 ANCHOR = 3
 """Small, so that the few changes that a run makes to a key have some."""
 

@@ -1,0 +1,135 @@
+"""Real processes under load, killed and stopped at random moments: nothing acknowledged is lost, all stay equal."""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from kvraft.client import open_client
+from kvraft.errors import KvraftError
+from tests.kvraft.members import until
+from tests.kvraft.processes import start_processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kvraft.client import Client
+    from tests.kvraft.processes import Processes
+
+pytestmark = pytest.mark.slow
+
+EVERYTHING = (b"\0", b"\0")
+
+
+class Load:
+    """Writers of keys that are each written once."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.acknowledged: dict[bytes, int] = {}
+        self.unknown: set[bytes] = set()
+        self.stop = False
+
+    async def write(self, place: int) -> None:
+        """Put one key after the other."""
+        number = 0
+        while not self.stop:
+            number += 1
+            key = b"w/%d/%d" % (place, number)
+            try:
+                self.acknowledged[key] = (await self._client.put(key, b"v" * 100)).revision
+            except KvraftError as error:
+                if not error.definite:
+                    self.unknown.add(key)
+
+    async def reach(self, more: int) -> None:
+        """Wait for ``more`` acknowledged writes."""
+        goal = len(self.acknowledged) + more
+        await until(lambda: len(self.acknowledged) >= goal)
+
+    async def check(self, processes: Processes) -> None:
+        """Every acknowledged write is there, once, at its revision; every member has the same."""
+        found = {kv.key: kv for kv in (await self._client.range(*EVERYTHING)).kvs}
+        assert set(self.acknowledged) <= set(found) <= set(self.acknowledged) | self.unknown
+        assert all(found[key].mod_revision == revision for key, revision in self.acknowledged.items())
+        assert all(kv.version == 1 for kv in found.values())
+        revision = await self._client.revision()
+        for url in processes.urls:
+            async with open_client([url]) as client:
+                while (await client.status(url)).revision < revision:  # noqa: ASYNC110 (another process)
+                    await trio.sleep(0.05)
+                answer = await client.range(*EVERYTHING, serializable=True)
+                assert {kv.key: kv for kv in answer.kvs} == found
+
+
+async def test_kill_9_at_random_moments_under_load(tmp_path: Path) -> None:
+    rng = random.Random(20)
+    with start_processes(tmp_path) as processes:
+        async with open_client(processes.urls, timeout_seconds=20) as client, trio.open_nursery() as nursery:
+            await client.put(b"first", b"v")
+            load = Load(client)
+            load.acknowledged[b"first"] = (await client.range(b"first")).kvs[0].mod_revision
+            for place in range(16):
+                nursery.start_soon(load.write, place)
+            for round_number in range(6):
+                await load.reach(200)
+                await trio.sleep(rng.random() * 0.2)
+                name = (
+                    await processes.leader(client) if round_number % 2 == 0 else rng.choice(sorted(processes.running))
+                )
+                processes.kill(name)
+                await load.reach(100)
+                processes.start(name)
+            await load.reach(200)
+            for name in list(processes.running):  # and all at once
+                processes.kill(name)
+            for name in processes.client_urls:
+                processes.start(name)
+            await load.reach(200)
+            load.stop = True
+        async with open_client(processes.urls) as client:
+            load._client = client
+            await load.check(processes)
+
+
+async def test_a_leader_that_is_stopped_and_goes_on_later(tmp_path: Path) -> None:
+    """SIGSTOP closes no connection: the client must notice by itself, and the watch must move on."""
+    with start_processes(tmp_path) as processes:
+        async with open_client(processes.urls, timeout_seconds=3) as client, trio.open_nursery() as nursery:
+            await client.put(b"first", b"v")
+            load = Load(client)
+            load.acknowledged[b"first"] = (await client.range(b"first")).kvs[0].mod_revision
+            seen: list[int] = []
+            watched = trio.CancelScope()
+
+            async def watch() -> None:
+                with watched:
+                    async with client.watch(*EVERYTHING, start_revision=1) as stream:
+                        async for batch in stream:
+                            seen.extend(event.kv.mod_revision for event in batch.events)
+
+            nursery.start_soon(watch)
+            async with trio.open_nursery() as writers:
+                for place in range(8):
+                    writers.start_soon(load.write, place)
+                await load.reach(100)
+                leader = await processes.leader(client)
+                processes.signal(leader, signal.SIGSTOP)
+                before = len(seen)
+                await load.reach(300)
+                await until(lambda: len(seen) > before + 200)
+                processes.signal(leader, signal.SIGCONT)
+                await load.reach(100)
+                load.stop = True
+            last = await client.revision()
+            await until(lambda: bool(seen) and seen[-1] >= last)
+            watched.cancel()
+        assert seen == sorted(set(seen))
+        assert set(load.acknowledged.values()) <= set(seen)
+        async with open_client(processes.urls) as client:
+            load._client = client
+            await load.check(processes)
