@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -16,13 +17,16 @@ from tests.bench.load import Figures, closed_loop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from kvraft.client import Client
+    from tests.bench.etcd_wire import EtcdConnection
+
+Connected = TypeVar("Connected")
+
 LOADS = ((1, 1), (16, 1), (64, 1), (4, 64))
 """Connections x operations in flight on each."""
 KINDS = ("write", "linearizable read", "serializable read")
 VALUE = b"v" * 256
 KEYS = 10_000
-
-Operation = "Callable[[int], Awaitable[object]]"
 
 
 def key_of(number: int) -> bytes:
@@ -30,48 +34,32 @@ def key_of(number: int) -> bytes:
     return b"/bench/%08d" % (number * 7919 % KEYS)
 
 
-async def measure_kvraft(urls: list[str], seconds: float) -> dict[tuple[str, tuple[int, int]], Figures]:
-    """Every kind under every load."""
+async def measure(
+    connect: Callable[[], AbstractAsyncContextManager[Connected]],
+    operation: Callable[[str, Connected], Callable[[int], Awaitable[object]]],
+    seconds: float,
+) -> dict[tuple[str, tuple[int, int]], Figures]:
+    """Every kind under every load, on connections that ``connect`` opens."""
     results = {}
     for kind in KINDS:
         for connections, in_flight in LOADS:
             async with AsyncExitStack() as stack:
-                operations: list[Callable[[int], Awaitable[object]]] = []
-                for _ in range(connections):
-                    client = await stack.enter_async_context(open_client(urls))
-                    operations.append(_kvraft_operation(kind, client))
+                opened = [await stack.enter_async_context(connect()) for _ in range(connections)]
+                operations = [operation(kind, connected) for connected in opened]
                 results[kind, (connections, in_flight)] = await closed_loop(operations, in_flight, seconds)
     return results
 
 
-def _kvraft_operation(kind: str, client: object) -> Callable[[int], Awaitable[object]]:
-    from kvraft.client import Client
-
-    assert isinstance(client, Client)
+def of_kvraft(kind: str, client: Client) -> Callable[[int], Awaitable[object]]:
+    """One operation through the native client."""
     if kind == "write":
         return lambda number: client.put(key_of(number), VALUE)
     serializable = kind == "serializable read"
     return lambda number: client.range(key_of(number), serializable=serializable)
 
 
-async def measure_etcd(url: str, seconds: float) -> dict[tuple[str, tuple[int, int]], Figures]:
-    """The same against etcd's leader, which spares it the forwarding."""
-    results = {}
-    for kind in KINDS:
-        for connections, in_flight in LOADS:
-            async with AsyncExitStack() as stack:
-                operations: list[Callable[[int], Awaitable[object]]] = []
-                for _ in range(connections):
-                    etcd = await stack.enter_async_context(open_etcd(url))
-                    operations.append(_etcd_operation(kind, etcd))
-                results[kind, (connections, in_flight)] = await closed_loop(operations, in_flight, seconds)
-    return results
-
-
-def _etcd_operation(kind: str, etcd: object) -> Callable[[int], Awaitable[object]]:
-    from tests.bench.etcd_wire import EtcdConnection
-
-    assert isinstance(etcd, EtcdConnection)
+def of_etcd(kind: str, etcd: EtcdConnection) -> Callable[[int], Awaitable[object]]:
+    """One operation over gRPC."""
     if kind == "write":
         return lambda number: etcd.call("Put", put_message(key_of(number), VALUE))
     serializable = kind == "serializable read"
@@ -81,12 +69,13 @@ def _etcd_operation(kind: str, etcd: object) -> Callable[[int], Awaitable[object
 def run(seconds: float) -> list[str]:
     """Measure both and return the table's lines (Markdown)."""
     with store_cluster("kvraft") as cluster:
-        ours = trio.run(measure_kvraft, cluster.urls, seconds)
+        ours = trio.run(measure, partial(open_client, cluster.urls), of_kvraft, seconds)
         memory = cluster.memory_mib()
     theirs = {}
     if shutil.which("etcd") and shutil.which("etcdctl"):
         with store_cluster("etcd") as cluster:
-            theirs = trio.run(measure_etcd, etcd_leader(cluster.urls), seconds)
+            leader = etcd_leader(cluster.urls)  # which spares it the forwarding
+            theirs = trio.run(measure, partial(open_etcd, leader), of_etcd, seconds)
     lines = [
         "| operation | connections x in flight | kvraft /s | p50 ms | p99 ms | etcd /s | p50 ms | p99 ms | ratio |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
