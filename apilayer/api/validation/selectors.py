@@ -27,7 +27,8 @@ def label_selector(selector: Object | None, path: str) -> Errors:
     return wrong
 
 
-def _requirement(requirement: Object, path: str) -> Errors:
+def _requirement(requirement: Object, path: str, *, ordered: bool = False) -> Errors:
+    """Rules for one expression; only those on nodes know the `ordered` operators Gt and Lt."""
     operator, values = text(requirement, "operator"), items(requirement, "values")
     wrong: Errors = []
     if operator in _WITH_VALUES:
@@ -36,6 +37,10 @@ def _requirement(requirement: Object, path: str) -> Errors:
     elif operator in _WITHOUT_VALUES:
         if values:
             wrong.append(field.forbidden(f"{path}.values", _FORBID_VALUES))
+    elif ordered and operator in ("Gt", "Lt"):
+        if len(values) != 1:
+            detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            wrong.append(field.required(f"{path}.values", detail))
     else:
         wrong.append(field.invalid(f"{path}.operator", operator, "not a valid selector operator"))
     wrong += named(f"{path}.key", text(requirement, "key"), names.qualified_name)
@@ -74,30 +79,9 @@ def node_selector_term(term: Object, path: str) -> Errors:
     """Rules for one term: expressions on labels, and on fields."""
     wrong: Errors = []
     for where, requirement in indexed(term, "matchExpressions", path):
-        wrong += _node_requirement(requirement, where)
+        wrong += _requirement(requirement, where, ordered=True)
     for where, requirement in indexed(term, "matchFields", path):
         wrong += _node_field(requirement, where)
-    return wrong
-
-
-def _node_requirement(requirement: Object, path: str) -> Errors:
-    operator, values = text(requirement, "operator"), items(requirement, "values")
-    wrong: Errors = []
-    if operator in _WITH_VALUES:
-        if not values:
-            wrong.append(field.required(f"{path}.values", _NEED_VALUES))
-    elif operator in _WITHOUT_VALUES:
-        if values:
-            wrong.append(field.forbidden(f"{path}.values", _FORBID_VALUES))
-    elif operator in ("Gt", "Lt"):
-        if len(values) != 1:
-            detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            wrong.append(field.required(f"{path}.values", detail))
-    else:
-        wrong.append(field.invalid(f"{path}.operator", operator, "not a valid selector operator"))
-    wrong += named(f"{path}.key", text(requirement, "key"), names.qualified_name)
-    for index, value in enumerate(values):
-        wrong += named(f"{path}.values[{index}]", value, names.label_value)
     return wrong
 
 
