@@ -159,7 +159,7 @@ class Channel:
                 while self._tls and sent < len(data):
                     sent += self._sock.send(memoryview(data)[sent : sent + TLS_RECORD_BYTES])
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                pass
+                pass  # the socket is full: what it did not take stays queued
             except (OSError, ValueError):
                 self.broken = True
                 chunks.clear()

@@ -26,12 +26,15 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+PATIENCE_SECONDS = 60.0
+"""What does not come about in this time never will."""
+
+
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for ``condition``, which something outside this task makes true."""
-    while True:
-        if condition():
-            return
-        await trio.sleep(0.002)
+    """Wait for ``condition``, which something outside this task makes true. Raises ``trio.TooSlowError``."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 (members have no event for what only tests ask)
+            await trio.sleep(0.002)
 
 
 class Members:
@@ -92,23 +95,23 @@ class Members:
 
     async def applied_everywhere(self) -> int:
         """The applied index, once all running members have applied the same, and nothing is under way."""
-        while True:
-            reached = {
-                index
-                for member in self.running.values()
-                for index in (member.machine.applied_index, member.driver.raft.last_index)
-            }
-            if len(reached) == 1:
-                return reached.pop()
-            await trio.sleep(0.01)
+        await until(lambda: len(self._reached()) == 1)
+        return self._reached().pop()
+
+    def _reached(self) -> set[int]:
+        return {
+            index
+            for member in self.running.values()
+            for index in (member.machine.applied_index, member.driver.raft.last_index)
+        }
 
     async def leader(self) -> str:
         """The name of a running member that leads, as soon as there is one."""
-        while True:
-            for name, member in self.running.items():
-                if member.driver.raft.role is Role.LEADER:
-                    return name
-            await trio.sleep(0.01)
+        await until(lambda: bool(self._leaders()))
+        return self._leaders()[0]
+
+    def _leaders(self) -> list[str]:
+        return [name for name, member in self.running.items() if member.driver.raft.role is Role.LEADER]
 
     @property
     def urls(self) -> list[str]:
