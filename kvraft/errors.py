@@ -147,6 +147,211 @@ class LeaseNotFound(KvraftError):
     text = "etcdserver: requested lease not found"
 
 
+class KeyNotFound(InvalidArgument):
+    wire = 21
+    text = "etcdserver: key not found"
+
+
+class ValueProvided(InvalidArgument):
+    wire = 22
+    text = "etcdserver: value is provided"
+
+
+class LeaseProvided(InvalidArgument):
+    wire = 23
+    text = "etcdserver: lease is provided"
+
+
+class InvalidSortOption(InvalidArgument):
+    wire = 24
+    text = "etcdserver: invalid sort option"
+
+
+class BadMemberUrls(InvalidArgument):
+    wire = 25
+    text = "etcdserver: given member URLs are invalid"
+
+
+class UserEmpty(InvalidArgument):
+    wire = 26
+    text = "etcdserver: user name is empty"
+
+
+class RoleEmpty(InvalidArgument):
+    wire = 27
+    text = "etcdserver: role name is empty"
+
+
+class AuthFailed(InvalidArgument):
+    wire = 28
+    text = "etcdserver: authentication failed, invalid user ID or password"
+
+
+class PermissionNotGiven(InvalidArgument):
+    wire = 29
+    text = "etcdserver: permission not given"
+
+
+class InvalidAuthManagement(InvalidArgument):
+    wire = 30
+    text = "etcdserver: invalid auth management"
+
+
+class AuthOldRevision(InvalidArgument):
+    wire = 31
+    text = "etcdserver: revision of auth store is old"
+
+
+class LeaseTtlTooLarge(KvraftError):
+    code = "OutOfRange"
+    wire = 32
+    text = "etcdserver: too large lease TTL"
+
+
+class MemberNotFound(KvraftError):
+    code = "NotFound"
+    wire = 33
+    text = "etcdserver: member not found"
+
+
+class LeaseExists(KvraftError):
+    code = "FailedPrecondition"
+    wire = 34
+    text = "etcdserver: lease already exists"
+
+
+class MemberExists(KvraftError):
+    code = "FailedPrecondition"
+    wire = 35
+    text = "etcdserver: member ID already exist"
+
+
+class PeerUrlExists(KvraftError):
+    code = "FailedPrecondition"
+    wire = 36
+    text = "etcdserver: Peer URLs already exists"
+
+
+class NotEnoughStarted(KvraftError):
+    code = "FailedPrecondition"
+    wire = 37
+    text = "etcdserver: re-configuration failed due to not enough started members"
+
+
+class MemberNotLearner(KvraftError):
+    code = "FailedPrecondition"
+    wire = 38
+    text = "etcdserver: can only promote a learner member"
+
+
+class LearnerNotReady(KvraftError):
+    code = "FailedPrecondition"
+    wire = 39
+    text = "etcdserver: can only promote a learner member which is in sync with leader"
+
+
+class TooManyLearners(KvraftError):
+    code = "FailedPrecondition"
+    wire = 40
+    text = "etcdserver: too many learner members in cluster"
+
+
+class ClusterIdMismatch(KvraftError):
+    code = "FailedPrecondition"
+    wire = 41
+    text = "etcdserver: cluster ID mismatch"
+
+
+class RootUserNotExist(KvraftError):
+    code = "FailedPrecondition"
+    wire = 42
+    text = "etcdserver: root user does not exist"
+
+
+class RootRoleNotExist(KvraftError):
+    code = "FailedPrecondition"
+    wire = 43
+    text = "etcdserver: root user does not have root role"
+
+
+class UserAlreadyExist(KvraftError):
+    code = "FailedPrecondition"
+    wire = 44
+    text = "etcdserver: user name already exists"
+
+
+class UserNotFound(KvraftError):
+    code = "FailedPrecondition"
+    wire = 45
+    text = "etcdserver: user name not found"
+
+
+class RoleAlreadyExist(KvraftError):
+    code = "FailedPrecondition"
+    wire = 46
+    text = "etcdserver: role name already exists"
+
+
+class RoleNotFound(KvraftError):
+    code = "FailedPrecondition"
+    wire = 47
+    text = "etcdserver: role name not found"
+
+
+class RoleNotGranted(KvraftError):
+    code = "FailedPrecondition"
+    wire = 48
+    text = "etcdserver: role is not granted to the user"
+
+
+class PermissionNotGranted(KvraftError):
+    code = "FailedPrecondition"
+    wire = 49
+    text = "etcdserver: permission is not granted to the role"
+
+
+class AuthNotEnabled(KvraftError):
+    code = "FailedPrecondition"
+    wire = 50
+    text = "etcdserver: authentication is not enabled"
+
+
+class BadLeaderTransferee(KvraftError):
+    code = "FailedPrecondition"
+    wire = 51
+    text = "etcdserver: bad leader transferee"
+
+
+class NotSupportedForLearner(KvraftError):
+    code = "FailedPrecondition"
+    wire = 52
+    text = "etcdserver: rpc not supported for learner"
+
+
+class PermissionDenied(KvraftError):
+    code = "PermissionDenied"
+    wire = 53
+    text = "etcdserver: permission denied"
+
+
+class InvalidAuthToken(KvraftError):
+    code = "Unauthenticated"
+    wire = 54
+    text = "etcdserver: invalid auth token"
+
+
+class TimeoutLeaderFailure(OutcomeUnknown):
+    code = "Unavailable"
+    wire = 56
+    text = "etcdserver: request timed out, possibly due to previous leader failure"
+
+
+class WatchCanceled(KvraftError):
+    code = "Canceled"
+    wire = 57
+    text = "etcdserver: watch canceled"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():

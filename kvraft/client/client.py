@@ -25,6 +25,7 @@ from kvraft.types import (
     RangeResponse,
     Response,
     Status,
+    StatusRequest,
     TxnRequest,
     TxnResponse,
     WatchRequest,
@@ -123,7 +124,7 @@ class Client:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
         deadline = trio.current_time() + self.timeout_seconds
         connection = await self._connection(endpoint.rstrip("/"))
-        return self._expect(await connection.call(native.StatusRequest(), deadline), Status)
+        return self._expect(await connection.call(StatusRequest(), deadline), Status)
 
     def watch(
         self, key: bytes, range_end: bytes = b"", start_revision: int = 0, *, prev_kv: bool = False

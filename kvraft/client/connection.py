@@ -16,7 +16,7 @@ from kvraft.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from kvraft.types import Response, Status, WatchBatch, WatchRequest
+from kvraft.types import Response, Status, StatusRequest, WatchBatch, WatchRequest
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder
 
@@ -215,7 +215,7 @@ class Connection:
             self._silent_sweeps += 1
             if self._silent_sweeps == ASK_SWEEPS:
                 self._question = self._next_id()
-                self._send(self._question, native.StatusRequest())
+                self._send(self._question, StatusRequest())
             elif self._silent_sweeps >= DEAD_SWEEPS:
                 self._death = "the member is silent"
                 self._channel.close()

@@ -41,6 +41,7 @@ def check_command(command: Command, max_ops: int = MAX_TXN_OPS) -> None:
 
 
 def _check_operation(operation: Operation) -> None:
+    assert not isinstance(operation, TxnRequest)  # the caller has refused it
     if not operation.key:
         raise EmptyKey
     if type(operation) is PutRequest and operation.lease:
@@ -54,6 +55,10 @@ def _check_txn(txn: TxnRequest, max_ops: int) -> None:
         _check_compare(compare)
     for branch in (txn.success, txn.failure):
         for operation in branch:
+            if type(operation) is TxnRequest:
+                raise InvalidArgument(
+                    "etcdserver: invalid argument: transactions within transactions are not known yet"
+                )
             _check_operation(operation)
     for branch in (txn.success, txn.failure):
         if len(branch) > 1:

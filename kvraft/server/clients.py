@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp
-from kvraft.errors import EmptyKey, KvraftError, ProtocolError, RequestTooLarge, TooManyRequests
+from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
 from kvraft.logs import fields
 from kvraft.types import (
-    CompactRequest,
-    DeleteRangeRequest,
-    PutRequest,
-    RangeRequest,
-    Response,
-    TxnRequest,
     WatchBatch,
     WatchRequest,
 )
@@ -27,6 +21,7 @@ from kvraft.wire.frames import FrameDecoder
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Callable
 
     from kvraft.server.member import Member
     from kvraft.watch.watcher import Watcher
@@ -44,9 +39,6 @@ MAX_UNANSWERED = 8192
 """Requests of one connection under way at once; past it: TooManyRequests."""
 
 
-_COMMANDS = frozenset({PutRequest, DeleteRangeRequest, TxnRequest, CompactRequest})
-
-
 class ClientConnection:
     """One client. Reading happens in ``run``; writing wherever an answer comes, flushed once per turn."""
 
@@ -56,7 +48,7 @@ class ClientConnection:
         self._unanswered = 0
         self._watchers: dict[bytes, Watcher] = {}
         self._blocked: set[bytes] = set()
-        self._held: list[tuple[bytes, RangeRequest]] = []
+        self._held: list[Callable[[], None]] = []
         self._queued_bytes = 0
         self._dirty = False
         self._drain = WakeUp()
@@ -87,6 +79,17 @@ class ClientConnection:
                 self._member.machine.watch.cancel(watcher)
             self._watchers.clear()
 
+    # ------------------------------------------------------------------ what the service asks
+
+    @property
+    def congested(self) -> bool:
+        """See ``service.Caller``."""
+        return self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed
+
+    def hold(self, retry: Callable[[], None]) -> None:
+        """See ``service.Caller``."""
+        self._held.append(retry)
+
     # ------------------------------------------------------------------ answers
 
     def answer(self, request_id: bytes, answer: object) -> None:
@@ -98,7 +101,7 @@ class ClientConnection:
 
     def deliver(self, request_id: bytes, batch: WatchBatch) -> bool:
         """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``."""
-        if self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed:
+        if self.congested:
             self._blocked.add(request_id)
             return False
         self._queue(native.frame_body(request_id, self._member.encode_batch(batch)))
@@ -141,8 +144,8 @@ class ClientConnection:
                 if request_id in self._watchers:
                     self._member.machine.watch.resume(self._watchers[request_id])
             held, self._held = self._held, []
-            for request_id, request in held:
-                self._read_now(request_id, request, None)
+            for retry in held:
+                retry()
             if blocked or held:
                 self._member.wake.set()
 
@@ -193,58 +196,27 @@ class ClientConnection:
         if kind is native.WatchProgress:
             self._progress(request_id)
             return
-        self._unanswered += 1
-        try:
-            if self._unanswered > MAX_UNANSWERED:
-                raise TooManyRequests
-            self._start(request_id, body, request)
-        except ProtocolError:
-            raise
-        except KvraftError as error:
-            self.answer(request_id, error)
-
-    def _start(self, request_id: bytes, body: bytes, request: native.Request) -> None:
-        member = self._member
-        kind = type(request)  # exact, and much faster than isinstance: this runs for every request
-        if kind in _COMMANDS:
-            if len(body) > member.config.max_request_bytes:
-                raise RequestTooLarge
-            member.machine.admit(request)  # type: ignore[arg-type]
-            member.driver.propose(body, partial(self.answer, request_id))
-        elif isinstance(request, RangeRequest):
-            if not request.key:
-                raise EmptyKey
-            if request.serializable:
-                self._read_now(request_id, request, None)
-            else:
-                member.driver.read(partial(self._read_now, request_id, request))
-        elif isinstance(request, WatchRequest):
-            self._watch(request_id, request)
-        else:
-            assert kind is native.StatusRequest, kind
-            self.answer(request_id, member.status())
-
-    def _read_now(self, request_id: bytes, request: RangeRequest, error: KvraftError | None) -> None:
-        if error is None and self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed:
-            self._held.append((request_id, request))  # small questions with large answers must not fill the memory
+        if kind is WatchRequest:
+            self._watch(request_id, request)  # type: ignore[arg-type]
             return
-        answer: Response | KvraftError
-        try:
-            answer = error or self._member.machine.range(request)
-        except KvraftError as failure:
-            answer = failure
-        self.answer(request_id, answer)
+        self._unanswered += 1
+        if self._unanswered > MAX_UNANSWERED:
+            self.answer(request_id, TooManyRequests())
+        else:
+            self._member.service.start(request, body, self, partial(self.answer, request_id))
 
     def _watch(self, request_id: bytes, request: WatchRequest) -> None:
         if request_id in self._watchers:
             raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
-        if len(self._watchers) >= MAX_WATCHES:
-            raise TooManyRequests
-        machine = self._member.machine
-        self._watchers[request_id] = machine.watch.watch(request, _Sink(self, request_id))
-        self._unanswered -= 1
+        try:
+            if len(self._watchers) >= MAX_WATCHES:
+                raise TooManyRequests
+            self._watchers[request_id] = self._member.service.watch(request, _Sink(self, request_id))
+        except KvraftError as error:
+            self._queue(native.encode_answer(request_id, native.to_failure(error)))
+            return
         if request.start_revision <= 0:  # tells the client where its watch begins
-            self._queue(native.encode_answer(request_id, WatchBatch(machine.revision, [])))
+            self._queue(native.encode_answer(request_id, WatchBatch(self._member.machine.revision, [])))
         self._member.wake.set()
 
     def _progress(self, request_id: bytes) -> None:

@@ -20,6 +20,7 @@ from kvraft.server.clients import ClientConnection, serve_client
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.peers import PeerLink, Peers
+from kvraft.server.service import Service
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import Status, WatchBatch
@@ -52,6 +53,7 @@ class Member:
     def __init__(self, config: MemberConfig) -> None:
         self.config = config
         self.wake = WakeUp()
+        self.service = Service(self)
         self.dirty: list[ClientConnection] = []
         self.ready = trio.Event()
         """Set when clients are served and a leader is known."""

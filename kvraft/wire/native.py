@@ -25,6 +25,7 @@ from kvraft.types import (
     RangeResponse,
     Response,
     Status,
+    StatusRequest,
     TxnRequest,
     TxnResponse,
     WatchBatch,
@@ -48,10 +49,6 @@ class WatchCancel(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 class WatchProgress(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """Asks the watch of the same request id for a batch without events, once it has caught up."""
-
-
-class StatusRequest(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Asks this member for its ``Status``."""
 
 
 Request = (

@@ -14,7 +14,16 @@ from kvraft.client import open_client
 from kvraft.embed import open_member
 from kvraft.errors import KvraftError, ProtocolError
 from kvraft.server import clients
-from kvraft.types import Compare, PutRequest, RangeRequest, RangeResponse, WatchBatch, WatchRequest, prefix_end
+from kvraft.types import (
+    Compare,
+    PutRequest,
+    RangeRequest,
+    RangeResponse,
+    StatusRequest,
+    WatchBatch,
+    WatchRequest,
+    prefix_end,
+)
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder, frame
 from tests.kvraft.certificates import Authority
@@ -233,7 +242,7 @@ async def test_no_number_in_a_request_stops_a_member(member: Member) -> None:
     channel.queue(native.PREFACE)
     for place, request in enumerate(requests, 1):
         channel.queue(native.encode_request(place.to_bytes(4), request))  # type: ignore[arg-type]
-    channel.queue(native.encode_request(b"\1\0\0\0", native.StatusRequest()))
+    channel.queue(native.encode_request(b"\1\0\0\0", StatusRequest()))
     await channel.drain()
     frames = FrameDecoder(1 << 20)
     waiting = {place.to_bytes(4) for place, request in enumerate(requests, 1) if not isinstance(request, WatchRequest)}

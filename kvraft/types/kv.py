@@ -1,8 +1,7 @@
-"""The store's vocabulary: requests, answers and events, as the client, the wire and the state machine share it.
+"""Keys, values, reads, writes and transactions.
 
 Revisions, versions and lease ids are 64-bit integers, keys and values are bytes. A ``range_end`` of ``b""`` means
 the one key; ``b"\\0"`` means every key at or after ``key``; otherwise the half-open range ``[key, range_end)``.
-The structs are array-like: their field order is the native wire format; only ever append fields, with defaults.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ class KeyValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lease: int = 0
 
 
-class EventKind(enum.IntEnum):
-    PUT = 0
-    DELETE = 1
+class SortOrder(enum.IntEnum):
+    NONE = 0
+    ASCEND = 1
+    DESCEND = 2
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One change of one key. For DELETE, ``kv`` has only ``key`` and ``mod_revision`` set.
-
-    ``prev_kv`` is the key before the change: None for a create, when it was not asked for, or once compacted.
-    """
-
-    kind: int
-    kv: KeyValue
-    prev_kv: KeyValue | None = None
+class SortTarget(enum.IntEnum):
+    KEY = 0
+    VERSION = 1
+    CREATE = 2
+    MOD = 3
+    VALUE = 4
 
 
 class RangeRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """A read. The ``min_*`` and ``max_*`` bounds are inclusive, 0 is none; they do not change ``count``."""
+
     key: bytes
     range_end: bytes = b""
     limit: int = 0
@@ -48,13 +47,23 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1
     keys_only: bool = False
     count_only: bool = False
     serializable: bool = False
+    sort_order: int = 0
+    sort_target: int = 0
+    min_mod_revision: int = 0
+    max_mod_revision: int = 0
+    min_create_revision: int = 0
+    max_create_revision: int = 0
 
 
 class PutRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """Set a key. ``ignore_value`` and ``ignore_lease`` keep what the key has, which must exist."""
+
     key: bytes
     value: bytes
     lease: int = 0
     prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
 
 
 class DeleteRangeRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -79,29 +88,34 @@ class CompareResult(enum.IntEnum):
 
 
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A guard of a transaction. ``operand`` is bytes for VALUE, an integer for the others."""
+    """A guard of a transaction. ``operand`` is bytes for VALUE, an integer for the others.
+
+    With a ``range_end`` it holds when every key of the range passes.
+    """
 
     key: bytes
     target: int
     result: int
     operand: int | bytes
-
-
-Operation = RangeRequest | PutRequest | DeleteRangeRequest
+    range_end: bytes = b""
 
 
 class TxnRequest(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """If every compare holds ``success``, else ``failure``. Operations may be transactions themselves."""
+
     compare: tuple[Compare, ...] = ()
-    success: tuple[Operation, ...] = ()
-    failure: tuple[Operation, ...] = ()
+    success: tuple[RangeRequest | PutRequest | DeleteRangeRequest | TxnRequest, ...] = ()
+    failure: tuple[RangeRequest | PutRequest | DeleteRangeRequest | TxnRequest, ...] = ()
+
+
+Operation = RangeRequest | PutRequest | DeleteRangeRequest | TxnRequest
 
 
 class CompactRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """Forget what was superseded up to ``revision``; ``physical``: answer once the space has been freed."""
+
     revision: int
-
-
-Command = PutRequest | DeleteRangeRequest | TxnRequest | CompactRequest
-"""What is replicated: a log entry's data is one of these, encoded."""
+    physical: bool = False
 
 
 class RangeResponse(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -124,57 +138,17 @@ class DeleteRangeResponse(msgspec.Struct, frozen=True, array_like=True, tag=3):
     prev_kvs: list[KeyValue] = []
 
 
-OperationResponse = RangeResponse | PutResponse | DeleteRangeResponse
-
-
 class TxnResponse(msgspec.Struct, frozen=True, array_like=True, tag=4):
     revision: int
     succeeded: bool
-    responses: list[OperationResponse]
+    responses: list[RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse]
+
+
+OperationResponse = RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse
 
 
 class CompactResponse(msgspec.Struct, frozen=True, array_like=True, tag=5):
     revision: int
-
-
-class WatchRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
-    """Watch ``[key, range_end)`` from ``start_revision`` on (<= 0: from the next change)."""
-
-    key: bytes
-    range_end: bytes = b""
-    start_revision: int = 0
-    prev_kv: bool = False
-
-
-class WatchBatch(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Whole revisions in order: every event up to and including ``revision`` has now been sent.
-
-    No events: progress, nothing up to ``revision`` is outstanding. ``compact_revision`` > 0: the watch is over,
-    what it needed has been compacted.
-    """
-
-    revision: int
-    events: list[Event]
-    compact_revision: int = 0
-
-
-class Status(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """One member's view of itself. Ids are 64-bit; sizes are bytes; ``leader`` is 0 when there is none."""
-
-    version: str
-    cluster_id: int
-    member_id: int
-    name: str
-    leader: int
-    term: int
-    raft_index: int
-    applied_index: int
-    revision: int
-    db_size: int
-    db_size_in_use: int
-
-
-Response = RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -1,0 +1,103 @@
+"""What a member does for those who ask, whichever protocol they speak: one request in, one answer out.
+
+The native protocol, gRPC and the JSON gateway turn what they receive into the requests of ``kvraft.types``, hand them
+to ``Service.start``, and turn the answer into their own words. Nothing here knows a protocol.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from kvraft.errors import EmptyKey, KvraftError, RequestTooLarge
+from kvraft.types import (
+    CompactRequest,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    Response,
+    StatusRequest,
+    TxnRequest,
+    WatchRequest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvraft.server.member import Member
+    from kvraft.watch.watcher import Sink, Watcher
+    from kvraft.wire.native import Request
+
+    Answer = Callable[[Response | KvraftError], None]
+    """Called once, from the loop, perhaps before ``start`` returns. It must not raise."""
+
+_COMMANDS = frozenset({PutRequest, DeleteRangeRequest, TxnRequest, CompactRequest})
+
+
+class Caller(Protocol):
+    """A connection, or one of its streams, on whose behalf something is asked."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much is waiting to be read by it that a large answer must not be made now."""
+        ...
+
+    def hold(self, retry: Callable[[], None]) -> None:
+        """Call ``retry`` once it is no longer congested; drop it when the connection ends."""
+        ...
+
+
+class Service:
+    """One member's operations."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
+        """Begin ``request``; ``answer`` gets its response or error.
+
+        ``body`` is ``request`` in the native encoding (``native.encode_body``): what a log entry will hold.
+        """
+        try:
+            self._start(request, body, caller, answer)
+        except KvraftError as error:
+            answer(error)
+
+    def _start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
+        member = self._member
+        kind = type(request)  # exact, and much faster than isinstance: this runs for every request
+        if kind in _COMMANDS:
+            if len(body) > member.config.max_request_bytes:
+                raise RequestTooLarge
+            member.machine.admit(request)  # type: ignore[arg-type]
+            member.driver.propose(body, answer)  # type: ignore[arg-type]
+        elif isinstance(request, RangeRequest):
+            self._range(request, caller, answer)
+        else:
+            assert kind is StatusRequest, kind
+            answer(member.status())
+
+    def _range(self, request: RangeRequest, caller: Caller, answer: Answer) -> None:
+        if not request.key:
+            raise EmptyKey
+
+        def read(error: KvraftError | None) -> None:
+            if error is not None:
+                answer(error)
+            elif caller.congested:  # small questions with large answers must not fill the memory
+                caller.hold(lambda: read(None))
+            else:
+                try:
+                    found = self._member.machine.range(request)
+                except KvraftError as failure:
+                    answer(failure)
+                else:
+                    answer(found)
+
+        if request.serializable:
+            read(None)
+        else:
+            self._member.driver.read(read)
+
+    def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
+        """Start a watch. Raises what is wrong with it as a ``KvraftError``."""
+        return self._member.machine.watch.watch(request, sink)

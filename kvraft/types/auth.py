@@ -1,0 +1,141 @@
+"""Users, roles, and what a role may do. Permissions cover keys as ranges do."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class PermissionType(enum.IntEnum):
+    READ = 0
+    WRITE = 1
+    READWRITE = 2
+
+
+class Permission(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    permission: int
+    key: bytes
+    range_end: bytes = b""
+
+
+class AuthEnableRequest(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    pass
+
+
+class AuthDisableRequest(msgspec.Struct, frozen=True, array_like=True, tag=41):
+    pass
+
+
+class AuthStatusRequest(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    pass
+
+
+class AuthenticateRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=43):
+    """A token for a user. The password never reaches the log: it is checked where it arrives."""
+
+    name: str
+    password: str
+
+
+class UserAddRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=44):
+    """``password`` is hashed before it is proposed and never replicated; ``no_password``: certificates only."""
+
+    name: str
+    password: str = ""
+    no_password: bool = False
+    hashed_password: str = ""
+
+
+class UserGetRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=45):
+    name: str
+
+
+class UserListRequest(msgspec.Struct, frozen=True, array_like=True, tag=46):
+    pass
+
+
+class UserDeleteRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=47):
+    name: str
+
+
+class UserChangePasswordRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=48):
+    """As in ``UserAddRequest``."""
+
+    name: str
+    password: str = ""
+    hashed_password: str = ""
+
+
+class UserGrantRoleRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=49):
+    user: str
+    role: str
+
+
+class UserRevokeRoleRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=50):
+    name: str
+    role: str
+
+
+class RoleAddRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=51):
+    name: str
+
+
+class RoleGetRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=52):
+    role: str
+
+
+class RoleListRequest(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    pass
+
+
+class RoleDeleteRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=54):
+    role: str
+
+
+class RoleGrantPermissionRequest(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    name: str
+    permission: Permission
+
+
+class RoleRevokePermissionRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=56):
+    role: str
+    key: bytes
+    range_end: bytes = b""
+
+
+class AuthStatusResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=42):
+    revision: int
+    enabled: bool
+    auth_revision: int
+
+
+class AuthenticateResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=43):
+    revision: int
+    token: str
+
+
+class UserGetResponse(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    revision: int
+    roles: list[str]
+
+
+class UserListResponse(msgspec.Struct, frozen=True, array_like=True, tag=46):
+    revision: int
+    users: list[str]
+
+
+class RoleGetResponse(msgspec.Struct, frozen=True, array_like=True, tag=52):
+    revision: int
+    permissions: list[Permission]
+
+
+class RoleListResponse(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    revision: int
+    roles: list[str]
+
+
+class AuthChangedResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=40):
+    """The answer to every request that changes users, roles or whether authentication is on."""
+
+    revision: int
