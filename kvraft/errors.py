@@ -352,6 +352,14 @@ class WatchCanceled(KvraftError):
     text = "etcdserver: watch canceled"
 
 
+class NotSupported(KvraftError):
+    """This member does not know the operation."""
+
+    code = "Unimplemented"
+    wire = 58
+    text = "etcdserver: not supported"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():
