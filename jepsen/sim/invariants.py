@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jepsen.sim.machine import Command, decode_command
+from jepsen.sim.machine import Command, decode_commands
 from jepsen.sim.world import Violation
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ class Invariants:
         self._alone = nodes == 1
         self._leaders: dict[int, tuple[int, int]] = {}
         self._slots: dict[tuple[int, int], tuple[int, Entry]] = {}
-        self._attempts: dict[int, int] = {}
+        self._attempts: dict[int, tuple[int, int]] = {}
         self._refused: set[int] = set()
-        self.applied: list[tuple[Entry, Command | None, int]] = []
-        """What was applied at index 1, 2, ..: the entry, its command, the term in which it was first applied."""
+        self.applied: list[tuple[Entry, tuple[Command, ...], int]] = []
+        """What was applied at index 1, 2, ..: the entry, its commands, the term in which it was first applied."""
         self.elections = 0
 
     def became_leader(self, node: int, life: int, term: int, log: Image) -> None:
@@ -67,7 +67,7 @@ class Invariants:
                 )
             previous_term = entry.term
 
-    def applying(self, node: int, entry: Entry, applied_index: int, term: int, log: Image) -> Command | None:
+    def applying(self, node: int, entry: Entry, applied_index: int, term: int, log: Image) -> tuple[Command, ...]:
         """State machine safety: each node applies the same entry at an index, in order, once it is durable there."""
         index = entry.index
         if index != applied_index + 1:
@@ -76,25 +76,26 @@ class Invariants:
             raise Violation("durability", f"node {node} applies {index} of term {entry.term}, not durable there")
         applied = self.applied
         if index <= len(applied):
-            known, command, _ = applied[index - 1]
+            known, commands, _ = applied[index - 1]
             if known is not entry and known != entry:
                 raise Violation(
                     "state machine safety",
                     f"node {node} applies {entry.term}:{entry.data!r} at {index}, "
                     f"another applied {known.term}:{known.data!r}",
                 )
-            return command
+            return commands
         if index > len(applied) + 1:
             raise Violation("state machine safety", f"node {node} applies {index}, nobody applied {len(applied) + 1}")
-        command = decode_command(entry)
-        applied.append((entry, command, term))
-        if command is not None:
-            first = self._attempts.setdefault(command.attempt, index)
-            if first != index:
-                raise Violation("at most once", f"attempt {command.attempt} is applied at {first} and at {index}")
-            if command.attempt in self._refused:
-                raise Violation("definite errors", f"attempt {command.attempt} was refused and is applied at {index}")
-        return command
+        commands = decode_commands(entry)
+        applied.append((entry, commands, term))
+        for place, command in enumerate(commands):
+            attempt = command.attempt
+            first = self._attempts.setdefault(attempt, (index, place))
+            if first != (index, place):
+                raise Violation("at most once", f"attempt {attempt} is applied at {first} and at {(index, place)}")
+            if attempt in self._refused:
+                raise Violation("definite errors", f"attempt {attempt} was refused and is applied at {index}")
+        return commands
 
     def refused(self, attempt: int, error: str) -> None:
         """A client was told that ``attempt`` never takes effect."""

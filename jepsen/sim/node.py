@@ -264,7 +264,7 @@ class SimNode:
         """The present state; None while down."""
         return None if self._machine is None else self._machine.state()
 
-    def _applying(self, entry: Entry) -> Command | None:
+    def _applying(self, entry: Entry) -> tuple[Command, ...]:
         assert self._machine is not None
         term = self._seen[0] if self.driver is None else self.driver.raft.term
         return self.invariants.applying(self.node_id, entry, self._machine.applied_index, term, self.disk.image)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 import msgspec
 
-from kvraft.apply.command import check_command, decode_command, decode_configuration
+from kvraft.apply.command import check_command, decode_commands, decode_configuration, join_commands
 from kvraft.errors import Corrupt, KvraftError, NoSpace
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
@@ -143,8 +143,13 @@ class StateMachine:
         ):
             raise NoSpace
 
-    def apply(self, entries: Sequence[Entry]) -> list[Response | KvraftError | None]:
-        """Apply committed entries; one answer for each, None for entries that nobody proposed as a command.
+    @staticmethod
+    def join(proposals: Sequence[bytes]) -> bytes:
+        """The data of an entry that carries these encoded commands, in order."""
+        return join_commands(proposals)
+
+    def apply(self, entries: Sequence[Entry]) -> list[list[Response | KvraftError]]:
+        """Apply committed entries; for each its commands' answers, in order.
 
         The entries follow ``applied_index`` without a gap. Watchers have been served on return. Raises
         :class:`~kvraft.storage.errors.StorageError` when the disk fails; nothing can be applied after that.
@@ -152,7 +157,7 @@ class StateMachine:
         if not entries:
             return []
         assert entries[0].index == self.applied_index + 1, (entries[0].index, self.applied_index)
-        answers: list[Response | KvraftError | None] = []
+        answers: list[list[Response | KvraftError]] = []
         try:
             if failpoint.active:
                 failpoint.hit("state.before_apply")
@@ -172,25 +177,29 @@ class StateMachine:
             raise
         return answers
 
-    def _apply_one(self, entry: Entry) -> Response | KvraftError | None:
+    def _apply_one(self, entry: Entry) -> list[Response | KvraftError]:
         meta = self._environment.meta
         assert entry.index == meta.applied_index + 1, (entry.index, meta.applied_index)
-        answer: Response | KvraftError | None = None
+        answers: list[Response | KvraftError] = []
         try:
             if entry.kind == EntryKind.CONFIGURATION:
                 meta.configuration = decode_configuration(entry.data)
             elif entry.data:
-                answer = self._store.execute(decode_command(entry.data))
+                answers = [self._execute(command) for command in decode_commands(entry.data)]
         except msgspec.MsgspecError:
-            answer = Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")
+            answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
+        meta.applied_index, meta.applied_term = entry.index, entry.term
+        self.uncommitted += len(answers) or 1
+        self._uncommitted_bytes += len(entry.data)
+        return answers
+
+    def _execute(self, command: Command) -> Response | KvraftError:
+        try:
+            return self._store.execute(command)
         except StorageError:
             raise
         except KvraftError as error:
-            answer = error
-        meta.applied_index, meta.applied_term = entry.index, entry.term
-        self.uncommitted += 1
-        self._uncommitted_bytes += len(entry.data)
-        return answer
+            return error
 
     def commit(self) -> None:
         """Make what has been applied durable against the end of the process. Raises StorageError."""

@@ -71,7 +71,14 @@ class Machine(Protocol):
         """Operations applied since the last ``commit``."""
         ...
 
-    def apply(self, entries: Sequence[Entry]) -> Sequence[Answer]: ...
+    @staticmethod
+    def join(proposals: Sequence[bytes]) -> bytes:
+        """The data of one entry that carries these proposals, in order."""
+        ...
+
+    def apply(self, entries: Sequence[Entry]) -> Sequence[Sequence[Answer]]:
+        """For each entry the answers to what it carries, in order."""
+        ...
 
     def commit(self) -> None: ...
 
@@ -97,6 +104,9 @@ class DriverConfig:
     """Proposals plus reads without an answer; past it: TooManyRequests."""
     max_messages_per_turn: int = 1024
     max_proposals_per_turn: int = 1024
+    max_batch_bytes: int = 8 << 10
+    """An entry takes no further proposal once it carries so much. It is the unit in which stages overlap: smaller
+    costs more for each proposal, larger keeps the next stage waiting."""
 
 
 class Driver:
@@ -120,7 +130,8 @@ class Driver:
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
         self._new_reads: list[Reader] = []
-        self._waiting: dict[int, tuple[int, Waiter]] = {}  # index -> term it was proposed in, waiter
+        self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
+        self._waiters = 0  # how many those are
         self._reads: dict[int, list[Reader]] = {}  # attempt id -> readers that await its confirmation
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt id) that await apply
         self._pending_reads = 0
@@ -167,14 +178,14 @@ class Driver:
 
     def propose(self, data: bytes, waiter: Waiter) -> None:
         """Ask for ``data`` to be committed. The waiter gets the state machine's answer or an error."""
-        if len(self._waiting) + len(self._proposals) + self._pending_reads >= self.config.max_pending:
+        if self._waiters + len(self._proposals) + self._pending_reads >= self.config.max_pending:
             waiter(TooManyRequests())
         else:
             self._proposals.append((data, waiter))
 
     def read(self, reader: Reader) -> None:
         """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round."""
-        if len(self._waiting) + len(self._proposals) + self._pending_reads >= self.config.max_pending:
+        if self._waiters + len(self._proposals) + self._pending_reads >= self.config.max_pending:
             reader(TooManyRequests())
         else:
             self._pending_reads += 1
@@ -199,9 +210,8 @@ class Driver:
 
     def stop(self) -> None:
         """Answer everybody who still waits; the member is about to end."""
-        for _, waiter in self._waiting.values():
-            waiter(OutcomeUnknown(Stopped.text))
-        self._waiting.clear()
+        for index in list(self._waiting):
+            self._end_waiting(index, OutcomeUnknown(Stopped.text))
         for _, waiter in self._proposals:
             waiter(Stopped())
         self._proposals.clear()
@@ -215,7 +225,7 @@ class Driver:
     @property
     def waiting(self) -> int:
         """Proposals in the log whose end is not known yet."""
-        return len(self._waiting)
+        return self._waiters
 
     @property
     def has_work(self) -> bool:
@@ -253,25 +263,49 @@ class Driver:
             self._compact()
 
     def _propose(self) -> None:
-        proposals = self._proposals
-        batch = [proposals.popleft() for _ in range(min(len(proposals), self.config.max_proposals_per_turn))]
+        batches = self._take_proposals()
+        join = self.machine.join
         try:
-            first, term = self.raft.propose([data for data, _ in batch])
+            first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
-            for _, waiter in batch:
-                waiter(error)
+            for _, waiters in batches:
+                for waiter in waiters:
+                    waiter(error)
             return
-        waiting = self._waiting
-        for index, (_, waiter) in enumerate(batch, first):
-            overwritten = waiting.get(index)
-            if overwritten is not None:
-                # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
-                # have it committed under a later leader: only an applied entry in its place makes its end certain.
-                overwritten[1](LeaderChanged())
-            waiting[index] = (term, waiter)
+        for index, (_, waiters) in enumerate(batches, first):
+            # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
+            # have it committed under a later leader: only an applied entry in its place makes its end certain.
+            self._end_waiting(index, LeaderChanged())
+            self._waiting[index] = (term, waiters)
+            self._waiters += len(waiters)
         deadline = self._ticks + self.config.request_timeout_ticks
-        self._expiries.append((deadline, term, first, first + len(batch)))
+        self._expiries.append((deadline, term, first, first + len(batches)))
+
+    def _take_proposals(self) -> list[tuple[list[bytes], list[Waiter]]]:
+        """What has arrived, up to a bound, cut into entries."""
+        arrived = self._proposals
+        batches: list[tuple[list[bytes], list[Waiter]]] = []
+        room = 0
+        for _ in range(min(len(arrived), self.config.max_proposals_per_turn)):
+            data, waiter = arrived.popleft()
+            if room <= 0:
+                proposals: list[bytes] = []
+                waiters: list[Waiter] = []
+                batches.append((proposals, waiters))
+                room = self.config.max_batch_bytes
+            proposals.append(data)
+            waiters.append(waiter)
+            room -= len(data)
+        return batches
+
+    def _end_waiting(self, index: int, error: KvraftError) -> None:
+        """Answer whoever waits for the entry at ``index``, if anybody does."""
+        known = self._waiting.pop(index, None)
+        if known is not None:
+            self._waiters -= len(known[1])
+            for waiter in known[1]:
+                waiter(error)
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:
@@ -325,11 +359,18 @@ class Driver:
         waiting = self._waiting
         if not waiting:
             return
-        for entry, answer in zip(entries, answers, strict=True):
-            waiter = waiting.pop(entry.index, None)
-            if waiter is not None:
+        for entry, given in zip(entries, answers, strict=True):
+            known = waiting.get(entry.index)
+            if known is None:
+                continue
+            if known[0] != entry.term:
                 # Another term's entry at this index: ours was overwritten and can never be committed.
-                waiter[1](answer if waiter[0] == entry.term else NotLeader(leader=self._leader_url(self.raft.leader)))
+                self._end_waiting(entry.index, NotLeader(leader=self._leader_url(self.raft.leader)))
+                continue
+            del waiting[entry.index]
+            self._waiters -= len(known[1])
+            for waiter, answer in zip(known[1], given, strict=True):
+                waiter(answer)
 
     def _release_reads(self) -> None:
         applied = self.machine.applied_index
@@ -347,7 +388,7 @@ class Driver:
     def _forget_waiters_below(self, index: int) -> None:
         """A snapshot took the place of entries up to ``index``: what became of proposals there is not known."""
         for known in [i for i in self._waiting if i <= index]:
-            self._waiting.pop(known)[1](LeaderChanged())
+            self._end_waiting(known, LeaderChanged())
 
     def _expire(self) -> None:
         expiries = self._expiries
@@ -357,10 +398,9 @@ class Driver:
                 self._fail_reads(self._reads.pop(first, []), NoLeader())
                 continue
             for index in range(first, end):
-                waiter = self._waiting.get(index)
-                if waiter is not None and waiter[0] == term:
-                    del self._waiting[index]
-                    waiter[1](OutcomeUnknown())
+                known = self._waiting.get(index)
+                if known is not None and known[0] == term:
+                    self._end_waiting(index, OutcomeUnknown())
 
     def _compact(self) -> None:
         keep_from = self.machine.durable_index - self.config.keep_entries

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from kvraft.apply import machine as machine_module
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint
@@ -52,7 +52,7 @@ def command_at(index: int) -> Command:
 
 
 def entry_at(index: int) -> Entry:
-    return Entry(index, 1 + index // 40, 0, encode_command(command_at(index)))
+    return Entry(index, 1 + index // 40, 0, join_commands([encode_command(command_at(index))]))
 
 
 class AppliedApart(StateEnvironment):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kvraft.storage.log import LogBatch
 
-CONFIG = DriverConfig(request_timeout_ticks=5, max_pending=10)
+CONFIG = DriverConfig(request_timeout_ticks=5, max_pending=10, max_batch_bytes=1)  # an entry for each proposal
 
 
 class Log:
@@ -62,16 +62,20 @@ class Log:
 
 
 class Machine:
-    """A state machine whose answer to an entry is its data."""
+    """A state machine whose answer to a proposal is its data."""
 
     def __init__(self) -> None:
         self.applied_index = 0
         self.durable_index = 0
         self.uncommitted = 0
 
-    def apply(self, entries: Sequence[Entry]) -> list[object]:
+    @staticmethod
+    def join(proposals: Sequence[bytes]) -> bytes:
+        return b",".join(proposals)
+
+    def apply(self, entries: Sequence[Entry]) -> list[list[bytes]]:
         self.applied_index = entries[-1].index
-        return [entry.data for entry in entries]
+        return [entry.data.split(b",") if entry.data else [] for entry in entries]
 
     def commit(self) -> None:
         self.durable_index = self.applied_index
@@ -317,3 +321,25 @@ def test_whatever_arrives_in_one_turn_is_handled_in_some_turn(count: int) -> Non
         node.propose(str(number))
     node.turn()
     assert len(node.answers) == count
+
+
+def test_what_arrives_together_shares_entries_up_to_a_bound() -> None:
+    node = Node((1,))
+    node.driver.config = DriverConfig(max_batch_bytes=6)
+    node.driver.raft.campaign()
+    node.turn()
+    last = node.driver.raft.last_index
+    for name in ("aaa", "bbb", "c", "dddddddddddd", "e", "f"):
+        node.propose(name)
+    assert node.driver.waiting == 0
+    node.driver.turn()
+    assert node.driver.waiting == 6
+    assert [entry.data for batch in node.log.submitted for entry in batch.entries] == [
+        b"aaa,bbb",
+        b"c,dddddddddddd",
+        b"e,f",
+    ]
+    node.turn()
+    assert node.driver.raft.last_index == last + 3
+    assert {name: answer for name, answer in node.answers.items() if answer != name.encode()} == {}
+    assert (len(node.answers), node.driver.waiting) == (6, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import InvalidArgument
 from kvraft.raft.messages import Configuration, Entry
@@ -34,7 +34,10 @@ class Store:
     def apply(self, *commands):
         first = self.machine.applied_index + 1
         return self.machine.apply(
-            [Entry(first + number, 1, 0, encode_command(command)) for number, command in enumerate(commands)]
+            [
+                Entry(first + number, 1, 0, join_commands([encode_command(command)]))
+                for number, command in enumerate(commands)
+            ]
         )
 
     def put(self, *keys: bytes) -> None:

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import KvraftError
 from kvraft.mvcc.check import check_command
@@ -90,14 +90,14 @@ class WatchModel(RuleBasedStateMachine):
     def apply(self, data, count, follow, remove):
         for _ in range(count):
             command = data.draw(commands(self.model.revision))
-            self.entries.append(Entry(len(self.entries) + 1, 1, 0, encode_command(command)))
+            self.entries.append(Entry(len(self.entries) + 1, 1, 0, join_commands([encode_command(command)])))
             try:
                 check_command(command)
                 expected = self.model.execute(command)
             except KvraftError as error:
-                assert type(self.leader.apply(self.entries[-1:])[0]) is type(error)
+                assert [type(answer) for (answer,) in self.leader.apply(self.entries[-1:])] == [type(error)]
             else:
-                assert self.leader.apply(self.entries[-1:]) == [expected]
+                assert self.leader.apply(self.entries[-1:]) == [[expected]]
         if follow:
             self.follow(len(self.entries))
         if remove:
