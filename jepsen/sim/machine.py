@@ -102,7 +102,7 @@ class SimMachine:
         """The data of an entry that carries these encoded commands."""
         return encode_command(tuple(proposals))
 
-    def apply(self, entries: Sequence[Entry]) -> list[list[Any]]:
+    def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Any]]:
         """Apply entries; the answers are what the history calls results."""
         answers = []
         for entry in entries:

@@ -148,8 +148,8 @@ class StateMachine:
         """The data of an entry that carries these encoded commands, in order."""
         return join_commands(proposals)
 
-    def apply(self, entries: Sequence[Entry]) -> list[list[Response | KvraftError]]:
-        """Apply committed entries; for each its commands' answers, in order.
+    def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Response | KvraftError]]:
+        """Apply committed entries; for each its commands' answers, in order. Not ``answered``: they may be missing.
 
         The entries follow ``applied_index`` without a gap. Watchers have been served on return. Raises
         :class:`~kvraft.storage.errors.StorageError` when the disk fails; nothing can be applied after that.
@@ -161,8 +161,9 @@ class StateMachine:
         try:
             if failpoint.active:
                 failpoint.hit("state.before_apply")
+            self._store.keep_changes(wanted=self.watch.has_synced)
             for entry in entries:
-                answers.append(self._apply_one(entry))
+                answers.append(self._apply_one(entry, answered))
                 if failpoint.active:
                     failpoint.hit("state.between_entries")
                 if self._uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
@@ -177,29 +178,24 @@ class StateMachine:
             raise
         return answers
 
-    def _apply_one(self, entry: Entry) -> list[Response | KvraftError]:
+    def _apply_one(self, entry: Entry, answered: bool) -> list[Response | KvraftError]:
         meta = self._environment.meta
         assert entry.index == meta.applied_index + 1, (entry.index, meta.applied_index)
         answers: list[Response | KvraftError] = []
+        operations = 1
         try:
             if entry.kind == EntryKind.CONFIGURATION:
                 meta.configuration = decode_configuration(entry.data)
             elif entry.data:
-                answers = [self._execute(command) for command in decode_commands(entry.data)]
+                commands = decode_commands(entry.data)
+                operations = len(commands)
+                answers = self._store.execute_all(commands, answered=answered)
         except msgspec.MsgspecError:
             answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
         meta.applied_index, meta.applied_term = entry.index, entry.term
-        self.uncommitted += len(answers) or 1
+        self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)
         return answers
-
-    def _execute(self, command: Command) -> Response | KvraftError:
-        try:
-            return self._store.execute(command)
-        except StorageError:
-            raise
-        except KvraftError as error:
-            return error
 
     def commit(self) -> None:
         """Make what has been applied durable against the end of the process. Raises StorageError."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.errors import Compacted, EmptyKey, FutureRevision
+from kvraft.errors import Compacted, EmptyKey, FutureRevision, KvraftError
 from kvraft.mvcc.check import check_command
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
+from kvraft.mvcc.puts import RecentHeads, begin_key, end_of_puts, put_all
 from kvraft.mvcc.reading import CountCache, count_range, open_end, read_changes, read_key, read_range, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
-    ID,
     POSITION,
     POSITION_BYTES,
     Change,
     decode_value,
     encode_record,
 )
+from kvraft.storage.errors import StorageError
 from kvraft.types import (
     Command,
     CompactRequest,
@@ -34,14 +35,15 @@ from kvraft.types import (
     PutResponse,
     RangeRequest,
     RangeResponse,
+    Response,
     TxnRequest,
     TxnResponse,
 )
 
 if TYPE_CHECKING:
-    from kvraft.storage.state import StateEnvironment
+    from collections.abc import Sequence
 
-ID_BYTES = 8
+    from kvraft.storage.state import StateEnvironment
 
 
 class Store:
@@ -54,7 +56,8 @@ class Store:
     def __init__(self, environment: StateEnvironment) -> None:
         self._environment = environment
         self._counts = CountCache()
-        self._changes: list[Change] = []
+        self._recent = RecentHeads()
+        self._changes: list[Change] | None = []
         self._main = 0
         self._sub = 0
 
@@ -70,12 +73,17 @@ class Store:
     def forget(self) -> None:
         """The state has been replaced: drop what was remembered of the old one."""
         self._counts.clear()
+        self._recent = RecentHeads()
         self._changes = []
 
     def take_changes(self) -> list[Change]:
-        """The changes since the last call, in order."""
+        """The changes since the last call of this or of ``keep_changes``, in order."""
         taken, self._changes = self._changes, []
-        return taken
+        return taken or []
+
+    def keep_changes(self, *, wanted: bool) -> None:
+        """Whether the changes from now on are for anybody; until the next ``take_changes``."""
+        self._changes = [] if wanted else None
 
     def execute(self, command: Command) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
         """Do ``command``. Raises a :class:`~kvraft.errors.KvraftError`, the same on every member."""
@@ -97,6 +105,36 @@ class Store:
             meta.revision = self._main
             self._sub = 0
         return response
+
+    def execute_all(self, commands: Sequence[Command], *, answered: bool = True) -> list[Response | KvraftError]:
+        """Do ``commands`` in order: for each its answer, or what it raised, which then has changed nothing.
+
+        Not ``answered``: nobody wants to know, and plain puts leave their answers out.
+        """
+        environment = self._environment
+        answers: list[Response | KvraftError] = []
+        start = 0
+        while start < len(commands):
+            end = end_of_puts(commands, start, environment.meta.threshold)
+            if end - start > 1:
+                first = self.revision + 1
+                puts: list[PutRequest] = commands[start:end]  # type: ignore[assignment]
+                put_all(environment.tables, environment.meta, self._recent, puts, self._changes)
+                if answered:
+                    answers += [PutResponse(revision) for revision in range(first, self.revision + 1)]
+            else:
+                end = start + 1
+                answers.append(self._try(commands[start]))
+            start = end
+        return answers
+
+    def _try(self, command: Command) -> Response | KvraftError:
+        try:
+            return self.execute(command)
+        except StorageError:
+            raise
+        except KvraftError as error:
+            return error
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Read. Raises EmptyKey, Compacted, FutureRevision."""
@@ -179,13 +217,8 @@ class Store:
         tables, main, key = self._environment.tables, self._main, request.key
         head = tables.cur.get(key)
         if head is None:
-            create, version, previous = main, 1, b""
-            gone = tables.dead.pop(key)
-            if gone is None:
-                key_id = tables.allocate().to_bytes(ID_BYTES)
-            else:
-                key_id, previous = gone[ID], gone[:POSITION_BYTES]
-                tables.hist.put(key_id + previous, b"")
+            create, version = main, 1
+            key_id, previous = begin_key(tables, key)
         else:
             _, _, create, version, _, key_id = HEAD.unpack(head)
             previous = head[:POSITION_BYTES]
@@ -194,6 +227,7 @@ class Store:
             version += 1
         kv = KeyValue(key, request.value, create, main, version, request.lease)
         self._record(kv, key_id, previous)
+        self._recent.forget(key)
         tables.cur.put(key, HEAD.pack(main, self._sub - 1, create, version, request.lease, key_id))
         return PutResponse(main, read_value(tables, previous) if request.prev_kv and version > 1 else None)
 
@@ -210,6 +244,7 @@ class Store:
             previous = head[:POSITION_BYTES]
             if version % ANCHOR == 0:
                 tables.hist.put(key_id + previous, b"")
+            self._recent.forget(key)
             tables.cur.pop(key)
             self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
             tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))
@@ -225,7 +260,8 @@ class Store:
             append=True,
         )
         self._sub += 1
-        self._changes.append(Change(kv, previous))
+        if self._changes is not None:
+            self._changes.append(Change(kv, previous))
 
     def _txn(self, request: TxnRequest) -> TxnResponse:
         succeeded = all(self._holds(compare) for compare in request.compare)

@@ -76,8 +76,8 @@ class Machine(Protocol):
         """The data of one entry that carries these proposals, in order."""
         ...
 
-    def apply(self, entries: Sequence[Entry]) -> Sequence[Sequence[Answer]]:
-        """For each entry the answers to what it carries, in order."""
+    def apply(self, entries: Sequence[Entry], *, answered: bool) -> Sequence[Sequence[Answer]]:
+        """For each entry the answers to what it carries, in order; nobody looks at them unless ``answered``."""
         ...
 
     def commit(self) -> None: ...
@@ -355,8 +355,8 @@ class Driver:
                     self._transport.send_snapshot(message)
 
     def _apply(self, entries: list[Entry]) -> None:
-        answers = self.machine.apply(entries)
         waiting = self._waiting
+        answers = self.machine.apply(entries, answered=bool(waiting))
         if not waiting:
             return
         for entry, given in zip(entries, answers, strict=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import lmdb
 
@@ -53,6 +53,10 @@ class KeyTable:
             return self._top.get(key)
         bucket, path = self._descend(key)
         return None if bucket is None else self._long.get(bucket + key[len(path) * self._threshold :])
+
+    def put_short(self, records: Mapping[bytes, bytes]) -> None:
+        """Set many records; no key may be longer than the threshold."""
+        self._top.putmulti(records.items())
 
     def put(self, key: bytes, record: bytes) -> None:
         """Set the record of ``key``."""

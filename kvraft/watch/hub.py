@@ -81,6 +81,11 @@ class WatchHub:
         self._blocked: dict[Watcher, None] = {}
         self._published = source.revision
 
+    @property
+    def has_synced(self) -> bool:
+        """Whether anybody waits for the next changes."""
+        return bool(self._synced)
+
     def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
         """Start a watch; nothing is delivered before this returns. Raises InvalidArgument for an empty range."""
         watcher = Watcher(request, sink)

@@ -21,6 +21,7 @@ keys = st.sampled_from([b"\0", b"a", b"aa", b"aab", b"aab\0", b"aabcd", b"b", b"
 range_ends = st.just(b"") | st.just(b"\0") | keys
 values = st.binary(max_size=3)
 puts = st.builds(PutRequest, keys, values, st.just(0), st.booleans())
+plain_puts = st.builds(PutRequest, keys, values)
 deletes = st.builds(DeleteRangeRequest, keys, range_ends, st.booleans())
 
 

@@ -73,7 +73,7 @@ class Machine:
     def join(proposals: Sequence[bytes]) -> bytes:
         return b",".join(proposals)
 
-    def apply(self, entries: Sequence[Entry]) -> list[list[bytes]]:
+    def apply(self, entries: Sequence[Entry], *, answered: bool) -> list[list[bytes]]:
         self.applied_index = entries[-1].index
         return [entry.data.split(b",") if entry.data else [] for entry in entries]
 
