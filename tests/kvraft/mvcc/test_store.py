@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvraft.errors import Compacted, EmptyKey, FutureRevision, LeaseNotFound
-from kvraft.mvcc import reading
+from kvraft.mvcc import puts, reading
 from kvraft.mvcc.store import Store
 from kvraft.storage.errors import StorageError
 from kvraft.storage.state import StateEnvironment
@@ -210,3 +210,37 @@ def test_a_missing_record_is_damage_and_not_an_answer(store, environment):
         store.range(RangeRequest(b"a"))
     with pytest.raises(StorageError, match=r"revision 2\.0 is missing"):
         store.range(RangeRequest(*ALL))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (PutRequest(b"a", b"other", prev_kv=True),),
+        (DeleteRangeRequest(b"a"),),
+        (DeleteRangeRequest(b"a"), PutRequest(b"a", b"again", prev_kv=True)),
+        (TxnRequest((), (), (PutRequest(b"a", b"then"),)),),
+        (TxnRequest((), (DeleteRangeRequest(b"\0", b"\0"),), ()),),
+    ],
+)
+def test_plain_puts_notice_what_else_has_changed_a_key(environment, tmp_path_factory, between):
+    together = Store(environment)
+    other = StateEnvironment.open(tmp_path_factory.mktemp("alone"), sync=False)
+    alone = Store(other)
+    run = [PutRequest(b"a", b"1"), PutRequest(b"b", b"2"), PutRequest(b"a", b"3")]
+    for commands in (run, between, run):
+        assert together.execute_all(commands) == [alone.execute(command) for command in commands]
+        assert together.take_changes() == alone.take_changes()
+    for revision in range(1, together.revision + 1):
+        request = RangeRequest(*ALL, revision=revision)
+        assert together.range(request) == alone.range(request)
+    other.close()
+
+
+def test_what_is_remembered_of_keys_is_bounded_and_forgotten_with_the_state(environment, monkeypatch):
+    monkeypatch.setattr(puts, "REMEMBERED_KEYS", 8)
+    store = Store(environment)
+    for number in range(50):
+        store.execute_all([PutRequest(b"k%d" % (2 * number + more), b"") for more in (0, 1)])
+        assert len(store._recent.known) <= 10
+    store.forget()
+    assert not store._recent.known
