@@ -171,6 +171,7 @@ class Member:
             self.writer,
             self.peers,
             DriverConfig(
+                election_ticks=max(election_ticks, 2),
                 request_timeout_ticks=round(request_seconds / TICK_SECONDS),
                 stalled_disk_seconds=config.election_ms / 1000,
                 snapshot_entries=config.snapshot_count,
@@ -178,6 +179,7 @@ class Member:
             ),
             self._client_url_of,
         )
+        self.driver.forwarder.serve = self.service.serve_peer
 
     # ------------------------------------------------------------------ running
 

@@ -20,6 +20,7 @@ from kvraft.types import (
     TxnRequest,
     WatchRequest,
 )
+from kvraft.wire.native import decode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +46,32 @@ class Caller(Protocol):
         """Call ``retry`` once it is no longer congested; drop it when the connection ends."""
         ...
 
+    @property
+    def forwards(self) -> bool:
+        """Whether a follower has the leader do what only that can.
+
+        Else the answer is ``NotLeader``, for clients that find the leader themselves, which is cheaper.
+        """
+        ...
+
+
+class Peer:
+    """The ``Caller`` on whose behalf another member asks. It has chosen this one: nothing is forwarded again."""
+
+    congested = False
+    forwards = False
+
+    def hold(self, retry: Callable[[], None]) -> None:
+        """Never needed: a peer's answers are bounded by what it may ask at once."""
+        retry()
+
 
 class Service:
     """One member's operations, by the kind of request."""
 
     def __init__(self, member: Member) -> None:
         self._member = member
+        self._peer = Peer()
         self._handlers: dict[type, Handler] = {
             PutRequest: self._propose,
             RangeRequest: self._range,
@@ -73,12 +94,21 @@ class Service:
         except KvraftError as error:
             answer(error)
 
+    def serve_peer(self, body: bytes, answer: Answer) -> None:
+        """Answer what another member asks; see ``Driver.ask``."""
+        try:
+            request = decode_request(body)
+        except KvraftError as error:
+            answer(error)
+        else:
+            self.start(request, body, self._peer, answer)
+
     def _propose(self, request: Command, body: bytes, caller: Caller, answer: Answer) -> None:
         member = self._member
         if len(body) > member.config.max_request_bytes:
             raise RequestTooLarge
         member.machine.admit(request)
-        member.driver.propose(body, answer)  # type: ignore[arg-type]
+        member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]
 
     def _status(self, request: StatusRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         answer(self._member.status())
