@@ -136,7 +136,8 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         timeout=rng.randrange(300 * MILLISECOND, 2 * SECOND),
         follower_reads=rng.choice((0.0, 0.3, 0.7, 1.0)),
         mix=(shares[0] / total, shares[1] / total, shares[2] / total, shares[3] / total),
-        forwarded_writes=later.choice((0.0, 0.0, 0.3, 1.0)),
+        # Where new leaders die at once, clients that wait for one would do nothing else.
+        forwarded_writes=0.0 if "ambush" in faults else later.choice((0.0, 0.3, 0.3, 1.0)),
         fault_interval=int(election * rng.choice((0.3, 0.6, 1.0, 2.0))),
         fault_length=int(election * rng.choice((0.5, 1.0) if embattled else (0.5, 1.5, 3.0, 5.0))),
         faults=faults or ("crash", "partition"),

@@ -12,13 +12,14 @@ import msgspec
 
 from kvraft.apply.command import check_command, decode_commands, decode_configuration, join_commands
 from kvraft.errors import Corrupt, KvraftError, NoSpace
+from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.state import MAP_BYTES, StateEnvironment
-from kvraft.types import Command, PutRequest, RangeRequest, RangeResponse, Response, TxnRequest
+from kvraft.types import Command, LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, Response, TxnRequest
 from kvraft.watch.hub import WatchHub
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
+    from kvraft.types import LeaseCommand
 
 QUOTA_BYTES = 2 << 30
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -33,11 +35,17 @@ MAX_UNCOMMITTED_BYTES = 64 << 20
 
 
 class StateMachine:
-    """State, store and watches of one member. ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`."""
+    """State, store, leases and watches of one member.
+
+    ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`.
+    """
 
     def __init__(self, environment: StateEnvironment, quota_bytes: int) -> None:
         self._environment = environment
         self._store = Store(environment)
+        self.leases = LeaseTable(environment, self._store)
+        self._store.others = dict.fromkeys(LEASE_COMMANDS, self._lease_command)
+        self._entry_term = 0
         self._quota_bytes = quota_bytes
         self._uncommitted_bytes = 0
         self._measured_bytes = environment.sizes()[1]
@@ -133,10 +141,13 @@ class StateMachine:
         the quota. The quota is never looked at in apply, where members of different fill would come to different
         answers; deletes and compactions go on.
         """
-        check_command(command)
+        if type(command) in LEASE_COMMANDS:
+            check_lease_command(command)  # type: ignore[arg-type]
+        else:
+            check_command(command)  # type: ignore[arg-type]
         if self._measured_bytes + self._uncommitted_bytes < self._quota_bytes:
             return
-        if type(command) is PutRequest:
+        if type(command) is PutRequest or type(command) is LeaseGrantRequest:
             raise NoSpace
         if type(command) is TxnRequest and any(
             type(operation) is PutRequest for operation in (*command.success, *command.failure)
@@ -189,6 +200,7 @@ class StateMachine:
             elif entry.data:
                 commands = decode_commands(entry.data)
                 operations = len(commands)
+                self._entry_term = entry.term
                 answers = self._store.execute_all(commands, answered=answered)
         except msgspec.MsgspecError:
             answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
@@ -196,6 +208,9 @@ class StateMachine:
         self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)
         return answers
+
+    def _lease_command(self, command: LeaseCommand) -> Response:
+        return self.leases.execute(command, self._entry_term)
 
     def commit(self) -> None:
         """Make what has been applied durable against the end of the process. Raises StorageError."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from kvraft.errors import DuplicateKey, EmptyKey, InvalidArgument, LeaseNotFound, TooManyOps
+from kvraft.errors import DuplicateKey, EmptyKey, InvalidArgument, TooManyOps
 from kvraft.types import (
-    Command,
     CompactRequest,
     Compare,
     CompareResult,
     CompareTarget,
     DeleteRangeRequest,
+    KvCommand,
     Operation,
     PutRequest,
     TxnRequest,
@@ -28,9 +28,9 @@ _TARGETS = frozenset(int(target) for target in CompareTarget)
 _RESULTS = frozenset(int(result) for result in CompareResult)
 
 
-def check_command(command: Command, max_ops: int = MAX_TXN_OPS) -> None:
+def check_command(command: KvCommand, max_ops: int = MAX_TXN_OPS) -> None:
     """Raise what is wrong with ``command`` as a :class:`~kvraft.errors.KvraftError`: EmptyKey, TooManyOps,
-    DuplicateKey, LeaseNotFound, InvalidArgument."""
+    DuplicateKey, InvalidArgument."""
     kind = type(command)
     if kind is PutRequest or kind is DeleteRangeRequest:
         _check_operation(command)  # type: ignore[arg-type]
@@ -44,8 +44,6 @@ def _check_operation(operation: Operation) -> None:
     assert not isinstance(operation, TxnRequest)  # the caller has refused it
     if not operation.key:
         raise EmptyKey
-    if type(operation) is PutRequest and operation.lease:
-        raise LeaseNotFound
 
 
 def _check_txn(txn: TxnRequest, max_ops: int) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kvraft.errors import Compacted, EmptyKey, FutureRevision, KvraftError
+from kvraft.errors import Compacted, EmptyKey, FutureRevision, KvraftError, LeaseNotFound
 from kvraft.mvcc.check import check_command
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
-from kvraft.mvcc.puts import RecentHeads, begin_key, end_of_puts, put_all
+from kvraft.mvcc.puts import RecentHeads, begin_key, change_lease, end_of_puts, put_all
 from kvraft.mvcc.reading import CountCache, count_range, open_end, read_changes, read_key, read_range, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
+    LEASE_ID,
     POSITION,
     POSITION_BYTES,
     Change,
@@ -29,6 +30,7 @@ from kvraft.types import (
     DeleteRangeRequest,
     DeleteRangeResponse,
     KeyValue,
+    KvCommand,
     Operation,
     OperationResponse,
     PutRequest,
@@ -41,7 +43,7 @@ from kvraft.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kvraft.storage.state import StateEnvironment
 
@@ -60,6 +62,8 @@ class Store:
         self._changes: list[Change] | None = []
         self._main = 0
         self._sub = 0
+        self.others: dict[type, Callable[[Any], Response]] = {}
+        """Who does the commands of ``execute_all`` that are not the store's own."""
 
     @property
     def revision(self) -> int:
@@ -85,7 +89,7 @@ class Store:
         """Whether the changes from now on are for anybody; until the next ``take_changes``."""
         self._changes = [] if wanted else None
 
-    def execute(self, command: Command) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
+    def execute(self, command: KvCommand) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
         """Do ``command``. Raises a :class:`~kvraft.errors.KvraftError`, the same on every member."""
         check_command(command)
         meta = self._environment.meta
@@ -95,6 +99,8 @@ class Store:
         self._main, self._sub = meta.revision + 1, 0
         response: PutResponse | DeleteRangeResponse | TxnResponse
         if type(command) is PutRequest:
+            if command.lease:
+                self.check_put(command)
             response = self._put(command)
         elif type(command) is DeleteRangeRequest:
             response = self._delete_range(command)
@@ -130,11 +136,24 @@ class Store:
 
     def _try(self, command: Command) -> Response | KvraftError:
         try:
-            return self.execute(command)
+            other = self.others.get(type(command))
+            return self.execute(command) if other is None else other(command)  # type: ignore[arg-type]
         except StorageError:
             raise
         except KvraftError as error:
             return error
+
+    def delete_keys(self, keys: Sequence[bytes]) -> None:
+        """Delete what is there of ``keys``, in one revision of its own."""
+        meta, cur = self._environment.meta, self._environment.tables.cur
+        self._main, self._sub = meta.revision + 1, 0
+        for key in keys:
+            head = cur.get(key)
+            if head is not None:
+                self._delete(key, head)
+        if self._sub:
+            meta.revision = self._main
+            self._sub = 0
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Read. Raises EmptyKey, Compacted, FutureRevision."""
@@ -216,15 +235,18 @@ class Store:
     def _put(self, request: PutRequest) -> PutResponse:
         tables, main, key = self._environment.tables, self._main, request.key
         head = tables.cur.get(key)
+        old_lease = 0
         if head is None:
             create, version = main, 1
             key_id, previous = begin_key(tables, key)
         else:
-            _, _, create, version, _, key_id = HEAD.unpack(head)
+            _, _, create, version, old_lease, key_id = HEAD.unpack(head)
             previous = head[:POSITION_BYTES]
             if version % ANCHOR == 0:
                 tables.hist.put(key_id + previous, b"")
             version += 1
+        if request.lease != old_lease:
+            change_lease(tables, key, old_lease, request.lease)
         kv = KeyValue(key, request.value, create, main, version, request.lease)
         self._record(kv, key_id, previous)
         self._recent.forget(key)
@@ -232,7 +254,7 @@ class Store:
         return PutResponse(main, read_value(tables, previous) if request.prev_kv and version > 1 else None)
 
     def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
-        tables, main = self._environment.tables, self._main
+        tables = self._environment.tables
         if request.range_end:
             doomed = list(tables.cur.walk(request.key, open_end(request.range_end)))
         else:
@@ -240,15 +262,22 @@ class Store:
             doomed = [] if head is None else [(request.key, head)]
         prev_kvs = [read_value(tables, head[:POSITION_BYTES]) for _, head in doomed] if request.prev_kv else []
         for key, head in doomed:
-            _, _, _, version, _, key_id = HEAD.unpack(head)
-            previous = head[:POSITION_BYTES]
-            if version % ANCHOR == 0:
-                tables.hist.put(key_id + previous, b"")
-            self._recent.forget(key)
-            tables.cur.pop(key)
-            self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
-            tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))
+            self._delete(key, head)
         return DeleteRangeResponse(self._reached(), len(doomed), prev_kvs)
+
+    def _delete(self, key: bytes, head: bytes) -> None:
+        """Remove a key that is there, with its ``head``."""
+        tables, main = self._environment.tables, self._main
+        _, _, _, version, lease, key_id = HEAD.unpack(head)
+        previous = head[:POSITION_BYTES]
+        if version % ANCHOR == 0:
+            tables.hist.put(key_id + previous, b"")
+        self._recent.forget(key)
+        tables.cur.pop(key)
+        if lease:
+            change_lease(tables, key, lease, 0)
+        self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
+        tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))
 
     def _record(self, kv: KeyValue, key_id: bytes, previous: bytes) -> None:
         """Write down one change at the next position."""
@@ -263,6 +292,11 @@ class Store:
         if self._changes is not None:
             self._changes.append(Change(kv, previous))
 
+    def check_put(self, request: PutRequest) -> None:
+        """Raises LeaseNotFound for a put on a lease that there is not."""
+        if request.lease and self._environment.tables.lease.get(LEASE_ID.pack(request.lease)) is None:
+            raise LeaseNotFound
+
     def _txn(self, request: TxnRequest) -> TxnResponse:
         succeeded = all(self._holds(compare) for compare in request.compare)
         branch = request.success if succeeded else request.failure
@@ -271,6 +305,8 @@ class Store:
                 if operation.revision < 0:
                     raise Compacted
                 self._check_revision(operation.revision)
+            elif type(operation) is PutRequest:
+                self.check_put(operation)
         responses = [self._operate(operation) for operation in branch]
         return TxnResponse(self._reached(), succeeded, responses)
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 Answer = object
 """A ``types.Response`` or a ``KvraftError``."""
 Waiter = Callable[[Answer], None]
-"""Called once with the answer to a proposal. It must not raise and must not call back into the driver."""
+"""Called once with the answer to a proposal. It must not raise; of the driver it may call what only queues:
+``propose``, ``read`` and the ways to ask."""
 Reader = Callable[[KvraftError | None], None]
-"""Called once: None when the state machine may be read now, else why not. Same rules as a waiter."""
+"""Called once: None when the state machine may be read now, else why not. It must not raise; it may propose and ask."""
 
 
 class Disk(Protocol):
@@ -60,6 +61,11 @@ class Machine(Protocol):
 
     @property
     def applied_index(self) -> int: ...
+
+    @property
+    def applied_term(self) -> int:
+        """The term of the last applied entry."""
+        ...
 
     @property
     def durable_index(self) -> int: ...

@@ -217,6 +217,12 @@ class Driver:
         return self._waiters
 
     @property
+    def leading_term(self) -> int:
+        """The term that this member leads in, once everything from before it has been applied; else 0."""
+        raft = self.raft
+        return raft.term if raft.role is Role.LEADER and self.machine.applied_term == raft.term else 0
+
+    @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
@@ -356,9 +362,11 @@ class Driver:
         if self.raft.role == Role.LEADER:
             handing_over = self.raft.status().transferee != NO_NODE
             return NoLeader() if handing_over else TooManyRequests()  # the one is worth another try at once
-        if self.raft.leader == NO_NODE:
-            return NoLeader()
-        return NotLeader(leader=self._leader_url(self.raft.leader))
+        return self.no_leader()
+
+    def no_leader(self) -> KvraftError:
+        """Why a member that does not lead cannot do what only the leader can."""
+        return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
         self._next_read += 1

@@ -180,6 +180,7 @@ class Member:
             self._client_url_of,
         )
         self.driver.forwarder.serve = self.service.serve_peer
+        self.service.leases.open(self.driver, machine, config.election_ms)
 
     # ------------------------------------------------------------------ running
 
@@ -273,6 +274,7 @@ class Member:
             late = int((now - due) / TICK_SECONDS)
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
+            self.service.leases.tick()
             due = max(due + TICK_SECONDS, now)
             if now >= next_commit and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
                 next_commit = now + COMMIT_SECONDS

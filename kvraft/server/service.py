@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvraft.errors import EmptyKey, KvraftError, NotSupported, RequestTooLarge
+from kvraft.server.leases import LeaseService
 from kvraft.types import (
     Command,
     CompactRequest,
@@ -80,6 +81,8 @@ class Service:
             CompactRequest: self._propose,
             StatusRequest: self._status,
         }
+        self.leases = LeaseService(member.config.election_ms, self._propose)
+        self._handlers |= self.leases.handlers()
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         """Begin ``request``; ``answer`` gets its response or error.

@@ -17,7 +17,7 @@ from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment, sync_directory
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
-from kvraft.storage.tables import FORMAT, META_KEY, Databases, StateMeta, Tables, encode, read_meta
+from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, Databases, StateMeta, Tables, encode, read_meta
 
 if TYPE_CHECKING:
     from kvraft.raft.messages import SnapshotMeta
@@ -71,7 +71,9 @@ class StateEnvironment:
             raise
 
     def _open(self) -> None:
-        environment = open_environment(self.path, map_bytes=self._map_bytes, sync=self._sync, metasync=False, max_dbs=8)
+        environment = open_environment(
+            self.path, map_bytes=self._map_bytes, sync=self._sync, metasync=False, max_dbs=MAX_TABLES
+        )
         try:
             self._databases = Databases(environment)
             txn = environment.begin(write=True)

@@ -122,10 +122,27 @@ AuthCommand = (
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
 )
-Command = KvCommand
+Command = KvCommand | LeaseCommand
 """What is replicated: a log entry's data is one of these, encoded."""
 
-Response = RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status
+LeaseResponse = (
+    LeaseGrantResponse
+    | LeaseRevokeResponse
+    | LeaseKeepAliveResponse
+    | LeaseTimeToLiveResponse
+    | LeaseLeasesResponse
+    | LeaseCheckpointResponse
+)
+Response = (
+    RangeResponse
+    | PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | CompactResponse
+    | LeaseResponse
+    | WatchBatch
+    | Status
+)
 
 __all__ = [
     "AlarmAction",
@@ -171,6 +188,7 @@ __all__ = [
     "LeaseKeepAliveResponse",
     "LeaseLeasesRequest",
     "LeaseLeasesResponse",
+    "LeaseResponse",
     "LeaseRevokeRequest",
     "LeaseRevokeResponse",
     "LeaseTimeToLiveRequest",

@@ -19,6 +19,12 @@ from kvraft.types import (
     CompactResponse,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
+    LeaseResponse,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -61,6 +67,11 @@ Request = (
     | WatchCancel
     | WatchProgress
     | StatusRequest
+    | LeaseGrantRequest
+    | LeaseRevokeRequest
+    | LeaseKeepAliveRequest
+    | LeaseTimeToLiveRequest
+    | LeaseLeasesRequest
 )
 
 
@@ -73,7 +84,15 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 Answer = (
-    RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status | Failure
+    RangeResponse
+    | PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | CompactResponse
+    | LeaseResponse
+    | WatchBatch
+    | Status
+    | Failure
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -93,7 +112,7 @@ def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
 
 
-def encode_body(answer: Response | Failure) -> bytes:
+def encode_body(answer: Request | Response | Failure) -> bytes:
     """An answer without frame and id, for those that go to several requests; see ``frame_body``."""
     return _encoder.encode(answer)
 

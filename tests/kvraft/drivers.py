@@ -46,7 +46,7 @@ class Machine:
     """A state machine whose answer to a proposal is its data."""
 
     def __init__(self) -> None:
-        self.applied_index = 0
+        self.applied_index = self.applied_term = 0
         self.durable_index = 0
         self.uncommitted = 0
 
@@ -55,7 +55,7 @@ class Machine:
         return b",".join(proposals)
 
     def apply(self, entries: Sequence[Entry], *, answered: bool) -> list[list[bytes]]:
-        self.applied_index = entries[-1].index
+        self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
         return [entry.data.split(b",") if entry.data and answered else [] for entry in entries]
 
     def commit(self) -> None:

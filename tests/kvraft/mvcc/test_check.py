@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvraft.errors import DuplicateKey, EmptyKey, InvalidArgument, LeaseNotFound, TooManyOps
+from kvraft.errors import DuplicateKey, EmptyKey, InvalidArgument, TooManyOps
 from kvraft.mvcc.check import check_command
 from kvraft.types import (
     CompactRequest,
@@ -46,7 +46,6 @@ def test_well_formed(command):
     [
         (PutRequest(b"", b""), EmptyKey),
         (PutRequest(b"", b"", lease=1), EmptyKey),
-        (PutRequest(b"a", b"", lease=1), LeaseNotFound),
         (DeleteRangeRequest(b"", b"z"), EmptyKey),
         (TxnRequest((GUARD,) * 129), TooManyOps),
         (TxnRequest((), (RangeRequest(b"a"),) * 129), TooManyOps),
@@ -59,7 +58,6 @@ def test_well_formed(command):
         (TxnRequest((), (DeleteRangeRequest(b"A", b"\0"), PUT)), DuplicateKey),
         (TxnRequest((), (PutRequest(b"b", b""), PUT, DeleteRangeRequest(b"a\0", b"b\0"))), DuplicateKey),
         (TxnRequest((), (PUT, PUT), (PutRequest(b"", b""),)), EmptyKey),
-        (TxnRequest((), (PutRequest(b"a", b"", lease=5),)), LeaseNotFound),
         (TxnRequest((Compare(b"a", 5, 0, 0),)), InvalidArgument),
         (TxnRequest((Compare(b"a", 0, 4, 0),)), InvalidArgument),
         (TxnRequest((Compare(b"a", CompareTarget.VALUE, 0, 1),)), InvalidArgument),
