@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from kvraft.channel import Closed, dial, split_url
+from kvraft.client import election, lock
 from kvraft.client.connection import Connection
+from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.watch import WatchStream
 from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import (
@@ -18,6 +20,15 @@ from kvraft.types import (
     Compare,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveResponse,
+    LeaseLeasesRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
     Operation,
     PutRequest,
     PutResponse,
@@ -34,13 +45,15 @@ from kvraft.wire import native
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 T = TypeVar("T", bound=Response)
 
 FIRST_BACKOFF_SECONDS = 0.01
 MAX_BACKOFF_SECONDS = 0.2
 MAX_DIAL_SECONDS = 3.0
+REVOKE_SECONDS = 5.0
+"""For so long a lease is tried to be revoked at the end of its block; its TTL does it otherwise."""
 
 
 class Client:
@@ -136,7 +149,85 @@ class Client:
         """
         return WatchStream.open(self, WatchRequest(key, range_end, start_revision, prev_kv))
 
+    # ------------------------------------------------------------------ leases, locks, elections
+
+    async def lease_grant(self, ttl: int, lease_id: int = 0) -> LeaseGrantResponse:
+        """A lease of ``ttl`` seconds (at least one and a half election timeouts; the answer has what it got).
+
+        Raises ``LeaseTtlTooLarge``, and ``LeaseExists`` for a ``lease_id`` that is taken; 0 lets the member choose.
+        """
+        return await self._write(LeaseGrantRequest(ttl, lease_id), LeaseGrantResponse)
+
+    async def lease_revoke(self, lease_id: int) -> LeaseRevokeResponse:
+        """End a lease and delete its keys, in one revision. Raises ``LeaseNotFound``."""
+        return await self._write(LeaseRevokeRequest(lease_id), LeaseRevokeResponse)
+
+    async def lease_keep_alive_once(self, lease_id: int) -> LeaseKeepAliveResponse:
+        """Start the TTL of a lease afresh. Raises ``LeaseNotFound``."""
+        return await keep_alive_once(self, lease_id)
+
+    async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseTimeToLiveResponse:
+        """What is left of a lease, in seconds, -1 if there is none; with ``keys`` those that hang on it."""
+        return await self._read(LeaseTimeToLiveRequest(lease_id, keys), LeaseTimeToLiveResponse)
+
+    async def leases(self) -> list[int]:
+        """The ids of all leases."""
+        return (await self._read(LeaseLeasesRequest(), LeaseLeasesResponse)).lease_ids
+
+    def keep_alive(
+        self, lease_id: int, *, cancel_on_loss: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[KeptLease]:
+        """Keep a lease alive while the block runs; it is left to its TTL at the end.
+
+        When it is lost (revoked, or not renewed in time) ``KeptLease.lost`` is set and, unless ``cancel_on_loss`` is
+        False, the block is cancelled and ``LeaseNotFound`` raised in its place. Raises ``LeaseNotFound`` at once for
+        a lease that there is not.
+        """
+        return KeptLease.open(self, lease_id, cancel_on_loss=cancel_on_loss)
+
+    @contextlib.asynccontextmanager
+    async def lease(self, ttl: int, *, cancel_on_loss: bool = True) -> AsyncIterator[KeptLease]:
+        """A new lease that is kept alive while the block runs, and revoked at its end; see ``keep_alive``."""
+        lease_id = (await self.lease_grant(ttl)).lease_id
+        try:
+            async with self.keep_alive(lease_id, cancel_on_loss=cancel_on_loss) as kept:
+                yield kept
+        finally:
+            with trio.move_on_after(REVOKE_SECONDS, shield=True), contextlib.suppress(KvraftError):
+                await self.lease_revoke(lease_id)
+
+    def lock(
+        self, name: bytes, *, ttl: int = 60, wait: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[lock.Holding]:
+        """Hold the lock ``name`` while the block runs; whoever asked first gets it first.
+
+        It hangs on a lease of ``ttl`` seconds, so that a process that dies lets go of it; when that is lost, the
+        block is cancelled and ``LeaseNotFound`` raised. Without ``wait``, raises ``Locked`` when it is taken.
+        """
+        return lock.hold(self, name, ttl, wait=wait)
+
+    def campaign(
+        self, name: bytes, value: bytes, *, ttl: int = 60
+    ) -> contextlib.AbstractAsyncContextManager[election.Elected]:
+        """Run for ``name`` and, once elected, lead while the block runs, with ``value`` for all to see; then resign.
+
+        As with ``lock``, losing the lease cancels the block and raises ``LeaseNotFound``.
+        """
+        return election.run_for(self, name, value, ttl)
+
+    async def elected(self, name: bytes) -> election.Seen:
+        """Who leads, and its value. Raises ``NobodyElected``."""
+        return await election.leader(self, name)
+
+    def observe(self, name: bytes) -> election.Observation:
+        """Who leads, and what it proclaims, from now on: ``async with client.observe(name) as seen: async for ...``."""
+        return election.Observation(self, name)
+
     # ------------------------------------------------------------------ which member
+
+    def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
+        """Run something in the background for as long as the client is open. It must not raise."""
+        self._nursery.start_soon(run)
 
     async def any_connection(self) -> Connection:
         """A live connection to some member, the preferred one if it answers. Raises ``Unavailable``."""
@@ -212,6 +303,10 @@ class Client:
             except (Unavailable, OutcomeUnknown) as error:
                 self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
         return self._expect(await self._persist(request, deadline, repeatable=True), kind)
+
+    async def repeatable(self, request: native.Request, kind: type[T]) -> T:
+        """Ask something that does no harm when it is done twice, until there is an answer or the time is over."""
+        return await self._read(request, kind)
 
     async def _persist(self, request: native.Request, deadline: float, *, repeatable: bool) -> Response:
         """Ask member after member until one answers, the outcome is unknown, or the time is over."""
