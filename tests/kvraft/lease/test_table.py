@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import KvraftError, LeaseExists, LeaseNotFound, LeaseTtlTooLarge, NoSpace
 from kvraft.raft.messages import Configuration, Entry
@@ -49,7 +49,8 @@ class Applied:
             self.machine.initialise(Configuration((1,)), 1, 1)
 
     def __call__(self, command: Command, term: int = 1) -> object:
-        (answer,) = self.machine.apply([Entry(self.machine.applied_index + 1, term, 0, encode_command(command))])
+        data = join_commands([encode_command(command)])
+        ((answer,),) = self.machine.apply([Entry(self.machine.applied_index + 1, term, 0, data)])
         return answer
 
     def keys(self) -> list[bytes]:
