@@ -391,6 +391,12 @@ class Locked(KvraftError):
     text = "mutex: Locked by another session"
 
 
+class AnswerTooLarge(KvraftError):
+    code = "ResourceExhausted"
+    wire = 70
+    text = "etcdserver: answer is too large: ask for the range in pages, with a limit"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():

@@ -15,6 +15,7 @@ from kvraft.types import KeyValue, PutRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvraft.mvcc.counts import CountCache
     from kvraft.storage.tables import StateMeta, Tables
 
     Known = tuple[int, int, bytes, bytes]
@@ -25,7 +26,10 @@ REMEMBERED_KEYS = 16_384
 
 
 class RecentHeads:
-    """What ``cur`` says of keys that were put lately, without a lease. Whoever else changes a key's head forgets the key here."""
+    """What ``cur`` says of keys that were put lately, without a lease.
+
+    Whoever else changes a key's head forgets the key here.
+    """
 
     __slots__ = ("known",)
 
@@ -59,7 +63,12 @@ def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
 
 
 def put_all(
-    tables: Tables, meta: StateMeta, recent: RecentHeads, puts: Sequence[PutRequest], changes: list[Change] | None
+    tables: Tables,
+    meta: StateMeta,
+    recent: RecentHeads,
+    counts: CountCache,
+    puts: Sequence[PutRequest],
+    changes: list[Change] | None,
 ) -> None:
     """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
     known = recent.known
@@ -70,7 +79,9 @@ def put_all(
         main += 1
         key, value = put.key, put.value
         create, version, key_id, previous = known.get(key) or _look_up(tables, key, main)
-        if version and version % ANCHOR == 0:
+        if not version:
+            counts.created(key)
+        elif version % ANCHOR == 0:
             tables.hist.put(key_id + previous, b"")
         version += 1
         position = POSITION.pack(main, 0)
