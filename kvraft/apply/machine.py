@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 import msgspec
 
-from kvraft.apply.command import check_command, decode_commands, decode_configuration, join_commands
+from kvraft.apply.alarms import Alarms
+from kvraft.apply.command import MAX_TXN_OPS, check_command, decode_commands, decode_configuration, join_commands
+from kvraft.apply.layers import Layer, capped, corrupt, takes_space
 from kvraft.errors import Corrupt, KvraftError, NoSpace
 from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
 from kvraft.mvcc.store import Store
@@ -19,14 +21,26 @@ from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.state import MAP_BYTES, StateEnvironment
-from kvraft.types import Command, LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, Response, TxnRequest
+from kvraft.types import (
+    AlarmRequest,
+    AlarmType,
+    Command,
+    RangeRequest,
+    RangeResponse,
+    Response,
+    TxnRequest,
+    TxnResponse,
+)
 from kvraft.watch.hub import WatchHub
+from kvraft.watch.progress import INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from kvraft.mvcc.scan import RangeScan
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
+    from kvraft.storage.view import StateView
     from kvraft.types import LeaseCommand
 
 QUOTA_BYTES = 2 << 30
@@ -40,17 +54,25 @@ class StateMachine:
     ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`.
     """
 
-    def __init__(self, environment: StateEnvironment, quota_bytes: int) -> None:
+    def __init__(
+        self, environment: StateEnvironment, quota_bytes: int, watch_progress_seconds: float = INTERVAL_SECONDS
+    ) -> None:
         self._environment = environment
         self._store = Store(environment)
         self.leases = LeaseTable(environment, self._store)
-        self._store.others = dict.fromkeys(LEASE_COMMANDS, self._lease_command)
+        self._store.others = {
+            **dict.fromkeys(LEASE_COMMANDS, self._lease_command),
+            AlarmRequest: self._alarm_command,
+        }
         self._entry_term = 0
         self._quota_bytes = quota_bytes
         self._uncommitted_bytes = 0
         self._measured_bytes = environment.sizes()[1]
         self.uncommitted = 0
-        self.watch = WatchHub(self._store)
+        self.watch = WatchHub(self._store, watch_progress_seconds)
+        self.alarms = Alarms(environment)
+        self._until_compacted: list[tuple[int, Callable[[], None]]] = []
+        self._stack_layers()
 
     @classmethod
     def open(
@@ -58,6 +80,7 @@ class StateMachine:
         directory: str | os.PathLike[str],
         *,
         quota_bytes: int = QUOTA_BYTES,
+        watch_progress_seconds: float = INTERVAL_SECONDS,
         map_bytes: int = MAP_BYTES,
         sync: bool = True,
         key_threshold: int = THRESHOLD,
@@ -68,7 +91,7 @@ class StateMachine:
         """
         map_bytes = max(map_bytes, 4 * quota_bytes) if map_bytes == MAP_BYTES else map_bytes
         environment = StateEnvironment.open(directory, map_bytes=map_bytes, sync=sync, threshold=key_threshold)
-        return cls(environment, quota_bytes)
+        return cls(environment, quota_bytes, watch_progress_seconds)
 
     # ------------------------------------------------------------------ what it is
 
@@ -115,6 +138,16 @@ class StateMachine:
         return self._environment.durable_index
 
     @property
+    def quota_bytes(self) -> int:
+        """What :meth:`admit` holds clients to."""
+        return self._quota_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """What the quota is compared with: the data in use at the last commit, and what has been applied since."""
+        return self._measured_bytes + self._uncommitted_bytes
+
+    @property
     def db_size(self) -> int:
         """Bytes of the file."""
         return self._environment.sizes()[0]
@@ -134,24 +167,36 @@ class StateMachine:
         meta.configuration, meta.cluster_id, meta.member_id = configuration, cluster_id, member_id
         self.commit()
 
-    def admit(self, command: Command) -> None:
+    def _stack_layers(self) -> None:
+        """What stands around the store at present; see ``kvraft.apply.layers``."""
+        around: Layer | None = None
+        if self.alarms.active(AlarmType.NOSPACE):
+            around = capped(around or self._store.dispatch)
+        if self.alarms.active(AlarmType.CORRUPT):
+            around = corrupt(around or self._store.dispatch)
+        self._store.around = around
+
+    def _alarm_command(self, command: AlarmRequest) -> Response:
+        answer = self.alarms.execute(command)
+        self._stack_layers()
+        return answer
+
+    def check(self, command: Command, max_ops: int = MAX_TXN_OPS) -> None:
+        """Raises what is wrong with the command itself, whatever the state is."""
+        if type(command) in LEASE_COMMANDS:
+            check_lease_command(command)  # type: ignore[arg-type]
+        else:
+            check_command(command, max_ops)  # type: ignore[arg-type]
+
+    def admit(self, command: Command, max_ops: int = MAX_TXN_OPS) -> None:
         """What a member asks before it proposes: the checks of apply, and the quota of this member.
 
         Raises what :func:`check_command` raises, and NoSpace for what would add data while the data in use exceeds
         the quota. The quota is never looked at in apply, where members of different fill would come to different
         answers; deletes and compactions go on.
         """
-        if type(command) in LEASE_COMMANDS:
-            check_lease_command(command)  # type: ignore[arg-type]
-        else:
-            check_command(command)  # type: ignore[arg-type]
-        if self._measured_bytes + self._uncommitted_bytes < self._quota_bytes:
-            return
-        if type(command) is PutRequest or type(command) is LeaseGrantRequest:
-            raise NoSpace
-        if type(command) is TxnRequest and any(
-            type(operation) is PutRequest for operation in (*command.success, *command.failure)
-        ):
+        self.check(command, max_ops)
+        if self._measured_bytes + self._uncommitted_bytes >= self._quota_bytes and takes_space(command):
             raise NoSpace
 
     @staticmethod
@@ -233,13 +278,55 @@ class StateMachine:
                 raise storage_error(self._environment.path, error) from error
             raise
         self.uncommitted += 1
+        if not more and self._until_compacted:
+            self._tell_compacted()
         return more
+
+    def when_compacted(self, revision: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once everything that the compaction to ``revision`` frees has been freed."""
+        self._until_compacted.append((revision, tell))
+        if not self._store.compacting:
+            self._tell_compacted()
+
+    def _tell_compacted(self) -> None:
+        self.commit()  # LMDB has its pages back with this
+        waiting, self._until_compacted = self._until_compacted, []
+        for revision, tell in waiting:
+            if revision <= self.compacted_revision:
+                tell()
+            else:
+                self._until_compacted.append((revision, tell))
 
     # ------------------------------------------------------------------ reads and snapshots
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Read what has been applied. Raises EmptyKey, Compacted, FutureRevision."""
         return self._store.range(request)
+
+    def range_within(self, request: RangeRequest, max_keys: int, max_bytes: int) -> RangeResponse | None:
+        """The same, or None when it takes more than that: then :meth:`scan` a :meth:`view`."""
+        return self._store.range_within(request, max_keys, max_bytes)
+
+    def read_txn(self, request: TxnRequest) -> TxnResponse:
+        """A transaction that only reads, of what has been applied. Raises what ``Store.execute`` does."""
+        return self._store.read_txn(request)
+
+    def view(self) -> StateView:
+        """What has been applied until now, to be read in any thread; close it. Raises StorageError."""
+        if self.uncommitted:
+            self.commit()
+        return self._environment.view()
+
+    def scan(self, request: RangeRequest, view: StateView, max_bytes: int) -> RangeScan:
+        """A range over a view that has just been opened, to be done in steps within ``view.run``.
+
+        Raises what :meth:`range` does.
+        """
+        return self._store.scan(request, view.tables, max_bytes)
+
+    def scanned(self, request: RangeRequest, scan: RangeScan, revision: int) -> RangeResponse:
+        """The answer of a finished scan that began at ``revision``."""
+        return self._store.scanned(request, scan, revision)
 
     def snapshot(self) -> SnapshotReader:
         """The last commit, to be streamed to a follower; close it."""
@@ -260,6 +347,9 @@ class StateMachine:
         self._uncommitted_bytes = 0
         self._measured_bytes = self._environment.sizes()[1]
         self.watch.replaced()
+        self._stack_layers()
+        if not self._store.compacting:
+            self._tell_compacted()
         return meta
 
     def close(self) -> None:

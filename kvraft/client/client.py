@@ -15,6 +15,11 @@ from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.watch import WatchStream
 from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import (
+    AlarmAction,
+    AlarmMember,
+    AlarmRequest,
+    AlarmResponse,
+    AlarmType,
     CompactRequest,
     CompactResponse,
     Compare,
@@ -35,6 +40,8 @@ from kvraft.types import (
     RangeRequest,
     RangeResponse,
     Response,
+    SortOrder,
+    SortTarget,
     Status,
     StatusRequest,
     TxnRequest,
@@ -54,6 +61,7 @@ MAX_BACKOFF_SECONDS = 0.2
 MAX_DIAL_SECONDS = 3.0
 REVOKE_SECONDS = 5.0
 """For so long a lease is tried to be revoked at the end of its block; its TTL does it otherwise."""
+PAGE_KEYS = 1000
 
 
 class Client:
@@ -97,21 +105,55 @@ class Client:
         keys_only: bool = False,
         count_only: bool = False,
         serializable: bool = False,
+        sort_order: int = SortOrder.NONE,
+        sort_target: int = SortTarget.KEY,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
     ) -> RangeResponse:
         """Keys of ``[key, range_end)`` in order, at ``revision`` (0: now). Linearizable unless ``serializable``.
 
-        Raises ``Compacted`` or ``FutureRevision`` for a revision out of reach.
+        Raises ``Compacted`` or ``FutureRevision`` for a revision out of reach, ``AnswerTooLarge`` for more than a
+        member puts into one answer: see ``pages``.
         """
-        request = RangeRequest(key, range_end, limit, revision, keys_only, count_only, serializable)
+        request = RangeRequest(
+            *(key, range_end, limit, revision, keys_only, count_only, serializable, int(sort_order), int(sort_target)),
+            *(min_mod_revision, max_mod_revision, min_create_revision, max_create_revision),
+        )
         return await self._read(request, RangeResponse)
 
     async def revision(self) -> int:
         """The store's current revision, linearizable."""
         return (await self.range(b"\0", count_only=True)).revision
 
-    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResponse:
-        """Set a key."""
-        return await self._write(PutRequest(key, value, lease, prev_kv), PutResponse)
+    async def pages(
+        self, key: bytes, range_end: bytes, *, page_keys: int = PAGE_KEYS, revision: int = 0, keys_only: bool = False
+    ) -> AsyncIterator[RangeResponse]:
+        """All keys of ``[key, range_end)`` as of one revision (0: now), in pages: in bounded memory on both sides.
+
+        Every page's ``count`` is of what was left, it included. Raises ``Compacted`` when that revision goes meanwhile.
+        """
+        more = True
+        while more:
+            page = await self.range(key, range_end, limit=page_keys, revision=revision, keys_only=keys_only)
+            more, revision = page.more, revision or page.revision
+            yield page
+            if more:
+                key = page.kvs[-1].key + b"\0"
+
+    async def put(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        lease: int = 0,
+        prev_kv: bool = False,
+        ignore_value: bool = False,
+        ignore_lease: bool = False,
+    ) -> PutResponse:
+        """Set a key; with ``ignore_value`` or ``ignore_lease`` it must exist (``KeyNotFound``) and keeps its own."""
+        return await self._write(PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease), PutResponse)
 
     async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:
         """Delete every key of ``[key, range_end)``, in one revision."""
@@ -129,25 +171,58 @@ class Client:
             return await self._read(request, TxnResponse)
         return await self._write(request, TxnResponse)
 
-    async def compact(self, revision: int) -> CompactResponse:
-        """Forget what was superseded up to ``revision``. Raises ``Compacted`` or ``FutureRevision``."""
-        return await self._write(CompactRequest(revision), CompactResponse)
+    async def compact(self, revision: int, *, physical: bool = False) -> CompactResponse:
+        """Forget what was superseded up to ``revision``; ``physical``: return once a member has freed its space.
+
+        Raises ``Compacted`` or ``FutureRevision``.
+        """
+        return await self._write(CompactRequest(revision, physical), CompactResponse)
+
+    async def alarms(self) -> list[AlarmMember]:
+        """What is wrong with members, linearizable."""
+        return (await self._read(AlarmRequest(AlarmAction.GET), AlarmResponse)).alarms
+
+    async def disarm(self, member_id: int = 0, alarm: int = AlarmType.NONE) -> list[AlarmMember]:
+        """Clear alarms, of every member and type by default; the cleared ones."""
+        return (await self._write(AlarmRequest(AlarmAction.DEACTIVATE, member_id, alarm), AlarmResponse)).alarms
+
+    async def raise_alarm(self, member_id: int, alarm: int) -> list[AlarmMember]:
+        """Say that something is wrong with a member."""
+        return (await self._write(AlarmRequest(AlarmAction.ACTIVATE, member_id, alarm), AlarmResponse)).alarms
 
     async def status(self, endpoint: str) -> Status:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
-        deadline = trio.current_time() + self.timeout_seconds
+        return await self._ask(endpoint, StatusRequest(), Status)
+
+    async def _ask(
+        self, endpoint: str, request: native.Request, kind: type[T], timeout_seconds: float | None = None
+    ) -> T:
+        """Ask this one member, once."""
+        deadline = trio.current_time() + (timeout_seconds or self.timeout_seconds)
         connection = await self._connection(endpoint.rstrip("/"))
-        return self._expect(await connection.call(StatusRequest(), deadline), Status)
+        return self._expect(await connection.call(request, deadline), kind)
 
     def watch(
-        self, key: bytes, range_end: bytes = b"", start_revision: int = 0, *, prev_kv: bool = False
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        start_revision: int = 0,
+        *,
+        prev_kv: bool = False,
+        no_put: bool = False,
+        no_delete: bool = False,
+        progress_notify: bool = False,
     ) -> contextlib.AbstractAsyncContextManager[WatchStream]:
         """Changes of ``[key, range_end)`` from ``start_revision`` on (0: from now), in order, each once.
 
         The stream resumes by itself, on another member if need be, without gap or duplicate. To know what "from now"
         is takes an answer: without one in time entering raises ``Unavailable``, or the member's error.
+
+        ``no_put`` and ``no_delete`` leave events of that kind out; ``progress_notify`` has batches without events come
+        now and then while nothing happens.
         """
-        return WatchStream.open(self, WatchRequest(key, range_end, start_revision, prev_kv))
+        request = WatchRequest(key, range_end, start_revision, prev_kv, no_put, no_delete, progress_notify)
+        return WatchStream.open(self, request)
 
     # ------------------------------------------------------------------ leases, locks, elections
 

@@ -17,6 +17,9 @@ from kvraft.errors import (
 )
 from kvraft.mvcc.intervals import Intervals
 from kvraft.types import (
+    AlarmAction,
+    AlarmRequest,
+    AlarmType,
     CompactRequest,
     Compare,
     CompareResult,
@@ -44,7 +47,7 @@ _LAST_ORDER = int(max(SortOrder))
 _LAST_TARGET = int(max(SortTarget))
 
 
-def check_command(command: KvCommand, max_ops: int = MAX_TXN_OPS) -> None:
+def check_command(command: KvCommand | AlarmRequest, max_ops: int = MAX_TXN_OPS) -> None:
     """Raise what is wrong with ``command`` as a :class:`~kvraft.errors.KvraftError`: EmptyKey, ValueProvided,
     LeaseProvided, TooManyOps, DuplicateKey, InvalidSortOption, InvalidArgument."""
     kind = type(command)
@@ -58,6 +61,8 @@ def check_command(command: KvCommand, max_ops: int = MAX_TXN_OPS) -> None:
         for branch in (command.success, command.failure):  # type: ignore[union-attr]
             if len(branch) > 1 or (branch and type(branch[0]) is TxnRequest):
                 _check_overlap(branch)
+    elif kind is AlarmRequest:
+        _check_alarm(command)  # type: ignore[arg-type]
     else:
         assert kind is CompactRequest, kind
 
@@ -68,6 +73,13 @@ def check_range(request: RangeRequest) -> None:
         raise EmptyKey
     if not (0 <= request.sort_order <= _LAST_ORDER and 0 <= request.sort_target <= _LAST_TARGET):
         raise InvalidSortOption
+
+
+def _check_alarm(request: AlarmRequest) -> None:
+    if not 0 <= request.action <= max(AlarmAction):
+        raise InvalidArgument(f"etcdserver: invalid argument: alarm action {request.action} is unknown")
+    if not 0 <= request.alarm <= max(AlarmType):
+        raise InvalidArgument(f"etcdserver: invalid argument: alarm {request.alarm} is unknown")
 
 
 def _check_put(request: PutRequest) -> None:

@@ -24,6 +24,8 @@ MAX_ANSWER_BYTES = 512 << 20
 KEY_OVERHEAD_BYTES = 64
 """What a key counts beside its own and its value's bytes."""
 COUNT_BATCH = 500
+COUNTED_PER_READ = 8
+"""So many keys are counted in the time that it takes to read one with its value."""
 PRUNE_ENTRIES = 1000
 """A sorted read with a limit keeps at most twice the limit and so many keys."""
 
@@ -93,7 +95,10 @@ class RangeScan:
         while self._walk is not None:
             if max_keys <= 0 or self._work_bytes >= room:
                 return False
-            max_keys -= self._count_on(max_keys) if self.counting else self._pick(max_keys, room)
+            if self.counting:
+                max_keys -= self._count_on(max_keys * COUNTED_PER_READ) // COUNTED_PER_READ + 1
+            else:
+                max_keys -= self._pick(max_keys, room)
         return self._fill(max_keys, room)
 
     def _count_on(self, max_keys: int) -> int:

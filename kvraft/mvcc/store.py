@@ -68,6 +68,8 @@ class Store:
         self._sub = 0
         self.others: dict[type, Callable[[Any], Response]] = {}
         """Who does the commands of ``execute_all`` that are not the store's own."""
+        self.around: Callable[[Command], Response] | None = None
+        """What stands between ``execute_all`` and ``dispatch``, if anything does; see ``kvraft.apply.layers``."""
 
     @property
     def revision(self) -> int:
@@ -125,7 +127,7 @@ class Store:
         answers: list[Response | KvraftError] = []
         start = 0
         while start < len(commands):
-            end = end_of_puts(commands, start, environment.meta.threshold)
+            end = start if self.around else end_of_puts(commands, start, environment.meta.threshold)
             if end - start > 1:
                 first = self.revision + 1
                 puts: list[PutRequest] = commands[start:end]  # type: ignore[assignment]
@@ -138,10 +140,14 @@ class Store:
             start = end
         return answers
 
+    def dispatch(self, command: Command) -> Response:
+        """Do ``command``, or have it done by whom it belongs to."""
+        other = self.others.get(type(command))
+        return self.execute(command) if other is None else other(command)  # type: ignore[arg-type]
+
     def _try(self, command: Command) -> Response | KvraftError:
         try:
-            other = self.others.get(type(command))
-            return self.execute(command) if other is None else other(command)  # type: ignore[arg-type]
+            return self.dispatch(command) if self.around is None else self.around(command)
         except StorageError:
             raise
         except KvraftError as error:
@@ -180,9 +186,13 @@ class Store:
         return self._txn(request)
 
     def scan(self, request: RangeRequest, tables: Tables, max_bytes: int | None = None) -> RangeScan:
-        """The checked ``request`` as something that can be done in pieces, over another transaction's ``tables``
-        that has everything which is applied now. :meth:`scanned` makes the answer."""
-        return RangeScan(tables, request, self._at(request), lambda: self._known_count(request), max_bytes)
+        """``request`` as something that can be done in pieces and in another thread, over another transaction's
+        ``tables`` that has everything which is applied now. :meth:`scanned` makes the answer. Raises as :meth:`range`.
+        """
+        check_range(request)
+        self.check_revision(request.revision)
+        known = self._known_count(request)
+        return RangeScan(tables, request, self._at(request), lambda: known, max_bytes)
 
     def scanned(self, request: RangeRequest, scan: RangeScan, revision: int) -> RangeResponse:
         """The answer of a finished ``scan``, begun when the store was at ``revision``."""
@@ -247,7 +257,7 @@ class Store:
         if self._sub:  # within a transaction that has written: what is remembered is of before it
             scan = RangeScan(tables, request, self._at(request))
         else:
-            scan = self.scan(request, tables)
+            scan = RangeScan(tables, request, self._at(request), lambda: self._known_count(request))
         return self.scanned(request, scan, revision) if scan.step(max_keys, max_bytes) else None
 
     def _one(self, request: RangeRequest) -> RangeResponse:

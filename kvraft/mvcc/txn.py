@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvraft.storage.tables import Tables
-    from kvraft.types import Command, Operation
+    from kvraft.types import Operation
 
 _MISSING = HEAD.pack(0, 0, 0, 0, 0, b"")
 # In the order of ``CompareResult``.
@@ -52,13 +52,10 @@ def is_serializable(request: TxnRequest) -> bool:
     )
 
 
-def writes_data(command: Command) -> bool:
+def writes_data(command: object) -> bool:
     """Whether it may add data: what a full store refuses."""
     if type(command) is TxnRequest:
-        return any(
-            writes_data(operation)  # type: ignore[arg-type]
-            for operation in (*command.success, *command.failure)
-        )
+        return any(writes_data(operation) for operation in (*command.success, *command.failure))
     return type(command) is PutRequest
 
 

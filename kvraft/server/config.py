@@ -88,6 +88,8 @@ class MemberConfig:
     snapshot_catchup_entries: int = 5_000
     quota_backend_bytes: int = 2 << 30
     max_request_bytes: int = 1_572_864
+    max_txn_ops: int = 128
+    watch_progress_seconds: float = 600.0
     client_tls: TlsConfig = attrs.field(factory=TlsConfig)
     peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
 
@@ -124,9 +126,12 @@ class MemberConfig:
             ("--snapshot-count", self.snapshot_count),
             ("--quota-backend-bytes", self.quota_backend_bytes),
             ("--max-request-bytes", self.max_request_bytes),
+            ("--max-txn-ops", self.max_txn_ops),
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
+        if self.watch_progress_seconds <= 0:
+            raise ConfigError("--experimental-watch-progress-notify-interval must be >0")
         if self.max_request_bytes > MAX_REQUEST_BYTES:
             raise ConfigError(
                 f"--max-request-bytes must be at most {MAX_REQUEST_BYTES} (set to {self.max_request_bytes})"

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kvraft.errors import EmptyKey, KvraftError, NotSupported, RequestTooLarge
+from kvraft.errors import KvraftError, NotSupported, RequestTooLarge
+from kvraft.mvcc.check import check_range
+from kvraft.mvcc.txn import is_serializable, only_reads
 from kvraft.server.leases import LeaseService
+from kvraft.server.maintenance import Maintenance
+from kvraft.server.reads import QUICK_BYTES, QUICK_KEYS, LongReads
 from kvraft.types import (
     Command,
     CompactRequest,
+    CompactResponse,
     DeleteRangeRequest,
     PutRequest,
     RangeRequest,
@@ -77,12 +82,14 @@ class Service:
             PutRequest: self._propose,
             RangeRequest: self._range,
             DeleteRangeRequest: self._propose,
-            TxnRequest: self._propose,
-            CompactRequest: self._propose,
+            TxnRequest: self._txn,
+            CompactRequest: self._compact,
             StatusRequest: self._status,
+            **Maintenance(member).handlers,
         }
         self.leases = LeaseService(member.config.election_ms, self._propose)
         self._handlers |= self.leases.handlers()
+        self._long_reads = LongReads(member.machine)
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         """Begin ``request``; ``answer`` gets its response or error.
@@ -110,33 +117,63 @@ class Service:
         member = self._member
         if len(body) > member.config.max_request_bytes:
             raise RequestTooLarge
-        member.machine.admit(request)
+        member.machine.admit(request, member.config.max_txn_ops)
         member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]
 
     def _status(self, request: StatusRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         answer(self._member.status())
 
-    def _range(self, request: RangeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
-        if not request.key:
-            raise EmptyKey
+    def _compact(self, request: CompactRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        def compacted(found: Response | KvraftError) -> None:
+            if request.physical and type(found) is CompactResponse:
+                self._member.machine.when_compacted(request.revision, lambda: answer(found))
+                self._member.wake.set()
+            else:
+                answer(found)
 
-        def read(error: KvraftError | None) -> None:
+        self._propose(request, body, caller, compacted)
+
+    def _txn(self, request: TxnRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        if not only_reads(request):
+            self._propose(request, body, caller, answer)
+            return
+        if len(body) > self._member.config.max_request_bytes:
+            raise RequestTooLarge
+        machine = self._member.machine
+        machine.check(request, self._member.config.max_txn_ops)
+        self._read(lambda: answer(machine.read_txn(request)), is_serializable(request), caller, answer)
+
+    def _range(self, request: RangeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        check_range(request)
+
+        def read() -> None:
+            found = self._member.machine.range_within(request, QUICK_KEYS, QUICK_BYTES)
+            if found is not None:
+                answer(found)
+            else:
+                self._long_reads.admit()
+                self._member.spawn(self._long_reads.run, request, answer)
+
+        self._read(read, request.serializable, caller, answer)
+
+    def _read(self, read: Callable[[], None], serializable: bool, caller: Caller, answer: Answer) -> None:
+        """Call ``read`` when the state may be read and the caller takes its answer; it raises, or answers."""
+
+        def ready(error: KvraftError | None) -> None:
             if error is not None:
                 answer(error)
             elif caller.congested:  # small questions with large answers must not fill the memory
-                caller.hold(lambda: read(None))
+                caller.hold(lambda: ready(None))
             else:
                 try:
-                    found = self._member.machine.range(request)
+                    read()
                 except KvraftError as failure:
                     answer(failure)
-                else:
-                    answer(found)
 
-        if request.serializable:
-            read(None)
+        if serializable:
+            ready(None)
         else:
-            self._member.driver.read(read)
+            self._member.driver.read(ready)
 
     def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
         """Start a watch. Raises what is wrong with it as a ``KvraftError``."""

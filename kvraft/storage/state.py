@@ -18,6 +18,7 @@ from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_direc
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
 from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, Databases, StateMeta, Tables, encode, read_meta
+from kvraft.storage.view import StateView
 
 if TYPE_CHECKING:
     from kvraft.raft.messages import SnapshotMeta
@@ -42,7 +43,7 @@ class StateEnvironment:
         self._map_bytes = map_bytes
         self._sync = sync
         self._threshold = threshold
-        self._readers: weakref.WeakSet[SnapshotReader] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[SnapshotReader | StateView] = weakref.WeakSet()
         self._incoming: SnapshotWriter | None = None
         self._broken: str | None = None
         self._open()
@@ -144,6 +145,16 @@ class StateEnvironment:
         reader = SnapshotReader(self.path, txn, self._databases)
         self._readers.add(reader)
         return reader
+
+    def view(self) -> StateView:
+        """Read the last commit. Raises :class:`StorageError`."""
+        try:
+            txn = self._environment.begin()
+        except lmdb.Error as error:
+            raise storage_error(self.path, error) from error
+        view = StateView(txn, self._databases, read_meta(self.path, txn, self._databases) or StateMeta())
+        self._readers.add(view)
+        return view
 
     def incoming(self) -> SnapshotWriter:
         """Receive a state beside this one. Raises :class:`StorageError` until the last one is installed or aborted."""

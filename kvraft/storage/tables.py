@@ -49,6 +49,8 @@ class StateMeta(msgspec.Struct, array_like=True):
     """The next id of a key or bucket."""
     threshold: int = THRESHOLD
     """The longest key that is stored without a bucket, in bytes; fixed when the state is created."""
+    alarms: tuple[tuple[int, int], ...] = ()
+    """(member, type) of what is wrong, in order."""
 
 
 encode = msgspec.msgpack.Encoder().encode

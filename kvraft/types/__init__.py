@@ -122,7 +122,7 @@ AuthCommand = (
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
 )
-Command = KvCommand | LeaseCommand
+Command = KvCommand | LeaseCommand | AlarmRequest
 """What is replicated: a log entry's data is one of these, encoded."""
 
 LeaseResponse = (
@@ -133,6 +133,7 @@ LeaseResponse = (
     | LeaseLeasesResponse
     | LeaseCheckpointResponse
 )
+MaintenanceResponse = AlarmResponse | DefragmentResponse | HashResponse | HashKVResponse
 Response = (
     RangeResponse
     | PutResponse
@@ -142,6 +143,7 @@ Response = (
     | LeaseResponse
     | WatchBatch
     | Status
+    | MaintenanceResponse
 )
 
 __all__ = [
@@ -193,6 +195,7 @@ __all__ = [
     "LeaseRevokeResponse",
     "LeaseTimeToLiveRequest",
     "LeaseTimeToLiveResponse",
+    "MaintenanceResponse",
     "MemberAddRequest",
     "MemberAddResponse",
     "MemberInfo",

@@ -15,16 +15,21 @@ import msgspec
 
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.types import (
+    AlarmRequest,
     CompactRequest,
     CompactResponse,
+    DefragmentRequest,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    HashKVRequest,
+    HashRequest,
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseLeasesRequest,
     LeaseResponse,
     LeaseRevokeRequest,
     LeaseTimeToLiveRequest,
+    MaintenanceResponse,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -72,6 +77,10 @@ Request = (
     | LeaseKeepAliveRequest
     | LeaseTimeToLiveRequest
     | LeaseLeasesRequest
+    | AlarmRequest
+    | DefragmentRequest
+    | HashRequest
+    | HashKVRequest
 )
 
 
@@ -92,6 +101,7 @@ Answer = (
     | LeaseResponse
     | WatchBatch
     | Status
+    | MaintenanceResponse
     | Failure
 )
 
