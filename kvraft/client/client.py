@@ -25,6 +25,10 @@ from kvraft.types import (
     Compare,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    HashKVRequest,
+    HashKVResponse,
+    HashRequest,
+    HashResponse,
     LeaseGrantRequest,
     LeaseGrantResponse,
     LeaseKeepAliveResponse,
@@ -193,6 +197,14 @@ class Client:
     async def status(self, endpoint: str) -> Status:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
         return await self._ask(endpoint, StatusRequest(), Status)
+
+    async def hash_kv(self, endpoint: str, revision: int = 0) -> HashKVResponse:
+        """The hash of one member's keys up to ``revision`` (0: now): the same on all, at the same compaction."""
+        return await self._ask(endpoint, HashKVRequest(revision), HashKVResponse)
+
+    async def hash(self, endpoint: str) -> HashResponse:
+        """The hash of one member's whole state."""
+        return await self._ask(endpoint, HashRequest(), HashResponse)
 
     async def _ask(
         self, endpoint: str, request: native.Request, kind: type[T], timeout_seconds: float | None = None

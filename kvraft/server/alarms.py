@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvraft.errors import KvraftError
 from kvraft.logs import fields
 from kvraft.types import AlarmAction, AlarmMember, AlarmRequest, AlarmType
-from kvraft.wire.native import encode_body
+from kvraft.wire.native import encode_request_body
 
 if TYPE_CHECKING:
     from kvraft.apply.machine import StateMachine
@@ -52,7 +52,7 @@ class SpaceWatch:
         else:
             log.info("there is space again; clearing the alarm NOSPACE", extra=used)
         request = AlarmRequest(action, self._member_id, AlarmType.NOSPACE)
-        self._driver.propose(encode_body(request), self._answered, forwards=True)  # type: ignore[arg-type]
+        self._driver.propose(encode_request_body(request), self._answered, forwards=True)
 
     def _answered(self, answer: object) -> None:
         self._asked = False

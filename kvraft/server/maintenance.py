@@ -1,15 +1,17 @@
-"""What keeps members well, as requests: alarms."""
+"""What keeps members well, as requests: alarms and hashes."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kvraft.types import AlarmAction, AlarmRequest
+from kvraft.errors import KvraftError
+from kvraft.server.hashes import Hashes
+from kvraft.types import AlarmAction, AlarmRequest, HashKVRequest, HashRequest, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from kvraft.errors import KvraftError
     from kvraft.server.member import Member
     from kvraft.server.service import Answer, Caller
 
@@ -17,9 +19,23 @@ if TYPE_CHECKING:
 class Maintenance:
     """One member's answers to the requests of ``kvraft.types.maintenance``."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, peer: Caller) -> None:
+        """``peer`` is the caller that stands for other members."""
         self._member = member
-        self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {AlarmRequest: self._alarm}
+        self._peer = peer
+        self.hashes = Hashes(member.machine)
+        self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {
+            AlarmRequest: self._alarm,
+            HashKVRequest: self._hash_kv,
+            HashRequest: self._hash,
+        }
+
+    def _hash_kv(self, request: HashKVRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        hurry = caller is not self._peer
+        self._member.spawn(_answer, partial(self.hashes.kv, request.revision, hurry=hurry), answer)
+
+    def _hash(self, request: HashRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        self._member.spawn(_answer, self.hashes.state, answer)
 
     def _alarm(self, request: AlarmRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         machine, driver = self._member.machine, self._member.driver
@@ -32,3 +48,13 @@ class Maintenance:
             answer(machine.alarms.execute(request) if error is None else error)
 
         driver.read(ready)
+
+
+async def _answer(made: Callable[[], Awaitable[Response]], answer: Answer) -> None:
+    """What takes its time, as a task of the member."""
+    try:
+        found = await made()
+    except KvraftError as error:
+        answer(error)
+    else:
+        answer(found)

@@ -6,6 +6,7 @@ import logging
 import random
 import secrets
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,19 +14,21 @@ import trio
 from kvraft.apply.alarms import describe
 from kvraft.apply.machine import StateMachine
 from kvraft.channel import WakeUp, accept, listen
-from kvraft.errors import Corrupt, KvraftError, NoLeader
+from kvraft.errors import Compacted, Corrupt, KvraftError, NoLeader
 from kvraft.logs import fields
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, Role, SnapshotMeta
 from kvraft.server.alarms import SpaceWatch
+from kvraft.server.autocompact import parse_retention
 from kvraft.server.clients import ClientConnection, serve_client
 from kvraft.server.config import ConfigError, MemberConfig
+from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.peers import PeerLink, Peers
 from kvraft.server.service import Service
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
-from kvraft.types import Status, WatchBatch
+from kvraft.types import CompactRequest, Status, WatchBatch
 from kvraft.version import VERSION
 from kvraft.wire import native, peer
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Awaitable, Callable
+
+    from kvraft.server.autocompact import AutoCompaction
+    from kvraft.types import Response
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +198,7 @@ class Member:
         self.driver.forwarder.serve = self.service.serve_peer
         self.service.leases.open(self.driver, machine, config.election_ms)
         self._space = SpaceWatch(machine, self.driver, self.member_id)
+        self.corruption = CorruptionCheck(self, self.service.maintenance.hashes, config.corrupt_check_seconds)
 
     # ------------------------------------------------------------------ running
 
@@ -211,6 +218,9 @@ class Member:
                 for url, sock in self._peer_sockets:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
+                nursery.start_soon(self.corruption.run)
+                nursery.start_soon(self._compact_by_itself)
+                await self.corruption.at_start()
                 for url, sock in self._client_sockets:
                     tls = self._client_tls if url.startswith("https:") else None
                     nursery.start_soon(self._accept_clients, sock, tls, nursery)
@@ -237,6 +247,22 @@ class Member:
         """Start a task that ends with the member. It must not raise. Only while the member runs."""
         assert self._nursery is not None
         self._nursery.start_soon(task, *args)
+
+    async def ask(self, peer_id: int, request: native.Request) -> Response:
+        """Have another member answer a request. Raises what it answers; Unavailable when it cannot be reached."""
+        answered = trio.Event()
+        answers: list[Response | KvraftError] = []
+
+        def take(answer: object) -> None:
+            answers.append(answer)  # type: ignore[arg-type]
+            answered.set()
+
+        self.driver.ask(peer_id, native.encode_request_body(request), take)
+        self.wake.set()
+        await answered.wait()
+        if isinstance(answers[0], KvraftError):
+            raise answers[0]
+        return answers[0]
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
@@ -276,7 +302,7 @@ class Member:
                 going_on = watch.catch_up(CATCH_UP_EVENTS // share)
                 going_on |= self.machine.compact_step(COMPACT_CHANGES // share)
             except KvraftError as error:
-                self._fail(error)
+                self.fail(error)
                 return
             if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
                 self._handed_over.set()
@@ -302,12 +328,31 @@ class Member:
                 try:
                     self.driver.commit_if_due(due=True)
                 except KvraftError as error:
-                    self._fail(error)
+                    self.fail(error)
                     return
             self.wake.set()  # which also sends what has been queued here
             if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
                 self.ready.set()
                 log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
+
+    async def _compact_by_itself(self) -> None:
+        compaction = parse_retention(self.config.auto_compaction_mode, self.config.auto_compaction_retention)
+        while compaction is not None:
+            leads = self.driver.raft.role is Role.LEADER
+            target = compaction.look(trio.current_time(), self.machine.revision, leads=leads)
+            if target is not None:
+                log.info("compacting by itself", extra=fields(revision=target))
+                body = native.encode_request_body(CompactRequest(target))
+                self.driver.propose(body, partial(self._compacted_by_itself, compaction, target))
+                self.wake.set()
+            await trio.sleep(compaction.pause_seconds)
+
+    @staticmethod
+    def _compacted_by_itself(compaction: AutoCompaction, target: int, answer: object) -> None:
+        if not isinstance(answer, KvraftError) or isinstance(answer, Compacted):
+            compaction.done(trio.current_time(), target)
+        else:
+            log.warning("compaction failed; trying again", extra=fields(revision=target, error=str(answer)))
 
     async def _accept_clients(self, sock: socket.socket, tls: ssl.SSLContext | None, nursery: trio.Nursery) -> None:
         async for accepted in accept(sock):
@@ -327,9 +372,10 @@ class Member:
         self.wake.set()
 
     def _write_failed(self, error: BaseException) -> None:
-        self._token.run_sync_soon(self._fail, error)
+        self._token.run_sync_soon(self.fail, error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End this member: ``run`` raises ``error``."""
         log.error("cannot go on", extra=fields(error=str(error)))
         self._failure = self._failure or error
         self._stopping.set()

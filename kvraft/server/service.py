@@ -78,6 +78,7 @@ class Service:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._peer = Peer()
+        self.maintenance = Maintenance(member, self._peer)
         self._handlers: dict[type, Handler] = {
             PutRequest: self._propose,
             RangeRequest: self._range,
@@ -85,7 +86,7 @@ class Service:
             TxnRequest: self._txn,
             CompactRequest: self._compact,
             StatusRequest: self._status,
-            **Maintenance(member).handlers,
+            **self.maintenance.handlers,
         }
         self.leases = LeaseService(member.config.election_ms, self._propose)
         self._handlers |= self.leases.handlers()

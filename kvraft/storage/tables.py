@@ -71,10 +71,11 @@ class Databases:
 class Tables:
     """The tables within one transaction: a cursor or an ordered map for each. Dies with the transaction."""
 
-    __slots__ = ("cur", "dead", "hist", "lease", "leased", "meta", "rev", "txn")
+    __slots__ = ("cur", "databases", "dead", "hist", "lease", "leased", "meta", "rev", "txn")
 
     def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta) -> None:
         self.txn = txn
+        self.databases = databases
         self.meta = meta
         self.rev = txn.cursor(databases.rev)
         self.hist = txn.cursor(databases.hist)

@@ -116,6 +116,11 @@ def encode_request(request_id: bytes, request: Request) -> bytes:
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
 
 
+def encode_request_body(request: Request) -> bytes:
+    """A request without frame and id: what a log entry holds, and what members ask each other."""
+    return _encoder.encode(request)
+
+
 def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     """One whole frame, header included."""
     body = _encoder.encode(answer)
