@@ -12,8 +12,9 @@ import msgspec
 
 from kvraft.apply.alarms import Alarms
 from kvraft.apply.command import MAX_TXN_OPS, check_command, decode_commands, decode_configuration, join_commands
-from kvraft.apply.layers import Layer, capped, corrupt, takes_space
-from kvraft.errors import Corrupt, KvraftError, NoSpace
+from kvraft.apply.defragment import Defragmentation
+from kvraft.apply.layers import capped, corrupt, takes_space
+from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
 from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
+    from kvraft.apply.layers import Layer
     from kvraft.mvcc.scan import RangeScan
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
     from kvraft.storage.view import StateView
@@ -71,6 +73,7 @@ class StateMachine:
         self.uncommitted = 0
         self.watch = WatchHub(self._store, watch_progress_seconds)
         self.alarms = Alarms(environment)
+        self._defragmentation: Defragmentation | None = None
         self._until_compacted: list[tuple[int, Callable[[], None]]] = []
         self._stack_layers()
 
@@ -135,7 +138,8 @@ class StateMachine:
 
         It follows one commit behind ``committed_index``, because a commit does not wait for its last page.
         """
-        return self._environment.durable_index
+        durable, copying = self._environment.durable_index, self._defragmentation
+        return durable if copying is None or copying.over else min(durable, copying.index)
 
     @property
     def quota_bytes(self) -> int:
@@ -336,22 +340,69 @@ class StateMachine:
         """Where a streamed snapshot is received; one at a time."""
         return self._environment.incoming()
 
+    def begin_defragmentation(self) -> Defragmentation:
+        """A copy of the last commit, to be caught up and given to :meth:`finish_defragmentation`; see there.
+
+        The log keeps what the copy will need. Raises TooManyRequests while one is going on, StorageError.
+        """
+        if self._defragmentation is not None and not self._defragmentation.over:
+            raise TooManyRequests
+        if self.uncommitted:
+            self.commit()
+        self._defragmentation = Defragmentation.begin(self._environment, self._open_copy)
+        return self._defragmentation
+
+    def _open_copy(self, directory: str) -> StateMachine:
+        """Not synced at each commit: that is done once, at the end."""
+        return StateMachine.open(directory, quota_bytes=self._quota_bytes, sync=False)
+
+    def finish_defragmentation(self, copy: Defragmentation) -> None:
+        """Put ``copy``, which has caught up, in the state's place, durably. Nobody notices but for the size.
+
+        Raises StorageError; after a failure of the swap itself the machine cannot be used any more.
+        """
+        assert copy is self._defragmentation
+        assert copy.applied_index == self.applied_index
+        copy.finish()
+        self._environment.adopt(copy.directory)
+        self._defragmentation = None
+        self._replaced()
+
+    def _replaced(self) -> None:
+        self._store.forget()
+        self.uncommitted = 0
+        self._uncommitted_bytes = 0
+        self._measured_bytes = self._environment.sizes()[1]
+
+    @property
+    def being_read(self) -> bool:
+        """Whether somebody reads a snapshot or a view, which a swap of the state would end."""
+        return self._environment.being_read
+
+    def sync(self) -> None:
+        """Make every commit durable as a whole; in any thread."""
+        self._environment.sync()
+
     def install(self, writer: SnapshotWriter) -> SnapshotMeta:
         """Become the state that ``writer`` has received and finished; durable on return. Watchers catch up.
 
         Raises StorageError; after a failure of the swap itself the machine cannot be used any more.
         """
+        self._end_defragmentation()
         meta = self._environment.install(writer)
-        self._store.forget()
-        self.uncommitted = 0
-        self._uncommitted_bytes = 0
-        self._measured_bytes = self._environment.sizes()[1]
+        self._replaced()
         self.watch.replaced()
         self._stack_layers()
         if not self._store.compacting:
             self._tell_compacted()
         return meta
 
+    def _end_defragmentation(self) -> None:
+        if self._defragmentation is not None:
+            self._defragmentation.abort()
+            self._defragmentation = None
+
     def close(self) -> None:
         """Release the files. What has not been committed is left to the log."""
+        self._end_defragmentation()
         self._environment.close()

@@ -23,6 +23,8 @@ from kvraft.types import (
     CompactRequest,
     CompactResponse,
     Compare,
+    DefragmentRequest,
+    DefragmentResponse,
     DeleteRangeRequest,
     DeleteRangeResponse,
     HashKVRequest,
@@ -197,6 +199,10 @@ class Client:
     async def status(self, endpoint: str) -> Status:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
         return await self._ask(endpoint, StatusRequest(), Status)
+
+    async def defragment(self, endpoint: str, *, timeout_seconds: float = 600.0) -> DefragmentResponse:
+        """Have one member give free space of its state's file back; it goes on serving meanwhile."""
+        return await self._ask(endpoint, DefragmentRequest(), DefragmentResponse, timeout_seconds)
 
     async def hash_kv(self, endpoint: str, revision: int = 0) -> HashKVResponse:
         """The hash of one member's keys up to ``revision`` (0: now): the same on all, at the same compaction."""

@@ -1,4 +1,4 @@
-"""What keeps members well, as requests: alarms and hashes."""
+"""What keeps members well, as requests: alarms, hashes, defragmentation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import KvraftError
+from kvraft.server.defragment import Defragmenter
 from kvraft.server.hashes import Hashes
-from kvraft.types import AlarmAction, AlarmRequest, HashKVRequest, HashRequest, Response
+from kvraft.types import AlarmAction, AlarmRequest, DefragmentRequest, HashKVRequest, HashRequest, Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,10 +25,12 @@ class Maintenance:
         self._member = member
         self._peer = peer
         self.hashes = Hashes(member.machine)
+        self._defragmenter = Defragmenter(member.machine, member.log_store)
         self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {
             AlarmRequest: self._alarm,
             HashKVRequest: self._hash_kv,
             HashRequest: self._hash,
+            DefragmentRequest: self._defragment,
         }
 
     def _hash_kv(self, request: HashKVRequest, body: bytes, caller: Caller, answer: Answer) -> None:
@@ -36,6 +39,9 @@ class Maintenance:
 
     def _hash(self, request: HashRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         self._member.spawn(_answer, self.hashes.state, answer)
+
+    def _defragment(self, request: DefragmentRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        self._member.spawn(_answer, self._defragmenter.run, answer)
 
     def _alarm(self, request: AlarmRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         machine, driver = self._member.machine, self._member.driver

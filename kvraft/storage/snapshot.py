@@ -73,6 +73,11 @@ class SnapshotReader:
                 raise SnapshotClosed("the snapshot has been closed")
             return next(self._chunks)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be read."""
+        return self._closed
+
     def close(self) -> None:
         """Let go of the commit; waits for a chunk that is being read."""
         with self._lock:
