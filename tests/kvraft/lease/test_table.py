@@ -29,9 +29,10 @@ from kvraft.types import (
     WatchBatch,
     WatchRequest,
 )
+from tests.kvraft.mvcc.model import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from kvraft.types import Command
@@ -49,9 +50,14 @@ class Applied:
             self.machine.initialise(Configuration((1,)), 1, 1)
 
     def __call__(self, command: Command, term: int = 1) -> object:
-        data = join_commands([encode_command(command)])
-        ((answer,),) = self.machine.apply([Entry(self.machine.applied_index + 1, term, 0, data)])
+        (answer,) = self.together([command], term)
         return answer
+
+    def together(self, commands: list[Command], term: int = 1) -> Sequence[object]:
+        """Apply one entry that carries them all."""
+        data = join_commands([encode_command(command) for command in commands])
+        (answers,) = self.machine.apply([Entry(self.machine.applied_index + 1, term, 0, data)])
+        return answers
 
     def keys(self) -> list[bytes]:
         return [kv.key for kv in self.machine.range(RangeRequest(b"\0", b"\0")).kvs]
@@ -191,6 +197,7 @@ KEYS = st.sampled_from([b"a", b"aa", b"b", b"k" * 600])
 LEASES = st.integers(0, 3)
 COMMANDS = st.one_of(
     st.builds(PutRequest, KEYS, st.just(b""), LEASES),
+    st.builds(PutRequest, KEYS, st.just(b"")),
     st.builds(DeleteRangeRequest, KEYS, st.sampled_from([b"", b"b", b"\0"])),
     st.builds(LeaseGrantRequest, st.integers(1, 9), LEASES),
     st.builds(LeaseRevokeRequest, LEASES, st.sampled_from([0, 1, 2])),
@@ -200,15 +207,15 @@ COMMANDS = st.one_of(
 
 
 @settings(deadline=None)
-@given(st.lists(COMMANDS, max_size=25))
+@given(st.lists(st.lists(COMMANDS, min_size=1, max_size=5), max_size=10))
 def test_leases_have_exactly_the_keys_that_name_them(
-    tmp_path_factory: pytest.TempPathFactory, commands: list[Command]
+    tmp_path_factory: pytest.TempPathFactory, entries: list[list[Command]]
 ) -> None:
     apply = Applied(tmp_path_factory.mktemp("state"))
     on: dict[bytes, int] = {}
     alive: set[int] = set()
-    for command in commands:
-        answer = apply(command)
+    done = [pair for commands in entries for pair in zip(commands, apply.together(commands), strict=True)]
+    for command, answer in done:
         if isinstance(answer, KvraftError):
             continue
         if isinstance(command, LeaseGrantRequest):
@@ -218,8 +225,7 @@ def test_leases_have_exactly_the_keys_that_name_them(
             on = {key: lease for key, lease in on.items() if lease != command.lease_id}
         elif isinstance(command, DeleteRangeRequest):
             assert isinstance(answer, DeleteRangeResponse)
-            end = command.range_end
-            gone = [key for key in on if key == command.key or (key > command.key and (end == b"\0" or key < end))]
+            gone = [key for key in on if inside(key, command.key, command.range_end)]
             assert answer.deleted == len(gone)
             for key in gone:
                 del on[key]
