@@ -105,6 +105,14 @@ class Invariants:
                 "definite errors", f"attempt {attempt}, applied at {self._attempts[attempt]}, was refused: {error}"
             )
 
+    def answered(self, node: int, attempt: int, applied_index: int) -> None:
+        """A client was told that ``attempt`` took effect: so it has on the member that said so (read your writes)."""
+        place = self._attempts.get(attempt)
+        if place is None or place[0] > applied_index:
+            raise Violation(
+                "read your writes", f"node {node}, at {applied_index}, answered attempt {attempt}, applied at {place}"
+            )
+
     @staticmethod
     def moved(node: int, before: tuple[int, int], after: tuple[int, int]) -> None:
         """Term and commit index of one life of a node never fall."""

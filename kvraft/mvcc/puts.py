@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.mvcc.records import ANCHOR, HEAD, ID, POSITION, POSITION_BYTES, Change, encode_record
+from kvraft.mvcc.records import ANCHOR, HEAD, ID, LEASE_ID, POSITION, POSITION_BYTES, Change, encode_record
 from kvraft.types import KeyValue, PutRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvraft.mvcc.counts import CountCache
     from kvraft.storage.tables import StateMeta, Tables
 
     Known = tuple[int, int, bytes, bytes]
@@ -25,7 +26,10 @@ REMEMBERED_KEYS = 16_384
 
 
 class RecentHeads:
-    """What ``cur`` says of keys that were put lately. Whoever else changes a key's head forgets the key here."""
+    """What ``cur`` says of keys that were put lately, without a lease.
+
+    Whoever else changes a key's head forgets the key here.
+    """
 
     __slots__ = ("known",)
 
@@ -59,7 +63,12 @@ def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
 
 
 def put_all(
-    tables: Tables, meta: StateMeta, recent: RecentHeads, puts: Sequence[PutRequest], changes: list[Change] | None
+    tables: Tables,
+    meta: StateMeta,
+    recent: RecentHeads,
+    counts: CountCache,
+    puts: Sequence[PutRequest],
+    changes: list[Change] | None,
 ) -> None:
     """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
     known = recent.known
@@ -70,7 +79,9 @@ def put_all(
         main += 1
         key, value = put.key, put.value
         create, version, key_id, previous = known.get(key) or _look_up(tables, key, main)
-        if version and version % ANCHOR == 0:
+        if not version:
+            counts.created(key)
+        elif version % ANCHOR == 0:
             tables.hist.put(key_id + previous, b"")
         version += 1
         position = POSITION.pack(main, 0)
@@ -86,11 +97,13 @@ def put_all(
 
 
 def _look_up(tables: Tables, key: bytes, main: int) -> Known:
-    """The key before a put at revision ``main``; with version 0 if it does not exist."""
+    """The key before a plain put at revision ``main``, off its lease; with version 0 if it does not exist."""
     head = tables.cur.get(key)
     if head is None:
         return (main, 0, *begin_key(tables, key))
-    _, _, create, version, _, key_id = HEAD.unpack(head)
+    _, _, create, version, lease, key_id = HEAD.unpack(head)
+    if lease:
+        change_lease(tables, key, lease, 0)
     return create, version, key_id, head[:POSITION_BYTES]
 
 
@@ -102,3 +115,11 @@ def begin_key(tables: Tables, key: bytes) -> tuple[bytes, bytes]:
     key_id, previous = gone[ID], gone[:POSITION_BYTES]
     tables.hist.put(key_id + previous, b"")
     return key_id, previous
+
+
+def change_lease(tables: Tables, key: bytes, old: int, new: int) -> None:
+    """Take ``key`` off one lease and hang it on another; 0 is none."""
+    if old:
+        tables.leased.pop(LEASE_ID.pack(old) + key)
+    if new:
+        tables.leased.put(LEASE_ID.pack(new) + key, b"")

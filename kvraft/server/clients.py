@@ -81,6 +81,9 @@ class ClientConnection:
 
     # ------------------------------------------------------------------ what the service asks
 
+    forwards = False
+    """This protocol's clients follow the hint of ``NotLeader``."""
+
     @property
     def congested(self) -> bool:
         """See ``service.Caller``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from kvraft.channel import split_url
+from kvraft.server.autocompact import parse_retention
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,12 @@ class MemberConfig:
     snapshot_catchup_entries: int = 5_000
     quota_backend_bytes: int = 2 << 30
     max_request_bytes: int = 1_572_864
+    max_txn_ops: int = 128
+    auto_compaction_mode: str = "periodic"
+    auto_compaction_retention: str = "0"
+    watch_progress_seconds: float = 600.0
+    corrupt_check_seconds: float = 600.0
+    """How often the leader compares the members' data; 0: never."""
     client_tls: TlsConfig = attrs.field(factory=TlsConfig)
     peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
 
@@ -116,6 +123,10 @@ class MemberConfig:
                 )
             )
         self._check_numbers()
+        try:
+            parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+        except ValueError as error:
+            raise ConfigError(f"--auto-compaction-retention: {error}") from error
 
     def _check_numbers(self) -> None:
         for flag, number in (
@@ -124,9 +135,14 @@ class MemberConfig:
             ("--snapshot-count", self.snapshot_count),
             ("--quota-backend-bytes", self.quota_backend_bytes),
             ("--max-request-bytes", self.max_request_bytes),
+            ("--max-txn-ops", self.max_txn_ops),
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
+        if self.watch_progress_seconds <= 0:
+            raise ConfigError("--experimental-watch-progress-notify-interval must be >0")
+        if self.corrupt_check_seconds < 0:
+            raise ConfigError("--experimental-corrupt-check-time must not be negative")
         if self.max_request_bytes > MAX_REQUEST_BYTES:
             raise ConfigError(
                 f"--max-request-bytes must be at most {MAX_REQUEST_BYTES} (set to {self.max_request_bytes})"

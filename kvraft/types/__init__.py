@@ -122,10 +122,29 @@ AuthCommand = (
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
 )
-Command = KvCommand
+Command = KvCommand | LeaseCommand | AlarmRequest
 """What is replicated: a log entry's data is one of these, encoded."""
 
-Response = RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status
+LeaseResponse = (
+    LeaseGrantResponse
+    | LeaseRevokeResponse
+    | LeaseKeepAliveResponse
+    | LeaseTimeToLiveResponse
+    | LeaseLeasesResponse
+    | LeaseCheckpointResponse
+)
+MaintenanceResponse = AlarmResponse | DefragmentResponse | HashResponse | HashKVResponse
+Response = (
+    RangeResponse
+    | PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | CompactResponse
+    | LeaseResponse
+    | WatchBatch
+    | Status
+    | MaintenanceResponse
+)
 
 __all__ = [
     "AlarmAction",
@@ -171,10 +190,12 @@ __all__ = [
     "LeaseKeepAliveResponse",
     "LeaseLeasesRequest",
     "LeaseLeasesResponse",
+    "LeaseResponse",
     "LeaseRevokeRequest",
     "LeaseRevokeResponse",
     "LeaseTimeToLiveRequest",
     "LeaseTimeToLiveResponse",
+    "MaintenanceResponse",
     "MemberAddRequest",
     "MemberAddResponse",
     "MemberInfo",

@@ -1,8 +1,9 @@
 """What members say to each other: frames of msgpack over connections that the sender opens.
 
 A connection opens with ``PREFACE`` and a ``Hello`` frame; the acceptor answers with its own ``Hello`` or a
-``Refusal``. On a MESSAGES connection every further frame is a list of raft messages, one way. On a SNAPSHOT
-connection there follow one ``SnapshotOffer``, the chunks of the snapshot, each a frame, and an empty chunk
+``Refusal``. On a MESSAGES connection every further frame of the opener is a list of raft messages or, behind the byte
+``QUESTIONS``, a list of questions; the acceptor sends lists of answers, in any order. On a SNAPSHOT connection
+there follow one ``SnapshotOffer``, the chunks of the snapshot, each a frame, and an empty chunk
 (one zero byte); the acceptor answers with a ``SnapshotTaken`` or a ``Refusal``.
 """
 
@@ -25,6 +26,8 @@ MAX_FRAME_BYTES = 128 << 20
 MESSAGES = 1
 SNAPSHOT = 2
 END_OF_SNAPSHOT = b"\0"
+QUESTIONS = b"\1"
+"""What no list of messages starts with."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -58,9 +61,46 @@ class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 Control = Hello | Refusal | SnapshotOffer | SnapshotTaken
 
+
+class Propose(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Append this command to the log, if you lead. The answer is ``Proposed``, or ``Answered`` with an error."""
+
+    question_id: int
+    data: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """Answer this request, which is in the native protocol's encoding."""
+
+    question_id: int
+    data: bytes
+
+
+class Proposed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Where the command is in the log. Whether it stays there is known when an entry is applied at ``index``."""
+
+    question_id: int
+    index: int
+    term: int
+    place: int = 0
+    """Among the commands of its entry."""
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """The answer or failure, in the native protocol's encoding."""
+
+    question_id: int
+    body: bytes
+
+
+Question = Propose | Ask
+PeerAnswer = Proposed | Answered
+
 _encoder = msgspec.msgpack.Encoder()
 _control_decoder: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 _messages_decoder = msgspec.msgpack.Decoder(list[Message])
+_questions_decoder = msgspec.msgpack.Decoder(list[Question])
+_answers_decoder = msgspec.msgpack.Decoder(list[PeerAnswer])
 
 
 def encode_control(control: Control) -> bytes:
@@ -87,3 +127,32 @@ def decode_messages(payload: bytes) -> list[Message]:
         return _messages_decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"malformed raft messages: {error}") from error
+
+
+def encode_questions(questions: Sequence[Question]) -> bytes:
+    """One whole frame."""
+    return frame(QUESTIONS + _encoder.encode(questions))
+
+
+def encode_answers(answers: Sequence[PeerAnswer]) -> bytes:
+    """One whole frame."""
+    return frame(_encoder.encode(answers))
+
+
+def decode_questions(payload: bytes) -> list[Question]:
+    """The payload of a frame that starts with ``QUESTIONS``. Raises ``ProtocolError``."""
+    try:
+        questions = _questions_decoder.decode(memoryview(payload)[len(QUESTIONS) :])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed questions: {error}") from error
+    if not all(question.data for question in questions):
+        raise ProtocolError("malformed questions: one of them is empty")
+    return questions
+
+
+def decode_answers(payload: bytes) -> list[PeerAnswer]:
+    """A frame's payload. Raises ``ProtocolError``."""
+    try:
+        return _answers_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed answers: {error}") from error

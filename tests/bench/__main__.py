@@ -10,7 +10,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import api, store
+from tests.bench import api, leases, store
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
@@ -23,7 +23,18 @@ def main() -> None:
     args = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(), ""]
     if args.only != "api":
-        lines += ["## The store", "", *_about_store(), "", *store.run(args.seconds), ""]
+        lines += [
+            "## The store",
+            "",
+            *_about_store(),
+            "",
+            *store.run(args.seconds),
+            "",
+            "## Leases",
+            "",
+            *leases.run(),
+            "",
+        ]
     if args.only != "store":
         lines += ["## The API server", "", *_about_api(), "", *api.run(args.seconds), ""]
     print("\n".join(lines))

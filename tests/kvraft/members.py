@@ -55,9 +55,9 @@ class Members:
         self._ended: dict[str, trio.Event] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
 
-    def start(self, name: str, **settings: Any) -> Member:
-        """Open the member's files and run it; ``settings`` for this start alone."""
-        member = Member(
+    def build(self, name: str, **settings: Any) -> Member:
+        """Open the member's files; ``settings`` for this start alone."""
+        return Member(
             MemberConfig(
                 name=name,
                 data_dir=self.directory / name,
@@ -69,7 +69,10 @@ class Members:
                 **{**self._settings, **settings},
             )
         )
-        self.running[name] = member
+
+    def start(self, name: str, **settings: Any) -> Member:
+        """Open the member's files and run it."""
+        member = self.running[name] = self.build(name, **settings)
         self._ended[name] = trio.Event()
         self._scopes[name] = trio.CancelScope()
         self._nursery.start_soon(self._run, name, member)
