@@ -34,9 +34,9 @@ CONFIGURATION = Configuration((1,))
 CLUSTER_ID, MEMBER_ID = 7, 1
 BATCH = 5
 KEEP = 5
-DEFRAGMENT = ((5, 60), (95, 140))
+DEFRAGMENT = ((5, 40), (95, 120))
 """Between these indices the worker defragments, again and again; the snapshot ends a run that is under way."""
-SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 140
+SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 170
 """Past the first index the worker installs a snapshot of the second; it ends with the third."""
 
 

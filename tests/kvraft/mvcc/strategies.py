@@ -64,6 +64,6 @@ def commands(revision: int):
         operations = st.lists(operation, max_size=3).map(tuple)
         return st.builds(TxnRequest, guards, operations, operations)
 
-    txns = txns_of(single | txns_of(single | txns_of(single)))
+    txns = txns_of(single | single | txns_of(single))
     compactions = st.builds(CompactRequest, st.integers(0, revision + 1))
     return st.one_of(puts, puts, puts, deletes, deletes, txns, txns, txns, compactions)
