@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kvraft.errors import AuthOldRevision, InvalidAuthToken, UserEmpty
+from kvraft.errors import AuthNotEnabled, AuthOldRevision, InvalidAuthToken, OutcomeUnknown, UserEmpty
 from kvraft.types import (
     AuthChangedResponse,
     AuthDisableRequest,
@@ -38,9 +38,10 @@ from kvraft.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import Protocol, TypeVar
 
+    from kvraft.client.connection import Connection
     from kvraft.wire import native
 
     T = TypeVar("T", bound=Response)
@@ -58,13 +59,35 @@ NOT_LOGGED_IN = (InvalidAuthToken, AuthOldRevision, UserEmpty)
 class Login:
     """A user, their password, and the token that they got for it last."""
 
-    __slots__ = ("lock", "password", "token", "user")
+    __slots__ = ("_lock", "password", "token", "user")
 
     def __init__(self, user: str, password: str) -> None:
         self.user = user
         self.password = password
         self.token = ""
-        self.lock = trio.Lock()
+        self._lock = trio.Lock()
+
+    async def renew(
+        self, used: str, ask: Callable[[native.Request], Awaitable[Response]], connections: Iterable[Connection]
+    ) -> bool:
+        """Get a token in place of ``used``, for every connection; False when the store wants none.
+
+        Raises what ``ask`` raises, which is to find a member that answers.
+        """
+        async with self._lock:
+            if self.token != used:
+                return True  # another task was here
+            try:
+                answer = await ask(AuthenticateRequest(self.user, self.password))
+            except AuthNotEnabled:
+                return False
+            if not isinstance(answer, AuthenticateResponse):
+                raise OutcomeUnknown(f"a {type(answer).__name__} came where a token was due")
+            self.token = answer.token
+            for connection in connections:
+                if connection.alive:
+                    connection.bear(self.token)
+        return True
 
 
 class AuthOperations:

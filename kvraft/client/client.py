@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -14,15 +15,13 @@ from kvraft.client.auth import NOT_LOGGED_IN, AuthOperations, Login
 from kvraft.client.connection import Connection
 from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.watch import WatchStream
-from kvraft.errors import AuthNotEnabled, DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
+from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import (
     AlarmAction,
     AlarmMember,
     AlarmRequest,
     AlarmResponse,
     AlarmType,
-    AuthenticateRequest,
-    AuthenticateResponse,
     CompactRequest,
     CompactResponse,
     Compare,
@@ -397,44 +396,20 @@ class Client:
 
         False when that is not why it refused, or there is no user to be. Raises what keeps us from a token.
         """
-        login = self._login
-        if login is None or not isinstance(refused, NOT_LOGGED_IN):
+        if self._login is None or not isinstance(refused, NOT_LOGGED_IN):
             return False
-        async with login.lock:
-            if login.token != used:
-                return True  # another task was here
-            request = AuthenticateRequest(login.user, login.password)
-            try:
-                answer = await self._persist(request, deadline, repeatable=True)
-            except AuthNotEnabled:
-                return False
-            login.token = self._expect(answer, AuthenticateResponse).token
-            for connection in self._connections.values():
-                if connection.alive:
-                    connection.bear(login.token)
-        return True
+        ask = partial(self._persist, deadline=deadline, repeatable=True)
+        return await self._login.renew(used, ask, self._connections.values())
 
     # ------------------------------------------------------------------ what may be asked again
 
-    async def _write(self, request: native.Request, kind: type[T]) -> T:
-        deadline = trio.current_time() + self.timeout_seconds
-        current, token = self._current, self.token
-        try:
-            if current is not None and current.alive:
-                try:
-                    return self._expect(await current.call(request, deadline), kind)
-                except Unavailable as error:
-                    self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-                except OutcomeUnknown:
-                    self.turn_away(current)  # whoever asks next had better ask elsewhere
-                    raise
-            return self._expect(await self._persist(request, deadline, repeatable=False), kind)
-        except NOT_LOGGED_IN as error:
-            if not await self.log_in(error, token, deadline):
-                raise
-        return self._expect(await self._persist(request, deadline, repeatable=False), kind)
+    def _write(self, request: native.Request, kind: type[T]) -> Awaitable[T]:
+        return self._call(request, kind, repeatable=False)
 
-    async def _read(self, request: native.Request, kind: type[T]) -> T:
+    def _read(self, request: native.Request, kind: type[T]) -> Awaitable[T]:
+        return self._call(request, kind, repeatable=True)
+
+    async def _call(self, request: native.Request, kind: type[T], *, repeatable: bool) -> T:
         deadline = trio.current_time() + self.timeout_seconds
         current, token = self._current, self.token
         try:
@@ -442,12 +417,15 @@ class Client:
                 try:
                     return self._expect(await current.call(request, deadline), kind)
                 except (Unavailable, OutcomeUnknown) as error:
+                    # Whatever becomes of this one, whoever asks next had better ask elsewhere.
                     self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-            return self._expect(await self._persist(request, deadline, repeatable=True), kind)
+                    if not (error.definite or repeatable):
+                        raise
+            return self._expect(await self._persist(request, deadline, repeatable=repeatable), kind)
         except NOT_LOGGED_IN as error:
             if not await self.log_in(error, token, deadline):
                 raise
-        return self._expect(await self._persist(request, deadline, repeatable=True), kind)
+        return self._expect(await self._persist(request, deadline, repeatable=repeatable), kind)
 
     async def repeatable(self, request: native.Request, kind: type[T]) -> T:
         """Ask something that does no harm when it is done twice, until there is an answer or the time is over."""
