@@ -24,6 +24,8 @@ from kvraft.types.auth import (
     RoleListRequest,
     RoleListResponse,
     RoleRevokePermissionRequest,
+    TokenGrantRequest,
+    TokenGrantResponse,
     UserAddRequest,
     UserChangePasswordRequest,
     UserDeleteRequest,
@@ -121,8 +123,9 @@ AuthCommand = (
     | RoleDeleteRequest
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
+    | TokenGrantRequest
 )
-Command = KvCommand | LeaseCommand | AlarmRequest
+Command = KvCommand | LeaseCommand | AlarmRequest | AuthCommand
 """What is replicated: a log entry's data is one of these, encoded."""
 
 LeaseResponse = (
@@ -132,6 +135,16 @@ LeaseResponse = (
     | LeaseTimeToLiveResponse
     | LeaseLeasesResponse
     | LeaseCheckpointResponse
+)
+AuthResponse = (
+    AuthChangedResponse
+    | AuthStatusResponse
+    | AuthenticateResponse
+    | UserGetResponse
+    | UserListResponse
+    | RoleGetResponse
+    | RoleListResponse
+    | TokenGrantResponse
 )
 MaintenanceResponse = AlarmResponse | DefragmentResponse | HashResponse | HashKVResponse
 Response = (
@@ -144,6 +157,7 @@ Response = (
     | WatchBatch
     | Status
     | MaintenanceResponse
+    | AuthResponse
 )
 
 __all__ = [
@@ -156,6 +170,7 @@ __all__ = [
     "AuthCommand",
     "AuthDisableRequest",
     "AuthEnableRequest",
+    "AuthResponse",
     "AuthStatusRequest",
     "AuthStatusResponse",
     "AuthenticateRequest",
@@ -228,6 +243,8 @@ __all__ = [
     "SortTarget",
     "Status",
     "StatusRequest",
+    "TokenGrantRequest",
+    "TokenGrantResponse",
     "TxnRequest",
     "TxnResponse",
     "UserAddRequest",
