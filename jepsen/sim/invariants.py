@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jepsen.sim.disk import Image
+    from jepsen.sim.leases import LeaseJudge
     from kvraft.raft.messages import Entry
 
 
 class Invariants:
     """The judge of one run. Every method raises ``Violation``."""
 
-    __slots__ = ("_alone", "_attempts", "_leaders", "_refused", "_slots", "applied", "elections")
+    __slots__ = ("_alone", "_attempts", "_leaders", "_refused", "_slots", "applied", "elections", "leases")
 
     def __init__(self, nodes: int) -> None:
         self._alone = nodes == 1
@@ -31,6 +32,8 @@ class Invariants:
         self.applied: list[tuple[Entry, tuple[Command, ...], int]] = []
         """What was applied at index 1, 2, ..: the entry, its commands, the term in which it was first applied."""
         self.elections = 0
+        self.leases: LeaseJudge | None = None
+        """In runs with leases."""
 
     def became_leader(self, node: int, life: int, term: int, log: Image) -> None:
         """Election safety: one leader per term. Leader completeness: it has every entry committed before its term."""

@@ -16,6 +16,8 @@ from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvraft.lease.table import Observer
+
 
 class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt to change a key. ``attempt`` is unique in a run: it may take effect once at most."""
@@ -26,6 +28,9 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: str | None = None
     expected: str | None = None
 
+
+GRANT, EXPIRE, CHECKPOINT = "grant", "expire", "checkpoint"
+"""Kinds of commands beside a history's: of the lease that is the key. Values: TTL; term; "lease:rest,..."."""
 
 encode_command = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
@@ -47,6 +52,8 @@ class State(msgspec.Struct, frozen=True):
     revision: int
     values: dict[str, tuple[str, int]]
     """Key to value and the revision of its last change."""
+    leases: dict[int, tuple[int, int]] = {}
+    """Lease to TTL and what is left of it, 0: all."""
 
 
 class Snapshot:
@@ -74,6 +81,9 @@ class SimMachine:
         "applied_term",
         "committed",
         "durable",
+        "leases",
+        "observer",
+        "on_expired",
         "revision",
         "uncommitted",
         "values",
@@ -84,12 +94,15 @@ class SimMachine:
     ) -> None:
         self._on_apply = on_apply
         self._on_install = on_install
+        self.observer: Observer | None = None
+        self.on_expired: Callable[[Command], None] = lambda _command: None
         self.committed = self.durable = state
         self._load(state)
 
     def _load(self, state: State) -> None:
         self.applied_index, self.applied_term, self.revision = state.index, state.term, state.revision
         self.values = dict(state.values)
+        self.leases = dict(state.leases)
         self.uncommitted = 0
 
     @property
@@ -106,13 +119,16 @@ class SimMachine:
         """Apply entries; the answers are what the history calls results."""
         answers = []
         for entry in entries:
-            answers.append([self._execute(command) for command in self._on_apply(entry)])
+            answers.append([self._execute(command, entry.term) for command in self._on_apply(entry)])
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.uncommitted += len(entries)
         return answers
 
-    def _execute(self, command: Command) -> bool | None:
+    def _execute(self, command: Command, term: int) -> bool | None:
+        if command.kind in (GRANT, EXPIRE, CHECKPOINT):
+            self._lease(command, term)
+            return None
         current = self.values.get(command.key)
         if command.kind == Kind.DELETE:
             if current is None:
@@ -126,6 +142,25 @@ class SimMachine:
         self.revision += 1
         self.values[command.key] = (command.value, self.revision)
         return None if command.kind == Kind.WRITE else True
+
+    def _lease(self, command: Command, term: int) -> None:
+        """As ``kvraft.lease.table`` does it. A lease's key stands for those that hang on it."""
+        assert command.value is not None
+        if command.kind == CHECKPOINT:
+            for pair in command.value.split(","):
+                lease, _, left = pair.partition(":")
+                if int(lease) in self.leases:
+                    self.leases[int(lease)] = (self.leases[int(lease)][0], int(left))
+            return
+        lease_id, number = int(command.key), int(command.value)
+        if command.kind == GRANT:
+            self.leases[lease_id] = (number, 0)
+            if self.observer is not None:
+                self.observer.granted(lease_id, number)
+        elif number in (0, term) and self.leases.pop(lease_id, None) is not None:
+            if self.observer is not None:
+                self.observer.revoked(lease_id)
+            self.on_expired(command)
 
     def commit(self) -> None:
         """Everything applied will survive a crash as of the next commit, and may as of this one."""
@@ -142,7 +177,7 @@ class SimMachine:
 
     def state(self) -> State:
         """A copy of the present state."""
-        return State(self.applied_index, self.applied_term, self.revision, dict(self.values))
+        return State(self.applied_index, self.applied_term, self.revision, dict(self.values), dict(self.leases))
 
 
 def snapshot_meta(state: State, configuration: Configuration) -> SnapshotMeta:

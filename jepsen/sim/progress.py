@@ -114,6 +114,9 @@ def demand_progress(traffic: Traffic) -> None:
 
 
 def _converged(traffic: Traffic) -> bool:
+    """Everybody has applied everything, and every lease, which nobody renews any more, has ended."""
+    if any(state.leases for node in traffic.nodes.values() if (state := node.state()) is not None):
+        return False
     indexes = {index for pair in _indexes(traffic).values() for index in pair}
     return len(indexes) == 1
 

@@ -13,6 +13,7 @@ from jepsen.history import Outcome
 from jepsen.sim.clients import Client, Traffic
 from jepsen.sim.faults import Faults
 from jepsen.sim.invariants import Invariants
+from jepsen.sim.leases import LeaseClient, LeaseJudge
 from jepsen.sim.mutations import mutation
 from jepsen.sim.network import Network, format_message
 from jepsen.sim.node import SimNode
@@ -60,11 +61,16 @@ def run_seed(
     world = World(seed, None if on_trace is None else lambda event: on_trace(format_event(event)))
     options = draw_options(world.rng, duration_s)
     invariants = Invariants(options.nodes)
+    if options.leases:
+        invariants.leases = LeaseJudge(world)
     network = Network(world, options)
     broken = mutation(break_name)
     for node_id in range(1, options.nodes + 1):
         network.nodes[node_id] = SimNode(
-            node_id, world, options, network, invariants, core=broken.core, driver=broken.driver
+            *(node_id, world, options, network, invariants),
+            core=broken.core,
+            driver=broken.driver,
+            lessor=broken.lessor,
         )
     nodes = network.nodes
     traffic = Traffic(world, options, nodes, invariants)
@@ -75,6 +81,8 @@ def run_seed(
             node.start()
         for _ in range(options.clients):
             Client(traffic)
+        for _ in range(options.leases):
+            LeaseClient(traffic)
         faults.start()
         world.run(until=options.duration)
         world.now = options.duration
