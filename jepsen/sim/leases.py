@@ -42,7 +42,7 @@ _RENEW_SHARE = 0.33
 class LeaseJudge:
     """What clients were promised, and what became of their leases."""
 
-    __slots__ = ("_clock", "_expired", "_intervals", "_last", "_proposed", "_since", "_ttl", "_world", "attempts")
+    __slots__ = ("_clock", "_ended", "_intervals", "_last", "_proposed", "_since", "_ttl", "_world", "attempts")
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -52,7 +52,7 @@ class LeaseJudge:
         self._since: dict[int, float] = {}  # lease -> the fastest clock when its last answered renewal was asked for
         self._ttl: dict[int, int] = {}
         self._proposed: dict[int, float] = {}  # attempt to end a lease -> the fastest clock then
-        self._expired: set[int] = set()
+        self._ended: dict[int, float] = {}  # lease -> the fastest clock when it first ended on some node
         self.attempts = 0
 
     def clock(self) -> float:
@@ -79,14 +79,14 @@ class LeaseJudge:
 
     def promised(self, lease: int, ttl: int, asked: float) -> None:
         """A client that asked when the fastest clock was ``asked`` was told that its lease lives for ``ttl`` more."""
-        if lease in self._expired and asked > self._since.get(lease, 0.0):
+        if asked > self._ended.get(lease, asked):
             raise Violation("lease", f"lease {lease} was renewed after its end")
         self._since[lease] = max(asked, self._since.get(lease, 0.0))
         self._ttl[lease] = ttl
 
     def denied(self, lease: int) -> None:
         """A client was told that there is no such lease."""
-        if lease in self._since and lease not in self._expired:
+        if lease in self._since and lease not in self._ended:
             raise Violation("lease", f"lease {lease} is said not to be there, and nobody has ended it")
 
     def ending(self, attempt: int) -> None:
@@ -96,9 +96,9 @@ class LeaseJudge:
     def ended(self, command: Command) -> None:
         """... and that has taken effect, on some node."""
         lease = int(command.key)
-        if lease in self._expired:
+        if lease in self._ended:
             return
-        self._expired.add(lease)
+        self._ended[lease] = self.clock()
         if lease in self._since:
             lived = self._proposed[command.attempt] - self._since[lease]
             if lived < self._ttl[lease] - SLACK_TICKS:
@@ -213,14 +213,14 @@ class LeaseClient:
     def _grant(self, node: SimNode) -> None:
         world, judge = self._t.world, self._judge
         attempt = judge.attempt()
-        lease, ttl = -attempt, world.between(4, 30)
+        lease, ttl = -attempt, world.between(4, 40)
         asked = judge.clock()
 
         def reply(answer: Any) -> None:
             if not isinstance(answer, KvraftError):
                 judge.promised(lease, ttl, asked)
                 self._lease, self._ttl = lease, ttl
-                self._renewals = world.between(0, 12)
+                self._renewals = world.between(0, 6)
 
         node.propose(Command(attempt, GRANT, str(lease), str(ttl)), reply, _unheard, forwards=True)
         self._later(ttl * _RENEW_SHARE)

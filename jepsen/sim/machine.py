@@ -158,9 +158,9 @@ class SimMachine:
             if self.observer is not None:
                 self.observer.granted(lease_id, number)
         elif number in (0, term) and self.leases.pop(lease_id, None) is not None:
+            self.on_expired(command)
             if self.observer is not None:
                 self.observer.revoked(lease_id)
-            self.on_expired(command)
 
     def commit(self) -> None:
         """Everything applied will survive a crash as of the next commit, and may as of this one."""
