@@ -31,6 +31,8 @@ from kvraft.errors import (
 from kvraft.server import auth as auth_module
 from kvraft.server.config import ConfigError
 from kvraft.types import (
+    CompactRequest,
+    CompactResponse,
     Permission,
     PermissionType,
     RangeRequest,
@@ -40,7 +42,6 @@ from kvraft.types import (
     prefix_end,
 )
 from tests.kvraft.certificates import Authority
-from tests.kvraft.members import open_members
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -209,6 +210,7 @@ class Asking:
     """A caller of the service, as every protocol has one."""
 
     congested = False
+    forwards = False
 
     def __init__(self, token: str) -> None:
         self.credentials = Credentials(token)
@@ -341,6 +343,31 @@ def tls_client(authority: Authority, subject: str) -> ssl.SSLContext:
     return context
 
 
+async def test_leases_and_compaction_by_itself(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "data", auto_compaction_mode="revision", auto_compaction_retention="5") as store:
+        lease = await store.alice.lease_grant(60)
+        await store.alice.put(b"a/1", b"x", lease=lease.lease_id)
+        assert (await store.alice.lease_time_to_live(lease.lease_id, keys=True)).keys == [b"a/1"]
+        with pytest.raises(UserEmpty):
+            await store.nobody.lease_grant(60)
+        with pytest.raises(UserEmpty):
+            await store.nobody.lease_revoke(lease.lease_id)
+        await store.root.put(b"b/1", b"x", lease=lease.lease_id)
+        for refused in (
+            store.alice.lease_revoke(lease.lease_id),
+            store.alice.lease_time_to_live(lease.lease_id, keys=True),
+        ):
+            with pytest.raises(PermissionDenied):
+                await refused
+        await store.root.lease_revoke(lease.lease_id)
+        body = store.member.auth.as_root(encode_command(CompactRequest(store.member.machine.revision)))
+        compacted = Asking("")
+        store.member.driver.propose(body, compacted.answer)
+        store.member.wake.set()
+        await compacted.answered.wait()
+        assert isinstance(compacted.answers[0], CompactResponse)
+
+
 async def test_a_certificate_names_its_owner(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "tls")
     async with (
@@ -436,52 +463,3 @@ async def test_internal_commands_are_not_for_clients(store: Store) -> None:
         with pytest.raises(Exception, match=r"connection lost.*malformed request"):
             await connection.call(TokenGrantRequest("root", b"x" * 32, 7), trio.current_time() + 1)  # type: ignore[arg-type]
     assert len(tokens) == before
-
-
-async def test_every_member_knows_a_token_and_forgets_a_permission_at_once(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        members = await stack.enter_async_context(open_members(tmp_path, **CHEAP))
-        anybody = await stack.enter_async_context(open_client(members.urls))
-        await enable(anybody)
-        root = await stack.enter_async_context(open_client(members.urls, user="root", password="rootpw"))
-        token = (await anybody.auth.authenticate("alice", "alicepw")).token
-        single = [await stack.enter_async_context(open_client([url])) for url in members.urls]
-        for client in single:
-            (await client.any_connection()).bear(token)
-            # A read of the follower's own state, though it may not have applied yet what made the token known.
-            await client.range(b"a/1", serializable=True)
-            assert (await client.range(b"a/1")).count == 0
-        await root.auth.role_revoke_permission("a", b"a/", b"a0")
-        for client in single:
-            with pytest.raises(PermissionDenied):
-                await client.range(b"a/1")
-        await members.applied_everywhere()
-        for client in single:
-            with pytest.raises(PermissionDenied):
-                await client.range(b"a/1", serializable=True)
-
-
-async def test_a_member_that_was_down_knows_users_from_the_snapshot(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        members = await stack.enter_async_context(
-            open_members(tmp_path, snapshot_count=20, snapshot_catchup_entries=5, **CHEAP)
-        )
-        leader = await members.leader()
-        away = next(name for name in members.client_urls if name != leader)
-        await members.crash(away)
-        urls = [url for name, url in members.client_urls.items() if name != away]
-        anybody = await stack.enter_async_context(open_client(urls))
-        await enable(anybody)
-        root = await stack.enter_async_context(open_client(urls, user="root", password="rootpw"))
-        for number in range(60):
-            await root.put(b"a/%d" % number, b"x")
-        member = members.running[leader]
-        member.driver.commit_if_due(due=True)
-        back = members.start(away)
-        await back.ready.wait()
-        await members.applied_everywhere()
-        assert (back.machine.auth.enabled, back.machine.auth.users()) == (True, ["alice", "root"])
-        client = await stack.enter_async_context(open_client([members.client_urls[away]]))
-        (await client.any_connection()).bear(root.token)
-        with pytest.raises(InvalidAuthToken):  # granted while it was away, and covered by the snapshot
-            await client.range(b"a/1", serializable=True)
