@@ -229,7 +229,7 @@ def _dry_run_errors(values: list[str] | None) -> list[FieldError]:
 
 
 def _field_manager_errors(manager: str) -> list[FieldError]:
-    if len(manager) > MAX_FIELD_MANAGER:
+    if len(manager.encode()) > MAX_FIELD_MANAGER:
         return [field.too_long("fieldManager", manager, MAX_FIELD_MANAGER)]
     for index, char in enumerate(manager):
         if not char.isprintable():

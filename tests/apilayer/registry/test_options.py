@@ -113,9 +113,10 @@ def test_the_manager_is_named_by_the_user_agent_when_nothing_else_names_it() -> 
 
 def test_an_apply_needs_a_field_manager_and_may_force() -> None:
     text = "fieldManager: Required value: is required for apply patch"
-    assert text in message_of(422, partial(WriteOptions.parse, applies=True), {}, "PatchOptions")
+    assert text in message_of(422, WriteOptions.parse, {}, "PatchOptions", applies=True)
     options = WriteOptions.parse({"fieldManager": ["a"], "force": ["true"]}, "PatchOptions", applies=True)
-    assert options.force and options.manager == "a"
+    assert options.force
+    assert options.manager == "a"
 
 
 def test_delete_options_from_the_query_or_the_body() -> None:
