@@ -259,6 +259,7 @@ class DeleteOptions:
                 "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
                 "propagationPolicy": query["propagationPolicy"][0] if "propagationPolicy" in query else None,
                 "orphanDependents": _flag(query, "orphanDependents"),
+                "preconditions": {"uid": query["uid"][0]} if _text(query, "uid") else None,
             }
         else:
             raw = dict(body)

@@ -137,3 +137,8 @@ def test_delete_options_from_the_query_or_the_body() -> None:
 )
 def test_bad_delete_options(body: dict[str, object], part: str) -> None:
     assert part in message_of(422, DeleteOptions.parse, {}, body)
+
+
+def test_the_uid_of_a_deletion_may_stand_in_the_query() -> None:
+    assert DeleteOptions.parse({"uid": ["u"]}, None).uid == "u"
+    assert DeleteOptions.parse({"uid": ["u"]}, {}).uid is None
