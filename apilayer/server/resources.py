@@ -10,7 +10,7 @@ import trio
 from apilayer.api import status
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.managed import is_apply, read_configuration
-from apilayer.api.patch import apply_patch
+from apilayer.api.patch import apply_patch, patch_type_of
 from apilayer.api.table import check_include_object
 from apilayer.api.validation.warnings import create_warnings
 from apilayer.pipeline.encoding import pretty_wanted
@@ -120,6 +120,7 @@ class ResourceHandlers:
         content_type = call.content_type
         if is_apply(content_type):
             return await self._apply(call, form)
+        patch_type_of(content_type)
         body = await call.context.request.read_body()
         options = call.write_options("PatchOptions")
         latest: list[Patched] = []
