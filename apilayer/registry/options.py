@@ -183,12 +183,13 @@ _NO_LIST_OPTIONS = ListOptions()
 class WriteOptions:
     """What every write takes: dry run or not, how strict unknown fields are treated, and who makes the change.
 
-    `force` is for applies: take what others own.
+    Without a manager (the server's own changes) managedFields stay as they are. `force` is for applies: take what
+    others own.
     """
 
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
-    manager: str = "unknown"
+    manager: str = ""
     force: bool = False
 
     @staticmethod

@@ -111,6 +111,11 @@ class ResourceStore:
             manager = self._managers[subresource] = FieldManager(self.resource, subresource)
         return manager
 
+    def _track(self, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> None:
+        """Sets the managedFields of `new`, which the write makes of `old`."""
+        if options.manager:
+            self._fields(subresource).update(old, new, options.manager, self._time())
+
     def _time(self) -> str:
         return meta.timestamp(self._clock())
 
@@ -130,7 +135,7 @@ class ResourceStore:
         if applied:
             metadata.pop("resourceVersion", None)
         else:
-            self._fields("").update(None, obj, options.manager, self._time())
+            self._track(None, obj, options, "")
         meta.init_metadata(metadata, self._clock())
         generate = bool(metadata.get("generateName")) and not metadata.get("name")
         attempts = GENERATE_NAME_ATTEMPTS if generate else 1
@@ -194,7 +199,7 @@ class ResourceStore:
             if uid and uid != old["metadata"].get("uid"):
                 raise self._uid_conflict(namespace, name, uid, old)
             new = {**obj, "metadata": dict(metadata)}
-            self._fields(subresource).update(old, new, options.manager, self._time())
+            self._track(old, new, options, subresource)
             return new
 
         try:
@@ -221,7 +226,7 @@ class ResourceStore:
         def transform(old: Object) -> Object:
             patched = apply(old)
             self._complete(name, old, patched)
-            self._fields(subresource).update(old, patched, options.manager, self._time())
+            self._track(old, patched, options, subresource)
             return patched
 
         return await self._change(namespace, name, transform, options, subresource)

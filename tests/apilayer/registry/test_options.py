@@ -98,7 +98,7 @@ def test_bad_write_options(query: dict[str, list[str]], part: str) -> None:
 
 
 def test_write_options() -> None:
-    assert WriteOptions.parse({}, "CreateOptions") == WriteOptions(dry_run=False, field_validation="Warn")
+    assert WriteOptions.parse({}, "CreateOptions") == WriteOptions(manager="unknown")
     query = {"dryRun": ["All", "All"], "fieldValidation": ["Strict"], "fieldManager": ["kubectl"]}
     expected = WriteOptions(dry_run=True, field_validation="Strict", manager="kubectl")
     assert WriteOptions.parse(query, "CreateOptions", user_agent="curl/8") == expected
