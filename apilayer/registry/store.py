@@ -351,10 +351,12 @@ class ResourceStore:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if "namespace" in old["metadata"]:
             new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
+        owners = new["metadata"].get("managedFields")
         if subresource == "status":
             self.strategy.prepare_status_update(new, old)
         elif not subresource:
             self.strategy.prepare_update(new, old)
+        _put_owners(new, owners)
         errors = validate_update(self.resource, new, old, subresource)
         if errors:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)
@@ -404,3 +406,12 @@ class ResourceStore:
         value = self._codec.encode(obj)
         revision = entry.revision if dry_run else await self._store.update(key, value, entry.revision)
         return self._codec.entry(key, value, revision)
+
+
+def _put_owners(obj: Object, entries: list[Object] | None) -> None:
+    """Sets managedFields, whatever metadata the strategy went back to."""
+    metadata = obj["metadata"]
+    if metadata.get("managedFields") != entries:
+        obj["metadata"] = {key: value for key, value in metadata.items() if key != "managedFields"}
+        if entries:
+            obj["metadata"]["managedFields"] = entries

@@ -27,8 +27,8 @@ STRIPPED: Fields = {
 }
 
 _METADATA: Fields = {"f:metadata": {}}
-# By resource and subresource; "*" is every other one. Most kinds: the main path leaves the status alone, the
-# status path the spec.
+# By resource and subresource, besides what holds for most kinds: the main path leaves the status alone, the status
+# path the spec.
 _SPECIAL: dict[tuple[str, str], Fields] = {
     ("deployments.apps", "status"): {"f:metadata": {"f:labels": {}}},
     ("pods", "status"): {"f:metadata": {"f:deletionTimestamp": {}, "f:ownerReferences": {}}},
@@ -36,6 +36,7 @@ _SPECIAL: dict[tuple[str, str], Fields] = {
     ("apiservices.apiregistration.k8s.io", "status"): _METADATA,
     ("volumeattachments.storage.k8s.io", "status"): _METADATA,
     ("resourceclaims.resource.k8s.io", "status"): _METADATA,
+    ("certificatesigningrequests.certificates.k8s.io", ""): {"f:spec": {}},
     ("certificatesigningrequests.certificates.k8s.io", "status"): {"f:status": {"f:conditions": {}}},
 }
 _SPEC: Fields = {"f:spec": {}}
@@ -44,10 +45,11 @@ _STATUS: Fields = {"f:status": {}}
 
 def ignored_fields(resource: Resource, subresource: str) -> Fields:
     """What a write to the resource, or to a subresource of it, leaves as it is."""
+    special = _SPECIAL.get((resource.group_resource, subresource), {})
     if subresource == "status":
-        return {**_SPEC, **_SPECIAL.get((resource.group_resource, subresource), {})}
+        return {**_SPEC, **special}
     if subresource == "approval":
         return {**_SPEC, "f:status": {"f:certificate": {}}}
     if subresource in ("", "finalize") and resource.subresource("status") is not None:
-        return _STATUS
+        return {**_STATUS, **special}
     return {}
