@@ -115,6 +115,8 @@ class ResourceStore:
         """Sets the managedFields of `new`, which the write makes of `old`."""
         if options.manager:
             self._fields(subresource).update(old, new, options.manager, self._time())
+        elif old is not None and "managedFields" in old["metadata"]:
+            new["metadata"].setdefault("managedFields", old["metadata"]["managedFields"])
 
     def _time(self) -> str:
         return meta.timestamp(self._clock())
