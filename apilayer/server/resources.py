@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from apilayer.api import status
+from apilayer.api import meta, status
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
@@ -134,7 +134,7 @@ class ResourceHandlers:
                 field_validation=options.field_validation,
             )
             latest[:] = [patched]
-            _check_result(call, patched.object)
+            patched.warnings.extend(_check_result(call, patched.object))
             return patched.object
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
@@ -149,7 +149,7 @@ class ResourceHandlers:
 
         def check(result: Object) -> None:
             warnings[:] = config.warnings(options.field_validation)
-            _check_result(call, result)
+            warnings.extend(_check_result(call, result))
             warnings.extend(_advice(call, result))
 
         entry, created = await self._registry.apply(
@@ -196,7 +196,7 @@ def _advice(call: Call, obj: Object) -> list[str]:
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
     decoded = decode_body(body, call.content_type, call.api.resource, field_validation=options.field_validation)
     _require_metadata(decoded.object)
-    return decoded.object, decoded.warnings
+    return decoded.object, decoded.warnings + meta.drop_repeated_owners(decoded.object["metadata"])
 
 
 def _require_metadata(obj: Object) -> None:
@@ -204,11 +204,12 @@ def _require_metadata(obj: Object) -> None:
         obj["metadata"] = {}
 
 
-def _check_result(call: Call, obj: Object) -> None:
-    """What a patch makes must be the object that the URL names."""
+def _check_result(call: Call, obj: Object) -> list[str]:
+    """What a patch makes must be the object that the URL names; answers what to warn of."""
     _require_metadata(obj)
     _check_name(call, obj)
     _check_namespace(call, obj)
+    return meta.drop_repeated_owners(obj["metadata"], patched=True)
 
 
 async def _listing(form: Form, listing: Listing) -> Response:
