@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from apilayer.api.resources import RESOURCES
 from apilayer.api.schema import definitions
-from apilayer.api.types import Message, messages
+from apilayer.api.types import find, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from apilayer.api.types import Message
 
 Node = dict[str, Any]
 
@@ -61,19 +64,20 @@ def _explicit_defaults() -> Mapping[tuple[str, str], Any]:
     return {(name, field): orjson.loads(value) for name, field, value in rows}
 
 
+_META_PACKAGE = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+
 @functools.cache
-def _messages() -> Mapping[str, Message]:
-    """Wire types by the last three parts of their definition's name: ``coordination.v1.Lease``."""
-    found: dict[str, Message] = {}
-    for name, message in messages().items():
-        group, _, rest = name.partition("/")
-        found[f"{group.partition('.')[0]}.{rest}"] = message
-    return found
+def _packages() -> Mapping[str, str]:
+    """Packages of wire types by the short form of their definitions' names: ``coordination.v1``."""
+    return {f"{row.group.partition('.')[0] or 'core'}.{row.version}": package_of(row) for row in RESOURCES}
 
 
 def _message(name: str) -> Message | None:
     """The wire type behind ``io.k8s.api.core.v1.Pod``, or None where the table of wire types has none."""
-    return _messages().get(".".join(name.split(".")[-3:]))
+    head, _, kind = name.rpartition(".")
+    package = "meta/v1" if name.startswith(_META_PACKAGE) else _packages().get(".".join(head.split(".")[-2:]))
+    return None if package is None else find(f"{package}.{kind}")
 
 
 def _plain_type(kind: Any) -> Any:
