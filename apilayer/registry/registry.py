@@ -49,7 +49,7 @@ class Registry:
         min_watch_timeout_seconds: float = DEFAULT_MIN_TIMEOUT_SECONDS,
         clock: Callable[[], datetime] = meta.utc_now,
     ) -> None:
-        resources = tuple(resources)
+        resources = tuple(row for row in resources if row.stored_as is None and not row.virtual)
         self.cache = WatchCache(store, resources)
         self.store = store
         self._apis: dict[str, ResourceApi] = {}
@@ -63,8 +63,13 @@ class Registry:
             )
 
     def of(self, group_resource: str) -> ResourceApi:
-        """The API of a resource by its qualified name, e.g. ``deployments.apps``."""
+        """The API of a resource by its qualified name, e.g. ``deployments.apps``; it speaks the stored form."""
         return self._apis[group_resource]
+
+    @property
+    def all(self) -> list[ResourceApi]:
+        """Every resource that is kept in the store."""
+        return list(self._apis.values())
 
     @property
     def namespaced(self) -> list[ResourceApi]:

@@ -275,10 +275,7 @@ class ResourceStore:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if "namespace" in old["metadata"]:
             new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
-        if subresource == "status":
-            self.strategy.prepare_status_update(new, old)
-        elif not subresource:
-            self.strategy.prepare_update(new, old)
+        self.strategy.prepare(new, old, subresource)
         errors = validate_update(self.resource, new, old, subresource)
         if errors:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)

@@ -39,6 +39,18 @@ class Strategy:
         else:
             obj["metadata"].pop("generation", None)
 
+    def prepare(self, obj: Object, old: Object, subresource: str) -> None:
+        """Takes back what a change, made directly ("") or through a subresource, may not touch."""
+        if not subresource:
+            self.prepare_update(obj, old)
+        elif subresource == "status":
+            self.prepare_status_update(obj, old)
+        else:
+            self.prepare_subresource_update(obj, old, subresource)
+
+    def prepare_subresource_update(self, obj: Object, old: Object, subresource: str) -> None:
+        """As `prepare_update`, for a change through a subresource other than the status."""
+
     def prepare_update(self, obj: Object, old: Object) -> None:
         """Takes back what an update through the main endpoint may not change."""
         if self.has_status:

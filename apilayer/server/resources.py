@@ -8,28 +8,34 @@ import attrs
 import trio
 
 from apilayer.api import status
+from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.patch import apply_patch
 from apilayer.api.table import check_include_object
 from apilayer.api.validation.warnings import create_warnings
 from apilayer.pipeline.encoding import pretty_wanted
-from apilayer.pipeline.negotiation import NotAcceptable, negotiate
+from apilayer.pipeline.negotiation import JSON, PROTOBUF, NotAcceptable, negotiate
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.server.forms import Form
+from apilayer.server.naming import check_name, check_namespace, require_metadata
+from apilayer.server.protobuf_forms import ProtobufForm
+from apilayer.server.subresources import SUBRESOURCES
 from apilayer.server.watch_stream import WatchStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from apilayer.api.patch.apply import Patched
+    from apilayer.api.resources import Resource
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
 
 Object = dict[str, Any]
 
-WATCH_TYPES = ("application/json;stream=watch",)
+STREAMED = (JSON, PROTOBUF)
+"""The media types that watches come in."""
 
 
 @attrs.frozen
@@ -37,6 +43,7 @@ class Call:
     """A resource request: what the router found out about it."""
 
     context: Context
+    row: Resource
     api: ResourceApi
     namespace: str
     name: str
@@ -49,7 +56,7 @@ class Call:
 
 
 class ResourceHandlers:
-    """One method per verb."""
+    """One method per verb. Bodies and answers are in the form of the row, the registry keeps the stored one."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -67,7 +74,10 @@ class ResourceHandlers:
     async def handle(self, call: Call) -> Response:
         """The answer. Raises StatusError."""
         verb = call.context.info.verb
-        form = _form(call)
+        form = form_of(call.context, call.row)
+        special = SUBRESOURCES.get(call.subresource)
+        if special is not None:
+            return await special(self._registry, call, form)
         form.require_fit(to_list=verb in ("list", "deletecollection"))
         return await self._handlers[verb](call, form)
 
@@ -84,10 +94,10 @@ class ResourceHandlers:
 
     async def _watch(self, call: Call, form: Form) -> Response:
         options = attrs.evolve(ListOptions.parse(call.context.query), watch=True)
-        if form.accepted.media != "application/json":
-            raise status.not_acceptable(WATCH_TYPES)
+        if form.accepted.media not in STREAMED:
+            raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
         watch = await call.api.watches.open(call.namespace, call.name, options)
-        return Response(200, b"", b"application/json", stream=WatchStream(watch, form))
+        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form))
 
     # ------------------------------------------------------------------ writes
 
@@ -95,7 +105,8 @@ class ResourceHandlers:
         body = await call.context.request.read_body()
         options = WriteOptions.parse(call.context.query, "CreateOptions")
         obj, warnings = _decode(call, body, options)
-        _check_namespace(call, obj)
+        check_namespace(obj, call.namespace)
+        obj = to_storage(call.row, obj)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
         return form.object(entry, 201, warnings + _advice(call, obj))
 
@@ -103,8 +114,9 @@ class ResourceHandlers:
         body = await call.context.request.read_body()
         options = WriteOptions.parse(call.context.query, "UpdateOptions")
         obj, warnings = _decode(call, body, options)
-        _check_name(call, obj)
-        _check_namespace(call, obj)
+        check_name(obj, call.name)
+        check_namespace(obj, call.namespace)
+        obj = to_storage(call.row, obj)
         entry, created = await self._registry.update(
             call.api, call.namespace, call.name, obj, options, call.subresource
         )
@@ -119,16 +131,16 @@ class ResourceHandlers:
         def apply(old: Object) -> Object:
             patched = apply_patch(
                 content_type,
-                old,
+                from_storage(call.row, old),
                 body,
-                call.api.resource,
+                call.row,
                 field_validation=options.field_validation,
             )
             latest[:] = [patched]
-            _require_metadata(patched.object)
-            _check_name(call, patched.object)
-            _check_namespace(call, patched.object)
-            return patched.object
+            require_metadata(patched.object)
+            check_name(patched.object, call.name)
+            check_namespace(patched.object, call.namespace)
+            return to_storage(call.row, patched.object)
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
         warnings = [text for patched in latest for text in patched.warnings + _advice(call, patched.object)]
@@ -151,9 +163,8 @@ class ResourceHandlers:
         return await _listing(form, listing)
 
 
-def _form(call: Call) -> Form:
+def form_of(context: Context, row: Resource) -> Form:
     """How the answer is to look. Raises StatusError 400 or 406."""
-    context = call.context
     request = context.request
     try:
         accepted = negotiate(request.headers.get("accept", ""))
@@ -162,7 +173,8 @@ def _form(call: Call) -> Form:
     include = ""
     if accepted.form == "Table":
         include = check_include_object(context.query.get("includeObject", [""])[0])
-    return Form(call.api.resource, accepted, pretty=pretty_wanted(request, context.query), include=include)
+    made = ProtobufForm if accepted.media == PROTOBUF else Form
+    return made(row, accepted, pretty=pretty_wanted(request, context.query), include=include)
 
 
 def _advice(call: Call, obj: Object) -> list[str]:
@@ -171,14 +183,8 @@ def _advice(call: Call, obj: Object) -> list[str]:
 
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
-    decoded = decode_body(body, call.content_type, call.api.resource, field_validation=options.field_validation)
-    _require_metadata(decoded.object)
-    return decoded.object, decoded.warnings
-
-
-def _require_metadata(obj: Object) -> None:
-    if not isinstance(obj.get("metadata"), dict):
-        obj["metadata"] = {}
+    decoded = decode_body(body, call.content_type, call.row, field_validation=options.field_validation)
+    return require_metadata(decoded.object), decoded.warnings
 
 
 async def _listing(form: Form, listing: Listing) -> Response:
@@ -190,21 +196,3 @@ async def _listing(form: Form, listing: Listing) -> Response:
 async def _delete_options(call: Call) -> DeleteOptions:
     body = await call.context.request.read_body()
     return DeleteOptions.parse(call.context.query, decode_options(body, call.content_type) if body else None)
-
-
-def _check_name(call: Call, obj: Object) -> None:
-    name = obj["metadata"].get("name") or ""
-    if not name:
-        raise status.bad_request(
-            f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
-        )
-    if name != call.name:
-        raise status.bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
-
-
-def _check_namespace(call: Call, obj: Object) -> None:
-    namespace = obj["metadata"].get("namespace") or ""
-    if namespace and namespace != call.namespace:
-        raise status.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )

@@ -14,6 +14,7 @@ from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
 from apilayer.server.resources import Call, ResourceHandlers
 from apilayer.server.version import VERSION
+from apilayer.server.virtual import VirtualHandlers
 
 if TYPE_CHECKING:
     from apilayer.pipeline.pipeline import Context
@@ -29,6 +30,7 @@ class Router:
         self._registry = registry
         self._health = health
         self._resources = ResourceHandlers(registry)
+        self._virtual = VirtualHandlers(registry, health)
         self._documents = Documents(server_address)
 
     async def route(self, context: Context) -> Response:
@@ -51,6 +53,8 @@ class Router:
         verbs = row.verbs
         if info.subresource:
             sub = row.subresource(info.subresource)
+            if info.subresource in row.not_offered:
+                raise status.not_implemented(f"{row.plural}/{info.subresource}")
             if sub is None:
                 raise status.unknown_path_not_found()
             verbs = sub.verbs
@@ -58,8 +62,10 @@ class Router:
         if not verb or verb not in verbs or (verb == "create" and row.namespaced and not info.namespace):
             raise status.method_not_allowed()
         namespace = info.namespace if row.namespaced else ""
-        api = self._registry.of(row.group_resource)
-        return await self._resources.handle(Call(context, api, namespace, info.name, info.subresource))
+        if row.virtual:
+            return await self._virtual.handle(context, row, namespace, info.name)
+        api = self._registry.of(row.storage.group_resource)
+        return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource))
 
     async def _other(self, context: Context) -> Response:
         path = context.info.path

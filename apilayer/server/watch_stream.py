@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -37,7 +35,7 @@ class WatchStream:
         """Lines of JSON, several per chunk when they come together."""
         watch, form = self._watch, self._form
         if watch.failure is not None:
-            yield b'{"type":"ERROR","object":%s}\n' % orjson.dumps(watch.failure.status)
+            yield form.error_line(watch.failure.status)
             return
         initial = watch.initial
         for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):

@@ -14,7 +14,7 @@ from apilayer.api.errors import DecodeError
 from apilayer.api.protobuf.encode import delimited, message_encoder
 from apilayer.api.protobuf.message import Reader, decode_message
 
-__all__ = ["MAGIC", "decode", "envelope", "message_encoder", "type_head"]
+__all__ = ["MAGIC", "decode", "delimited", "encode", "envelope", "message_encoder", "type_head"]
 
 MAGIC = b"k8s\x00"
 _NO_MAGIC = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
@@ -29,6 +29,15 @@ def type_head(api_version: str, kind: str) -> bytes:
 def envelope(head: bytes, message: bytes) -> bytes:
     """`message` behind the `type_head` of its kind."""
     return b"%s%s\x1a\x00\x22\x00" % (head, delimited(2, message))
+
+
+def encode(obj: dict[str, Any]) -> bytes:
+    """A whole object with kind and apiVersion (absent: v1) in its envelope. KeyError when its kind has no message."""
+    api_version, kind = obj.get("apiVersion", "v1"), obj["kind"]
+    name = _message_name(api_version, kind)
+    if name is None:
+        raise KeyError(f"{api_version}.{kind}")
+    return envelope(type_head(api_version, kind), message_encoder(name)(obj))
 
 
 def decode(envelope: bytes, default_type: tuple[str, str] = ("", "")) -> dict[str, Any]:
