@@ -8,11 +8,11 @@ import attrs
 
 from apilayer.api import meta, status
 from apilayer.api.resources import RESOURCES
+from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.registry.store import ResourceStore
-from apilayer.registry.strategy import strategy_for
 from apilayer.registry.watching import DEFAULT_MIN_TIMEOUT_SECONDS, WatchOpener
 from apilayer.storage.watch_cache import WatchCache
 

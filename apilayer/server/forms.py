@@ -142,7 +142,7 @@ class Form:
 
     @staticmethod
     def _list_metadata(listing: Listing) -> dict[str, Any]:
-        metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+        metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)} if listing.revision else {}
         if listing.continue_token:
             metadata["continue"] = listing.continue_token
             if listing.remaining is not None:
@@ -165,7 +165,7 @@ class Form:
         # An empty list of this form is null, as Go encodes a slice that was never made.
         return reduced if objects else {**reduced, "items": None}
 
-    def success(self, entry: Entry) -> Response:
+    def success(self, entry: Entry, warnings: Sequence[str] = ()) -> Response:
         """The Status of a completed deletion."""
         metadata = entry.object()["metadata"]
         details = {
@@ -174,7 +174,7 @@ class Form:
             "kind": self.resource.plural,
             "uid": metadata.get("uid", ""),
         }
-        return self.document(status.success(details))
+        return self.document(status.success(details), warnings=warnings)
 
     # ------------------------------------------------------------------ watch lines
 

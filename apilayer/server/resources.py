@@ -17,7 +17,7 @@ from apilayer.pipeline.encoding import pretty_wanted
 from apilayer.pipeline.negotiation import JSON, PROTOBUF, NotAcceptable, negotiate
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
-from apilayer.server.forms import Form
+from apilayer.server.forms import Form, warning_headers
 from apilayer.server.naming import check_name, check_namespace, require_metadata
 from apilayer.server.protobuf_forms import ProtobufForm
 from apilayer.server.subresources import SUBRESOURCES
@@ -79,7 +79,7 @@ class ResourceHandlers:
         if special is not None:
             return await special(self._registry, call, form)
         form.require_fit(to_list=verb in ("list", "deletecollection"))
-        return await self._handlers[verb](call, form)
+        return warned(await self._handlers[verb](call, form), call.row)
 
     # ------------------------------------------------------------------ reads
 
@@ -107,6 +107,7 @@ class ResourceHandlers:
         obj, warnings = _decode(call, body, options)
         check_namespace(obj, call.namespace)
         obj = to_storage(call.row, obj)
+        call.api.store.strategy.stamp_user(obj, call.context.user)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
         return form.object(entry, 201, warnings + _advice(call, obj))
 
@@ -149,18 +150,26 @@ class ResourceHandlers:
     async def _delete(self, call: Call, form: Form) -> Response:
         options = await _delete_options(call)
         deleted = await call.api.store.delete(call.namespace, call.name, options)
+        warnings = call.api.store.strategy.delete_warnings(options)
         if not deleted.gone:
             waits = options.orphan_dependents is False
-            return form.object(deleted.entry, 202 if waits else 200)
-        if call.api.store.strategy.returns_deleted_object:
-            return form.object(deleted.entry)
-        return form.success(deleted.entry)
+            return form.object(deleted.entry, 202 if waits else 200, warnings)
+        if call.row.returns_deleted_object:
+            return form.object(deleted.entry, 200, warnings)
+        return form.success(deleted.entry, warnings)
 
     async def _delete_collection(self, call: Call, form: Form) -> Response:
         how = await _delete_options(call)
         options = ListOptions.parse(call.context.query)
         listing = await self._registry.delete_collection(call.api, call.namespace, options, how)
         return await _listing(form, listing)
+
+
+def warned(response: Response, row: Resource) -> Response:
+    """`response` with the warning that the resource is deprecated, if it is."""
+    if row.deprecation:
+        response.headers = (*warning_headers([row.deprecation]), *response.headers)
+    return response
 
 
 def form_of(context: Context, row: Resource) -> Form:

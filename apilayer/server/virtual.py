@@ -9,7 +9,7 @@ import orjson
 from apilayer.api import status
 from apilayer.registry.listing import Listing
 from apilayer.server.forms import codec_of
-from apilayer.server.resources import form_of
+from apilayer.server.resources import form_of, warned
 from apilayer.server.subresources import bind
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class VirtualHandlers:
         form.require_fit(to_list=not name)
         entries = [await self._store_status(row)]
         if not name:
-            return form.listing(Listing(entries, 0))
+            return warned(form.listing(Listing(entries, 0)), row)
         if name != STORE:
             raise status.not_found(row.plural, row.group, name)
-        return form.object(entries[0])
+        return warned(form.object(entries[0]), row)
 
     async def _store_status(self, row: Resource) -> Entry:
         healthy = await self._health.store_answers()

@@ -196,11 +196,20 @@ def zero_value(field: Field) -> Callable[[], Any]:
 @functools.cache
 def converter(name: str) -> Converter:
     """The converter for a message: a dict in, a new dict in canonical form out; ValueError when it does not fit."""
-    fields = message(name).json_fields
     plans: dict[str, Plan] = {}
     filled: list[tuple[str, Callable[[], Any]]] = []
 
+    def compile_plans() -> None:
+        """On first use, because messages may contain themselves."""
+        fields = message(name).json_fields
+        filled.extend(
+            (key, zero_value(field)) for key, field in fields.items() if field.always or is_value_struct(field)
+        )
+        plans.update({key: _plan(field) for key, field in fields.items()})
+
     def convert(document: dict[str, Any]) -> dict[str, Any]:
+        if not plans:
+            compile_plans()
         out: dict[str, Any] = {}
         for key, value in document.items():
             plan = plans.get(key)
@@ -219,6 +228,4 @@ def converter(name: str) -> Converter:
                 out[key] = zero()
         return out
 
-    plans.update({key: _plan(field) for key, field in fields.items()})
-    filled.extend((key, zero_value(field)) for key, field in fields.items() if field.always or is_value_struct(field))
     return convert

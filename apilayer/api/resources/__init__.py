@@ -33,12 +33,13 @@ class Subresource:
     verbs: tuple[str, ...] = STATUS_VERBS
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Resource:
     """One resource: ``pods`` of group ``""`` in version ``v1``, and what holds for all its objects.
 
     `stored_as` is the (group, version) whose form objects are kept in, when that is another one; a `virtual`
-    resource is kept nowhere. `not_offered` are subresources that clients know and this server does not have.
+    resource is kept nowhere. `not_offered` are subresources that clients know and this server does not have. Rows
+    are compared by identity.
     """
 
     group: str
@@ -54,6 +55,7 @@ class Resource:
     allow_unconditional_update: bool = True
     allow_create_on_update: bool = False
     tracks_generation: bool = False
+    returns_deleted_object: bool = False
     virtual: bool = False
     stored_as: tuple[str, str] | None = None
     prefix: str = attrs.field()
@@ -86,6 +88,11 @@ class Resource:
     @group_resource.default
     def _group_resource(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def deprecation(self) -> str:
+        """What every answer warns of, "" for most resources."""
+        return _DEPRECATIONS.get(self.group_resource, "")
 
     @property
     def key_prefix(self) -> str:
@@ -129,6 +136,11 @@ class Resource:
             return self.field_value(obj, fallback)
         return self.labels.defaults.get(label, "")
 
+
+_DEPRECATIONS = {
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 
 # Subresources that speak another kind than their parent, or have other verbs than a status.
 _SHAPES: dict[str, tuple[tuple[str, str, str] | None, tuple[str, ...]]] = {
@@ -177,6 +189,7 @@ def _row(line: str) -> Resource:
         allow_unconditional_update="versioned" not in marks,
         allow_create_on_update="create-on-update" in marks,
         tracks_generation="generation" in marks,
+        returns_deleted_object="returns-object" in marks,
         virtual="virtual" in marks,
         **more,
     )

@@ -129,13 +129,19 @@ def to_table(
     `list_meta` becomes its metadata (resourceVersion, continue, ...).
     `include_object` is Metadata, Object or None. A watch sends the columns in its first event only.
     """
+    rows = [table_row(resource, obj, include_object, now, version, shown) for obj, shown in objects]
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": dict(list_meta),
         "columnDefinitions": table_columns(resource) if with_columns else None,
-        "rows": [table_row(resource, obj, include_object, now, version, shown) for obj, shown in objects],
+        "rows": rows if rows or not _is_default(resource) else None,
     }
+
+
+def _is_default(resource: Resource) -> bool:
+    """Whether Kubernetes has no printer for the resource: its default one shows creation dates, and no rows as null."""
+    return any(column.type == "date" for column in _columns(resource))
 
 
 def partial_object_metadata(obj: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:
