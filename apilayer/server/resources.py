@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from apilayer.api.patch.apply import Patched
     from apilayer.api.resources import Resource
+    from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
@@ -58,8 +59,9 @@ class Call:
 class ResourceHandlers:
     """One method per verb. Bodies and answers are in the form of the row, the registry keeps the stored one."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, metrics: RequestMetrics) -> None:
         self._registry = registry
+        self._metrics = metrics
         self._handlers: dict[str, Callable[[Call, Form], Awaitable[Response]]] = {
             "get": self._get,
             "list": self._list,
@@ -97,7 +99,7 @@ class ResourceHandlers:
         if form.accepted.media not in STREAMED:
             raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
         watch = await call.api.watches.open(call.namespace, call.name, options)
-        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form))
+        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics))
 
     # ------------------------------------------------------------------ writes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from apilayer.api import discovery, status
 from apilayer.api.resources import find
 from apilayer.pipeline.deadline import asked_timeout
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
+    from apilayer.server.metrics import Metrics
 
 
 class Router:
     """Routes of one server. `server_address` is the host:port that /api tells clients."""
 
-    def __init__(self, registry: Registry, health: Health, server_address: str) -> None:
+    def __init__(self, registry: Registry, health: Health, metrics: Metrics, server_address: str) -> None:
         self._registry = registry
         self._health = health
-        self._resources = ResourceHandlers(registry)
+        self._metrics = metrics
+        self._resources = ResourceHandlers(registry, metrics.requests)
         self._virtual = VirtualHandlers(registry, health)
         self._documents = Documents(server_address)
 
@@ -78,6 +82,10 @@ class Router:
             return not_found()
         if path.rstrip("/") == "/version":
             return Response(200, encode(VERSION, Accepted(), pretty=True))
+        if path == "/metrics":
+            await trio.to_thread.run_sync(self._metrics.prepare)
+            body, content_type = self._metrics.text()
+            return Response(200, body, content_type)
         if path == "/":
             return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
         document = await self._documents.respond(context)
@@ -86,7 +94,7 @@ class Router:
         return document
 
     def _paths(self) -> list[str]:
-        found = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
+        found = ["/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
         for group in discovery.group_names():
             if not group:
                 continue

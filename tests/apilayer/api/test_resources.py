@@ -2,7 +2,7 @@
 
 import pytest
 
-from apilayer.api.resources import GROUP_ORDER, RESOURCES, Resource, find
+from apilayer.api.resources import RESOURCES, Resource, find
 from apilayer.api.schema import Schema, SchemaNotFoundError, definition, schema_for, schema_for_kind
 from apilayer.api.types import Field, all_names, message
 
@@ -28,12 +28,34 @@ def test_find_and_derived_names() -> None:
 
 
 def test_rows_are_consistent() -> None:
-    assert len({(r.group, r.plural) for r in RESOURCES}) == len(RESOURCES)
+    assert len({(r.group, r.version, r.plural) for r in RESOURCES}) == len(RESOURCES)
+    prefixes = [r.key_prefix for r in RESOURCES if r.stored_as is None and not r.virtual]
+    assert len(set(prefixes)) == len(prefixes)
     for resource in RESOURCES:
-        assert resource.group in GROUP_ORDER
-        assert GROUP_ORDER[resource.golden_order] == resource.group
         assert "metadata.name" in resource.field_selectors
         assert "metadata" in schema_for(resource).properties
+        assert resource.storage.storage is resource.storage
+        assert (resource.subresource("status") is not None) <= ("status" in schema_for(resource).properties)
+        assert not set(resource.not_offered) & {sub.name for sub in resource.subresources}
+
+
+def test_two_versions_of_one_resource_are_kept_once() -> None:
+    v1, v2 = find("autoscaling", "v1", "horizontalpodautoscalers"), find("autoscaling", "v2", "horizontalpodautoscalers")
+    assert v1 is not None
+    assert v1.storage is v2
+    events = find("events.k8s.io", "v1", "events")
+    assert events is not None
+    assert events.storage is row("events")
+    assert row("pods").storage is row("pods")
+
+
+def test_keys_are_those_of_kubernetes() -> None:
+    assert row("services").key_prefix == "/registry/services/specs/"
+    assert row("endpoints").key_prefix == "/registry/services/endpoints/"
+    assert row("nodes").key_prefix == "/registry/minions/"
+    assert row("ingresses", "networking.k8s.io").key_prefix == "/registry/ingress/"
+    definitions = row("customresourcedefinitions", "apiextensions.k8s.io")
+    assert definitions.key_prefix == "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 
 
 def test_rules_for_writes() -> None:
