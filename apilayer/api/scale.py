@@ -40,8 +40,8 @@ def scale_of(obj: Object) -> Object:
 
 def rescaled(obj: Object, scale: Object, group_resource: tuple[str, str]) -> Object:
     """`obj` with the replicas and the resourceVersion of `scale`. Raises StatusError 409 or 422."""
-    metadata = scale["metadata"]
     name = obj["metadata"]["name"]
+    metadata = {"namespace": obj["metadata"].get("namespace", ""), **scale["metadata"]}
     errors = validate_meta(metadata, namespaced=True, name_rule=lambda _: [])
     errors += non_negative(scale.get("spec") or {}, "spec", "replicas")
     if errors:

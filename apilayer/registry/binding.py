@@ -54,19 +54,17 @@ def bound(pod: Object, binding: Object, now: datetime) -> Object:
     spec["nodeName"] = binding["target"]["name"]
     pod["spec"] = spec
     pod_status = pod.setdefault("status", {})
-    pod_status["conditions"] = _scheduled(pod_status.get("conditions") or [], metadata, now)
+    pod_status["conditions"] = _scheduled(pod_status.get("conditions") or [], now)
     return pod
 
 
-def _scheduled(conditions: list[Object], metadata: Object, now: datetime) -> list[Object]:
+def _scheduled(conditions: list[Object], now: datetime) -> list[Object]:
     condition: Object = {
         "type": "PodScheduled",
         "status": "True",
         "lastProbeTime": None,
         "lastTransitionTime": timestamp(now),
     }
-    if metadata.get("generation"):
-        condition["observedGeneration"] = metadata["generation"]
     others = [known for known in conditions if known.get("type") != "PodScheduled"]
     return [*others, condition]
 

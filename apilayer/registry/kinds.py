@@ -24,6 +24,15 @@ _JOB_ORPHANS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or"
     " set propagationPolicy=Orphan to suppress this warning"
 )
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _RESIZED = ("resources", "resizePolicy")
 _DECISIONS = ("Approved", "Denied")
 
@@ -36,6 +45,8 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
         obj["status"] = {"phase": "Pending", "qosClass": pod_qos(obj)}
+        if (obj.get("spec") or {}).get("schedulingGates"):
+            obj["status"]["conditions"] = [{**_GATED, "lastTransitionTime": timestamp(utc_now())}]
 
     def prepare_status_update(self, obj: Object, old: Object) -> None:
         super().prepare_status_update(obj, old)
@@ -175,6 +186,27 @@ class JobStrategy(Strategy):
         spec["selector"] = {**selector, "matchLabels": labels}
 
 
+class DaemonSetStrategy(Strategy):
+    """Changes of the pod template are counted once more, in an annotation that old clients read."""
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        _annotate(obj, _TEMPLATE_GENERATION, "1")
+
+    def prepare_update(self, obj: Object, old: Object) -> None:
+        super().prepare_update(obj, old)
+        count = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "")
+        number = int(count) if count.isascii() and count.isdecimal() else 0
+        if (obj.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template"):
+            number += 1
+        _annotate(obj, _TEMPLATE_GENERATION, str(number))
+
+
+def _annotate(obj: Object, key: str, value: str) -> None:
+    metadata = obj["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), key: value}
+
+
 class EndpointSliceStrategy(Strategy):
     """Labels of a slice say which service it is for, so they count as a change."""
 
@@ -258,6 +290,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "persistentvolumeclaims": PhaseStrategy,
     "replicationcontrollers": OrphaningStrategy,
     "jobs.batch": JobStrategy,
+    "daemonsets.apps": DaemonSetStrategy,
     "endpointslices.discovery.k8s.io": EndpointSliceStrategy,
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy,
     "certificatesigningrequests.certificates.k8s.io": CertificateStrategy,

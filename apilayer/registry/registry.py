@@ -119,10 +119,15 @@ class Registry:
             raise status.namespace_terminating(resource.plural, resource.group, name, namespace)
 
     async def delete_collection(
-        self, api: ResourceApi, namespace: str, options: ListOptions, how: DeleteOptions
+        self,
+        api: ResourceApi,
+        namespace: str,
+        options: ListOptions,
+        how: DeleteOptions,
+        row: Resource | None = None,
     ) -> Listing:
         """Deletes every object that the list options select; answers what was there. Raises StatusError."""
-        listing = await api.lists.list(namespace, options)
+        listing = await api.lists.list(namespace, options, row)
         for entry in listing.entries:
             path = entry.key[len(api.lists.prefix("")) :].decode()
             owner, _, name = path.rpartition("/")

@@ -313,7 +313,7 @@ class ResourceStore:
                 if not decision.remove:
                     return Deleted(entry, gone=False)
                 if not options.dry_run:
-                    await self._store.delete(key, entry.revision)
+                    entry = entry.at(await self._store.delete(key, entry.revision))
                 return Deleted(entry, gone=True)
             except KeyChanged as error:
                 entry = self._entry(error.current)

@@ -75,13 +75,21 @@ class ResourceHandlers:
 
     async def handle(self, call: Call) -> Response:
         """The answer. Raises StatusError."""
+        if not call.row.deprecation:
+            return await self._answer(call)
+        try:
+            return warned(await self._answer(call), call.row)
+        except status.StatusError as error:
+            raise warned_error(error, call.row) from error
+
+    async def _answer(self, call: Call) -> Response:
         verb = call.context.info.verb
         form = form_of(call.context, call.row)
         special = SUBRESOURCES.get(call.subresource)
         if special is not None:
             return await special(self._registry, call, form)
         form.require_fit(to_list=verb in ("list", "deletecollection"))
-        return warned(await self._handlers[verb](call, form), call.row)
+        return await self._handlers[verb](call, form)
 
     # ------------------------------------------------------------------ reads
 
@@ -92,13 +100,13 @@ class ResourceHandlers:
 
     async def _list(self, call: Call, form: Form) -> Response:
         options = ListOptions.parse(call.context.query)
-        return await _listing(form, await call.api.lists.list(call.namespace, options))
+        return await _listing(form, await call.api.lists.list(call.namespace, options, call.row))
 
     async def _watch(self, call: Call, form: Form) -> Response:
         options = attrs.evolve(ListOptions.parse(call.context.query), watch=True)
         if form.accepted.media not in STREAMED:
             raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
-        watch = await call.api.watches.open(call.namespace, call.name, options)
+        watch = await call.api.watches.open(call.namespace, call.name, options, call.row)
         return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics))
 
     # ------------------------------------------------------------------ writes
@@ -163,15 +171,20 @@ class ResourceHandlers:
     async def _delete_collection(self, call: Call, form: Form) -> Response:
         how = await _delete_options(call)
         options = ListOptions.parse(call.context.query)
-        listing = await self._registry.delete_collection(call.api, call.namespace, options, how)
+        listing = await self._registry.delete_collection(call.api, call.namespace, options, how, call.row)
         return await _listing(form, listing)
 
 
 def warned(response: Response, row: Resource) -> Response:
-    """`response` with the warning that the resource is deprecated, if it is."""
-    if row.deprecation:
-        response.headers = (*warning_headers([row.deprecation]), *response.headers)
+    """`response` with the warning that the resource is deprecated."""
+    response.headers = (*warning_headers([row.deprecation]), *response.headers)
     return response
+
+
+def warned_error(error: status.StatusError, row: Resource) -> status.StatusError:
+    """`error` with the warning that the resource is deprecated."""
+    headers = [(name.decode(), value.decode()) for name, value in warning_headers([row.deprecation])]
+    return status.StatusError(error.code, error.status, (*headers, *error.headers))
 
 
 def form_of(context: Context, row: Resource) -> Form:

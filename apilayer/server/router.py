@@ -19,6 +19,7 @@ from apilayer.server.version import VERSION
 from apilayer.server.virtual import VirtualHandlers
 
 if TYPE_CHECKING:
+    from apilayer.api.resources import Resource
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.registry import Registry
@@ -58,12 +59,13 @@ class Router:
         if info.subresource:
             sub = row.subresource(info.subresource)
             if info.subresource in row.not_offered:
+                await self._registry.of(row.group_resource).store.get(info.namespace, info.name)
                 raise status.not_implemented(f"{row.plural}/{info.subresource}")
             if sub is None:
                 raise status.unknown_path_not_found()
             verbs = sub.verbs
         verb = info.verb
-        if not verb or verb not in verbs or (verb == "create" and row.namespaced and not info.namespace):
+        if not verb or verb not in verbs or (verb == "create" and not _may_post(info, row)):
             raise status.method_not_allowed()
         namespace = info.namespace if row.namespaced else ""
         if row.virtual:
@@ -103,6 +105,13 @@ class Router:
             found.append(f"/apis/{group}")
             found.extend(f"/apis/{version['groupVersion']}" for version in document["versions"])
         return sorted(found)
+
+
+def _may_post(info: RequestInfo, row: Resource) -> bool:
+    """Objects are posted to a collection of one namespace, subresources to their object."""
+    if info.subresource:
+        return True
+    return not info.name and bool(info.namespace or not row.namespaced)
 
 
 def _clusterwide(info: RequestInfo, *, namespaced: bool) -> bool:

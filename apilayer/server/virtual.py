@@ -9,7 +9,7 @@ import orjson
 from apilayer.api import status
 from apilayer.registry.listing import Listing
 from apilayer.server.forms import codec_of
-from apilayer.server.resources import form_of, warned
+from apilayer.server.resources import form_of, warned, warned_error
 from apilayer.server.subresources import bind
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class VirtualHandlers:
         if not name:
             return warned(form.listing(Listing(entries, 0)), row)
         if name != STORE:
-            raise status.not_found(row.plural, row.group, name)
+            raise warned_error(status.not_found(row.singular, row.group, name), row)
         return warned(form.object(entries[0]), row)
 
     async def _store_status(self, row: Resource) -> Entry:

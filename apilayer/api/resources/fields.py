@@ -18,12 +18,13 @@ Path = tuple[str, ...]
 @attrs.frozen
 class FieldLabels:
     """`paths` maps a label to its value's path, `defaults` to the text for an absent value, `fallbacks` to the label
-    to read instead of an empty one.
+    to read instead of an empty one. `unknown` is what is said of a label that is not there.
     """
 
     paths: Mapping[str, Path]
     defaults: Mapping[str, str] = attrs.field(factory=dict)
     fallbacks: Mapping[str, str] = attrs.field(factory=dict)
+    unknown: str = "field label not supported: {label}"
 
 
 def _paths(*labels: str) -> dict[str, Path]:
@@ -34,10 +35,11 @@ _NAME = _paths("metadata.name")
 _NAME_AND_NAMESPACE = _paths("metadata.name", "metadata.namespace")
 _REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
-ANY = FieldLabels(_NAME_AND_NAMESPACE)
+ANY = FieldLabels(
+    _NAME_AND_NAMESPACE,
+    unknown='"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"',
+)
 """What every resource has that is not named in `LABELS`."""
-
-_REPLICAS = FieldLabels({**_NAME_AND_NAMESPACE, **_paths("status.replicas")}, {"status.replicas": "0"})
 
 LABELS: dict[str, FieldLabels] = {
     "pods": FieldLabels(
@@ -77,10 +79,17 @@ LABELS: dict[str, FieldLabels] = {
     "nodes": FieldLabels({**_NAME, **_paths("spec.unschedulable")}, {"spec.unschedulable": "false"}),
     "secrets": FieldLabels({**_NAME_AND_NAMESPACE, **_paths("type")}),
     "services": FieldLabels({**_NAME_AND_NAMESPACE, **_paths("spec.clusterIP", "spec.type")}),
-    "replicationcontrollers": _REPLICAS,
-    "replicasets.apps": _REPLICAS,
+    "replicationcontrollers": FieldLabels(
+        {**_NAME_AND_NAMESPACE, **_paths("status.replicas")}, {"status.replicas": "0"}
+    ),
     "jobs.batch": FieldLabels(
-        {**_NAME_AND_NAMESPACE, "status.successful": ("status", "succeeded")}, {"status.successful": "0"}
+        {**_NAME_AND_NAMESPACE, "status.successful": ("status", "succeeded")},
+        {"status.successful": "0"},
+        unknown='field label "{label}" not supported for Job',
+    ),
+    "resourceslices.resource.k8s.io": FieldLabels(
+        {**_NAME, **_paths("spec.nodeName", "spec.driver")},
+        unknown="field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {label}",
     ),
     "certificatesigningrequests.certificates.k8s.io": FieldLabels({**_NAME, **_paths("spec.signerName")}),
 }
