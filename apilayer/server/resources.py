@@ -11,15 +11,13 @@ from apilayer.api import status
 from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.patch import apply_patch
-from apilayer.api.table import check_include_object
 from apilayer.api.validation.warnings import create_warnings
-from apilayer.pipeline.encoding import pretty_wanted
-from apilayer.pipeline.negotiation import JSON, PROTOBUF, NotAcceptable, negotiate
+from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
+from apilayer.server.form_choice import form_of
 from apilayer.server.forms import Form, warning_headers
 from apilayer.server.naming import check_name, check_namespace, require_metadata
-from apilayer.server.protobuf_forms import ProtobufForm
 from apilayer.server.subresources import SUBRESOURCES
 from apilayer.server.watch_stream import WatchStream
 
@@ -185,20 +183,6 @@ def warned_error(error: status.StatusError, row: Resource) -> status.StatusError
     """`error` with the warning that the resource is deprecated."""
     headers = [(name.decode(), value.decode()) for name, value in warning_headers([row.deprecation])]
     return status.StatusError(error.code, error.status, (*headers, *error.headers))
-
-
-def form_of(context: Context, row: Resource) -> Form:
-    """How the answer is to look. Raises StatusError 400 or 406."""
-    request = context.request
-    try:
-        accepted = negotiate(request.headers.get("accept", ""))
-    except NotAcceptable as error:
-        raise error.status_error() from error
-    include = ""
-    if accepted.form == "Table":
-        include = check_include_object(context.query.get("includeObject", [""])[0])
-    made = ProtobufForm if accepted.media == PROTOBUF else Form
-    return made(row, accepted, pretty=pretty_wanted(request, context.query), include=include)
 
 
 def _advice(call: Call, obj: Object) -> list[str]:

@@ -11,6 +11,8 @@ from apilayer.api.scale import SCALE, rescaled, scale_of
 from apilayer.registry.binding import BINDING, bound, check_binding
 from apilayer.registry.eviction import EVICTION, evict
 from apilayer.registry.options import DeleteOptions, WriteOptions
+from apilayer.server.form_choice import form_of
+from apilayer.server.forms import codec_of
 from apilayer.server.naming import check_name, check_namespace, require_metadata
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from apilayer.registry.registry import Registry
     from apilayer.server.forms import Form
     from apilayer.server.resources import Call
+    from apilayer.storage.codec import Entry
 
     Handler = Callable[[Registry, Call, Form], Awaitable[Response]]
 
@@ -34,9 +37,10 @@ async def _scale(registry: Registry, call: Call, form: Form) -> Response:
     """The Scale of a workload. Raises StatusError."""
     del registry
     verb, store = call.context.info.verb, call.api.store
+    form = form_of(call.context, SCALE)
+    form.require_fit(to_list=False)
     if verb == "get":
-        entry = await store.get(call.namespace, call.name)
-        return form.document(scale_of(entry.object()))
+        return form.object(_scale_entry(await store.get(call.namespace, call.name)))
     body = await call.context.request.read_body()
     content_type = call.content_type
     kind = "PatchOptions" if verb == "patch" else "UpdateOptions"
@@ -57,7 +61,13 @@ async def _scale(registry: Registry, call: Call, form: Form) -> Response:
         return rescaled(old, scale, (call.row.group, call.row.plural))
 
     entry = await store.patch(call.namespace, call.name, changed, options)
-    return form.document(scale_of(entry.object()), warnings=warnings)
+    return form.object(_scale_entry(entry), 200, warnings)
+
+
+def _scale_entry(entry: Entry) -> Entry:
+    """The scale of a stored workload, as if it were stored itself."""
+    codec = codec_of(SCALE)
+    return codec.entry(entry.key, codec.encode(scale_of(entry.object())), entry.revision)
 
 
 async def _binding(registry: Registry, call: Call, form: Form) -> Response:

@@ -8,8 +8,9 @@ import orjson
 
 from apilayer.api import status
 from apilayer.registry.listing import Listing
+from apilayer.server.form_choice import form_of
 from apilayer.server.forms import codec_of
-from apilayer.server.resources import form_of, warned, warned_error
+from apilayer.server.resources import warned, warned_error
 from apilayer.server.subresources import bind
 
 if TYPE_CHECKING:

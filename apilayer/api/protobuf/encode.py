@@ -146,11 +146,15 @@ def _entry_encoder(field: Field) -> Callable[[str, Any], bytes]:
 
 
 def _delimited_encoder(field: Field) -> Encoder:
+    """A text, a message or another value with a length; an empty one is as good as absent unless it is pointed to."""
     tag, encode = varint(field.number << 3 | 2), _payload_encoder(field.type)
+    keep_empty = field.pointer or field.repeated or field.type == "bytes"
 
     def one(value: Any) -> bytes:
         payload = encode(value)
         size = len(payload)
+        if not size and not keep_empty:
+            return b""
         return tag + (_SMALL[size] if size < 0x80 else varint(size)) + payload
 
     return one
@@ -165,7 +169,7 @@ def _field_encoder(field: Field) -> Encoder:
     one = _number_encoder(field) if is_number else _delimited_encoder(field)
     if field.repeated:
         return lambda values: b"".join([one(value) for value in values])
-    if field.pointer:
+    if field.pointer or not is_number:
         return one
     return lambda value: one(value) if value else b""
 
@@ -206,8 +210,7 @@ class _MessageEncoder:
 
 def _inline_encoder(field: Field) -> Encoder:
     """The fields of an inline message stand in the parent's JSON object."""
-    one, encode = _delimited_encoder(field), message_encoder(field.type)
-    return lambda obj: one(obj) if encode(obj) else b""
+    return _delimited_encoder(field)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from apilayer.api import status
 from apilayer.api.gotext import quote
 from apilayer.api.schema import schema_for
 from apilayer.api.table.age import since
+from apilayer.api.table.cells import dig
 from apilayer.api.table.columns import Column, columns_of, row_of
 from apilayer.api.table.pods import pod_row_conditions
 
@@ -83,7 +84,7 @@ def table_row_cells(resource: Resource, obj: Mapping[str, Any], now: datetime) -
         return whole_row(obj, now)
     cells = [column.cell(obj, now) for column in _columns(resource) if column.cell is not None]
     # Kubernetes prints one cell more than these have columns.
-    return [*cells, since(obj["metadata"].get("creationTimestamp"), now)] if resource.kind == "IPAddress" else cells
+    return [*cells, since(dig(obj, "metadata", "creationTimestamp"), now)] if resource.kind == "IPAddress" else cells
 
 
 def table_row(
