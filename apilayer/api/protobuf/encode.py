@@ -145,33 +145,47 @@ def _entry_encoder(field: Field) -> Callable[[str, Any], bytes]:
     return entry
 
 
-def _delimited_encoder(field: Field) -> Encoder:
-    """A text, a message or another value with a length; an empty one is as good as absent unless it is pointed to."""
-    tag, encode = varint(field.number << 3 | 2), _payload_encoder(field.type)
-    keep_empty = field.pointer or field.repeated or field.type == "bytes"
+def _framed(tag: bytes, encode: Encoder) -> Encoder:
+    """A text, a message or another value behind its tag and its length."""
 
     def one(value: Any) -> bytes:
         payload = encode(value)
         size = len(payload)
-        if not size and not keep_empty:
-            return b""
         return tag + (_SMALL[size] if size < 0x80 else varint(size)) + payload
 
     return one
 
 
 def _field_encoder(field: Field) -> Encoder:
-    """The encoder of a field's value; it answers nothing for a zero value that is as good as absent."""
+    """The encoder of a number, a list or a map, tags included; nothing for a zero that is as good as absent."""
     if field.is_map:
         entry = _entry_encoder(field)
         return lambda entries: b"".join([entry(key, entries[key]) for key in sorted(entries)])
-    is_number = field.type in _VARINTS or field.type == "double"
-    one = _number_encoder(field) if is_number else _delimited_encoder(field)
+    if _is_number(field):
+        one = _number_encoder(field)
+    else:
+        one = _framed(varint(field.number << 3 | 2), _payload_encoder(field.type))
     if field.repeated:
         return lambda values: b"".join([one(value) for value in values])
-    if field.pointer or not is_number:
+    if field.pointer:
         return one
     return lambda value: one(value) if value else b""
+
+
+def _is_number(field: Field) -> bool:
+    return field.type in _VARINTS or field.type == "double"
+
+
+# Number, tag, encoder and whether an empty value is written. Without a tag the encoder writes everything itself.
+_Plan = tuple[int, bytes, "Encoder", bool]
+
+
+def _plan(field: Field) -> _Plan:
+    """An empty value is as good as absent unless it is pointed to; bytes are told from none at all."""
+    if field.is_map or field.repeated or _is_number(field):
+        return field.number, b"", _field_encoder(field), False
+    keep_empty = field.pointer or field.type == "bytes"
+    return field.number, varint(field.number << 3 | 2), _payload_encoder(field.type), keep_empty
 
 
 class _MessageEncoder:
@@ -181,8 +195,8 @@ class _MessageEncoder:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._plan: dict[str, tuple[int, Encoder]] = {}
-        self._inline: list[tuple[int, Encoder]] = []
+        self._plan: dict[str, _Plan] = {}
+        self._inline: list[_Plan] = []
 
     def __call__(self, obj: dict[str, Any]) -> bytes:
         if not obj:
@@ -193,24 +207,29 @@ class _MessageEncoder:
         parts: list[tuple[int, bytes]] = []
         for key, value in obj.items():
             known = plan.get(key)
-            if known is not None and value is not None:
-                parts.append((known[0], known[1](value)))
-        for number, encode in self._inline:
-            parts.append((number, encode(obj)))
+            if known is None or value is None:
+                continue
+            number, tag, encode, keep_empty = known
+            payload = encode(value)
+            if tag and (payload or keep_empty):
+                size = len(payload)
+                parts.append((number, tag + (_SMALL[size] if size < 0x80 else varint(size)) + payload))
+            elif payload:
+                parts.append((number, payload))
+        for number, tag, encode, _ in self._inline:
+            # The fields of an inline message stand in the parent's JSON object.
+            payload = encode(obj)
+            if payload:
+                parts.append((number, tag + varint(len(payload)) + payload))
         parts.sort()
         return b"".join([part for _, part in parts])
 
     def _compile(self) -> None:
         for field in types.message(self._name).fields:
             if field.inline:
-                self._inline.append((field.number, _inline_encoder(field)))
+                self._inline.append(_plan(field))
             else:
-                self._plan[field.name] = field.number, _field_encoder(field)
-
-
-def _inline_encoder(field: Field) -> Encoder:
-    """The fields of an inline message stand in the parent's JSON object."""
-    return _delimited_encoder(field)
+                self._plan[field.name] = _plan(field)
 
 
 @functools.cache
