@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -69,7 +68,7 @@ def running_server() -> Iterator[str]:
             _wait_until_ready(url, process, log)
             yield url
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(timeout=START_SECONDS)
 
 
@@ -80,9 +79,11 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            with urllib.request.urlopen(f"{url}/readyz", context=context, timeout=5):
-                return
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(f"{url}/readyz", context=context, timeout=5),
+        ):
+            return
         time.sleep(0.2)
     raise SystemExit(f"the server did not become ready:\n{log.read_text(errors='replace')}")
 
@@ -97,7 +98,8 @@ def play(url: str, name: str, show: int) -> tuple[int, int]:
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=FILE_SECONDS)
     if show:
         print(done.stdout)
-    found = _RESULT.search(done.stdout)
+    # Part of a name selects more than one file; each is reported on a line of its own.
+    found = next((line for line in _RESULT.finditer(done.stdout) if line[1] == name), None)
     if found is None:
         raise SystemExit(f"{name}: the player said nothing that can be read:\n{done.stdout}\n{done.stderr}")
     return int(found[2]), int(found[3])

@@ -116,7 +116,7 @@ def test_an_aggregated_entry() -> None:
                 "subresource": "status",
                 "responseKind": {"group": "", "version": "", "kind": "Namespace"},
                 "verbs": ["get", "patch", "update"],
-            }
+            },
         ],
     }
 

@@ -58,7 +58,9 @@ def document(draw: st.DrawFn, name: str, depth: int = 0) -> dict[str, Any]:
     """Some fields of message `name` with some values, fewer the deeper it stands."""
     made: dict[str, Any] = {}
     fields = sorted(message(name).json_fields.items())
-    for key, field in draw(st.lists(st.sampled_from(fields), max_size=max(0, 4 - depth), unique_by=lambda item: item[0])):
+    for key, field in draw(
+        st.lists(st.sampled_from(fields), max_size=max(0, 4 - depth), unique_by=lambda item: item[0])
+    ):
         if field.repeated:
             made[key] = [value_of(draw, field, depth) for _ in range(draw(st.integers(1, 2)))]
         elif field.is_map:

@@ -40,7 +40,10 @@ def test_rows_are_consistent() -> None:
 
 
 def test_two_versions_of_one_resource_are_kept_once() -> None:
-    v1, v2 = find("autoscaling", "v1", "horizontalpodautoscalers"), find("autoscaling", "v2", "horizontalpodautoscalers")
+    v1, v2 = (
+        find("autoscaling", "v1", "horizontalpodautoscalers"),
+        find("autoscaling", "v2", "horizontalpodautoscalers"),
+    )
     assert v1 is not None
     assert v1.storage is v2
     events = find("events.k8s.io", "v1", "events")

@@ -171,7 +171,9 @@ def test_a_resource_without_a_table() -> None:
 
 def test_rows_of_ended_pods_carry_a_condition() -> None:
     pods = row("pods")
-    rows = to_table(pods, [({"status": {"phase": phase}}, None) for phase in ("Running", "Succeeded")], {}, "None", NOW)["rows"]
+    rows = to_table(
+        pods, [({"status": {"phase": phase}}, None) for phase in ("Running", "Succeeded")], {}, "None", NOW
+    )["rows"]
     assert "conditions" not in rows[0]
     assert rows[1]["conditions"][0]["reason"] == "Succeeded"
 
