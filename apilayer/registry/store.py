@@ -354,10 +354,7 @@ class ResourceStore:
         if "namespace" in old["metadata"]:
             new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
         owners = new["metadata"].get("managedFields")
-        if subresource == "status":
-            self.strategy.prepare_status_update(new, old)
-        elif not subresource:
-            self.strategy.prepare_update(new, old)
+        self.strategy.prepare(new, old, subresource)
         _put_owners(new, owners)
         errors = validate_update(self.resource, new, old, subresource)
         if errors:
@@ -399,7 +396,7 @@ class ResourceStore:
                 if not decision.remove:
                     return Deleted(entry, gone=False)
                 if not options.dry_run:
-                    await self._store.delete(key, entry.revision)
+                    entry = entry.at(await self._store.delete(key, entry.revision))
                 return Deleted(entry, gone=True)
             except KeyChanged as error:
                 entry = self._entry(error.current)
