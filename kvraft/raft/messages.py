@@ -12,7 +12,8 @@ NO_NODE = 0
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry's ``data`` is. An empty NORMAL entry is the no-op that opens a leader's term."""
+    """What an entry's ``data`` is. An empty NORMAL entry is the no-op that opens a leader's term, an empty
+    CONFIGURATION entry ends a joint configuration (``changes.leave``)."""
 
     NORMAL = 0
     CONFIGURATION = 1
@@ -119,7 +120,8 @@ class Ready(msgspec.Struct):
     * ``hard_state`` and ``entries``: write durably as one batch. The first entry's index may be at or below the
       last written one: then everything from it on is replaced. When the batch is durable call
       ``Raft.persisted(seq)``, and only then send ``after_persist``. Batches become durable in the order of ``seq``.
-    * ``committed``: apply in this order; each of these is durable here.
+    * ``committed``: apply in this order; each of these is durable here. If CONFIGURATION entries are among them, call
+      ``Raft.apply_configuration`` next, with what they have led to.
     * ``reads``: answer once applied. ``dropped_reads``: answer with "leader changed", the caller may try again.
 
     ``seq`` is 0 when there is nothing to write and nothing that waits for a write.
