@@ -380,9 +380,7 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
         if self.role is Role.LEADER:
-            built = (
-                self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint()
-            )
+            built = self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint()
         else:
             built = bool(self._following.owes_acknowledgement or self._forwarded.waiting)
         return built or not self._outbox.is_empty()
@@ -574,15 +572,22 @@ class Raft:
         if granted:
             self._set_hard_state(self.term, m.sender)
             self._election.elapsed = 0
-        self._outbox.promise(self._message(MessageKind.VOTE_RESPONSE, m.sender, reject=not granted))
+        self._outbox.promise(self._vote_answer(MessageKind.VOTE_RESPONSE, m.sender, self.term, granted))
 
     def _handle_prevote(self, m: Message) -> None:
         """Say how one would vote, without voting (thesis, 9.6)."""
         granted = (m.term > self.term or self._is_free_for(m.sender)) and self._log.is_up_to_date(m.index, m.log_term)
         # A grant speaks of the term asked for, a refusal of the own one, which may be news to the asker.
         term = m.term if granted else self.term
-        response = Message(MessageKind.PREVOTE_RESPONSE, self.node_id, m.sender, term, reject=not granted)
-        self._outbox.messages.append(response)
+        self._outbox.messages.append(self._vote_answer(MessageKind.PREVOTE_RESPONSE, m.sender, term, granted))
+
+    def _vote_answer(self, kind: MessageKind, to: int, term: int, granted: bool) -> Message:
+        """A refusal tells what is committed here. Who asks may still need votes that a change, committed meanwhile,
+        has made needless, of members that have left and will not come back."""
+        if granted:
+            return Message(kind, self.node_id, to, term)
+        index = self._log.commit_index
+        return Message(kind, self.node_id, to, term, index=index, log_term=self._log.known_term(index), reject=True)
 
     def _is_free_for(self, candidate: int) -> bool:
         return self.vote == candidate or (self.vote == NO_NODE and self.leader == NO_NODE)
@@ -599,7 +604,9 @@ class Raft:
 
     def _count_vote(self, m: Message) -> VoteResult:
         result = self._election.count(self.configuration, m.sender, not m.reject)
-        if result is VoteResult.LOST:
+        if m.reject and self._log.matches(m.index, m.log_term):
+            self._log.commit_to(m.index)  # by log matching it is the same entry (5.3)
+        if result is VoteResult.LOST or self._has_unapplied_change():
             self._become_follower(self.term, NO_NODE, "")
         return result
 

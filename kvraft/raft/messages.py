@@ -75,7 +75,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
     ``term`` is the sender's term (in a pre-vote: the term it would campaign in). ``index`` and ``log_term`` name an
     entry: in APPEND the one before ``entries``; in VOTE and PREVOTE the sender's last; in APPEND_RESPONSE the last
-    one that now matches or, with ``reject``, the one refused. ``reject_hint`` (with its ``log_term``) is where the
+    one that now matches or, with ``reject``, the one refused; in a refused vote the sender's last committed one.
+    ``reject_hint`` (with its ``log_term``) is where the
     leader should try next. ``context`` is the id of a read attempt, or of a heartbeat round. ``force`` marks a vote
     of a leadership transfer, which passes leases. ``snapshot`` goes with SNAPSHOT: None in what the core emits (the
     driver opens the snapshot itself), set in what a follower steps once it has received the whole.

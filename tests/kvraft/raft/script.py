@@ -17,8 +17,9 @@ command is a name and words; ``N`` is a node id, ``A->B`` a link, ``*`` all node
     compact N index | unreachable N peer | snapshot-failed N peer
     status [N ...] | log N | network    print, change nothing
 
-After each command the nodes do what their cores ask for. Printed are changes of role, term, leader and
-configuration, applied entries and answered reads, and the messages as ``from->to KIND t=term ...``; read contexts are numbered r1, r2, ...
+After each command the nodes do what their cores ask for. Printed are changes of role, term, leader
+and configuration, applied entries and answered reads, and the messages as ``from->to KIND t=term ...``; read contexts
+are numbered r1, r2, ...
 """
 
 from __future__ import annotations
@@ -268,10 +269,14 @@ class Interpreter:
         words = [f"{m.sender}->{m.to} {kind.name} t={m.term}"]
         if kind in (MessageKind.APPEND, MessageKind.VOTE, MessageKind.PREVOTE):
             words.append(f"at={m.index}/{m.log_term}")
+        elif kind in (MessageKind.VOTE_RESPONSE, MessageKind.PREVOTE_RESPONSE):
+            words += [f"no, committed={m.index}/{m.log_term}"] if m.reject else []
         elif m.index:
             words.append(f"{'refused' if m.reject else 'index'}={m.index}")
-        if m.reject:
-            words.append(f"hint={m.reject_hint}/{m.log_term}" if m.index else "no")
+        if m.reject and kind == MessageKind.APPEND_RESPONSE and m.index:
+            words.append(f"hint={m.reject_hint}/{m.log_term}")
+        elif m.reject and kind in (MessageKind.APPEND_RESPONSE, MessageKind.READ_INDEX_RESPONSE):
+            words.append("no")
         if m.commit:
             words.append(f"commit={m.commit}")
         if m.context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvraft.raft.changes import enter, leave
@@ -22,6 +22,7 @@ def winners(configuration: Configuration) -> list[set[int]]:
     return [some for some in found if vote_result(configuration, dict.fromkeys(some, True)) is VoteResult.WON]
 
 
+@settings(max_examples=60, deadline=None)
 @given(ids, ids, st.sets(st.integers(7, 9)), st.sets(st.integers(7, 9)))
 def test_decisions_before_and_after_each_step_share_a_voter(
     old: set[int], new: set[int], learners: set[int], later: set[int]

@@ -35,9 +35,7 @@ CHANGE = int(EntryKind.CONFIGURATION)
 
 def joint_cluster() -> Cluster:
     """Node 1 is in both halves, 2 and 3 in the incoming, 4 and 5 in the outgoing one, 6 learns."""
-    return Cluster(
-        {i: make_node(i, JOINT.voters, JOINT.outgoing, JOINT.learners, pre_vote=False) for i in range(1, 7)}
-    )
+    return Cluster({i: make_node(i, JOINT.voters, JOINT.outgoing, JOINT.learners, pre_vote=False) for i in range(1, 7)})
 
 
 def configurations(cluster: Cluster) -> list[Configuration]:
@@ -324,25 +322,45 @@ def test_thesis_4_2_2_a_leader_without_a_vote_counts_only_others() -> None:
     assert cluster[1].configuration.outgoing, "node 2 alone is no majority of 2 and 3"
 
 
-def test_a_transfer_to_one_who_loses_its_vote_is_given_up() -> None:
-    cluster = make_cluster(3)
-    cluster.elect(1)
-    cluster[1].propose_configuration(encode_change((1, 2)))
-    cluster.deliver_one = lambda m, deliver=cluster.deliver_one: None if m.kind == K.TIMEOUT_NOW else deliver(m)  # type: ignore[misc]
-    cluster.isolate(3)
-    cluster.pump()
-    message = next(m for m in cluster.network if m.to == 2 and m.kind == K.APPEND)
-    cluster.deliver_one(message)
-    cluster.pump()
-    while cluster[1].configuration.outgoing or cluster[1].last_index < 3:
-        cluster.deliver_one(cluster.network.pop(0))
-        if cluster[1].last_index == 3 and cluster[1].status().transferee == 0:
-            cluster[1].transfer_leadership(3)
-        cluster.pump()
-    assert cluster[1].configuration == Configuration((1, 2))
-    assert cluster[1].status().transferee == 0
-    cluster.propose(1, b"a")
-    assert cluster[1].commit_index == 4
+@pytest.mark.parametrize(("voters", "transferee"), [((1, 2), 0), ((1, 3), 3)])
+def test_a_transfer_goes_on_when_voters_change_if_its_target_is_still_one(
+    voters: tuple[int, ...], transferee: int
+) -> None:
+    node = leader_with_commit()
+    node.raft.propose_configuration(encode_change(voters))
+    node.pump()
+    node.raft.step(Message(K.APPEND_RESPONSE, 2, 1, 1, index=2))
+    node.pump()
+    node.raft.transfer_leadership(3)
+    assert node.raft.status().transferee == 3
+    for peer in voters[1:]:
+        node.raft.step(Message(K.APPEND_RESPONSE, peer, 1, 1, index=3))
+    node.raft.step(Message(K.APPEND_RESPONSE, 2, 1, 1, index=3))
+    node.pump()
+    assert node.raft.configuration == Configuration(voters)
+    assert node.raft.status().transferee == transferee
+
+
+def test_a_refused_vote_tells_what_is_committed_lest_one_waits_for_members_that_left() -> None:
+    """Node 2 holds the end of the change that leaves 1 out, and does not know that it is committed."""
+    disk = Disk(Configuration((2,), (1,)))
+    disk.log = {1: Entry(1, 1, 0, b"a"), 2: Entry(2, 1, CHANGE, b"")}
+    disk.hard_state = HardState(1, 0, 1)
+    node = make_node(2, disk=disk)
+    node.pump()
+    node.raft.campaign()
+    node.pump()
+    gone = make_node(1, disk=fill(Disk(Configuration((2,))), [1, 1, 1], 1, commit=2))
+    gone.raft.step(Message(K.PREVOTE, 2, 1, 2, index=2, log_term=1))
+    (refusal,) = gone.pump()
+    assert (refusal.reject, refusal.index, refusal.log_term) == (True, 2, 1)
+    node.raft.step(refusal)
+    node.pump()
+    assert (node.raft.role, node.raft.configuration) == (Role.FOLLOWER, Configuration((2,)))
+    for _ in range(20):
+        node.raft.tick()
+        node.pump()
+    assert node.raft.role is Role.LEADER
 
 
 # -- thesis, 4.2.3: removed members do not disturb
