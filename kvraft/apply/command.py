@@ -5,14 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from kvraft.mvcc.check import MAX_TXN_OPS, check_command
-from kvraft.raft.messages import Configuration
 from kvraft.types import Command
 
-__all__ = ["MAX_TXN_OPS", "check_command", "decode_command", "decode_configuration", "encode_command"]
+__all__ = ["MAX_TXN_OPS", "check_command", "decode_command", "encode_command"]
 
 _encoder = msgspec.msgpack.Encoder()
 _command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
-_configuration_decoder = msgspec.msgpack.Decoder(Configuration)
 
 
 def encode_command(command: Command) -> bytes:
@@ -23,8 +21,3 @@ def encode_command(command: Command) -> bytes:
 def decode_command(data: bytes) -> Command:
     """Raises ``msgspec.MsgspecError`` for bytes that are no command."""
     return _command_decoder.decode(data)
-
-
-def decode_configuration(data: bytes) -> Configuration:
-    """The data of a CONFIGURATION entry. Raises ``msgspec.MsgspecError``."""
-    return _configuration_decoder.decode(data)

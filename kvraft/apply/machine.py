@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 import msgspec
 
-from kvraft.apply.command import check_command, decode_command, decode_configuration
+from kvraft.apply.command import check_command, decode_command
+from kvraft.apply.membership import MAX_REMOVED, apply_change
 from kvraft.errors import Corrupt, KvraftError, NoSpace
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
+    from kvraft.types import MemberInfo
 
 QUOTA_BYTES = 2 << 30
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -74,8 +76,21 @@ class StateMachine:
 
     @property
     def configuration(self) -> Configuration | None:
-        """The members as of the applied index; None until :meth:`initialise`."""
+        """Who takes part as of the applied index; None until :meth:`initialise`, or a joining member's first snapshot.
+
+        The same object until it changes, as :attr:`members` is.
+        """
         return self._environment.meta.configuration
+
+    @property
+    def members(self) -> tuple[MemberInfo, ...]:
+        """Everybody who takes part, in the order of their ids."""
+        return self._environment.meta.members
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """Ids of members that have been removed."""
+        return self._environment.meta.removed
 
     @property
     def cluster_id(self) -> int:
@@ -118,12 +133,40 @@ class StateMachine:
 
     # ------------------------------------------------------------------ writes
 
-    def initialise(self, configuration: Configuration, cluster_id: int, member_id: int) -> None:
-        """Make this the first state of a member, durably. Raises StorageError when it is somebody's already."""
+    def initialise(
+        self,
+        configuration: Configuration | None,
+        cluster_id: int,
+        member_id: int,
+        members: tuple[MemberInfo, ...] = (),
+        index: int = 0,
+    ) -> None:
+        """Make this the first state of a member, durably. Raises StorageError when it is somebody's already.
+
+        A cluster's founders begin at an ``index`` above 0, in term 1. Who joins later begins at 0 and without a
+        ``configuration``: no log reaches back that far, so it is sent a snapshot, and with it what the founders knew.
+        """
         meta = self._environment.meta
-        if meta.configuration is not None:
+        if meta.member_id or meta.configuration is not None:
             raise StorageError(f"{self._environment.path}: is the state of member {meta.member_id:x} already")
-        meta.configuration, meta.cluster_id, meta.member_id = configuration, cluster_id, member_id
+        meta.configuration, meta.cluster_id, meta.member_id, meta.members = (
+            configuration,
+            cluster_id,
+            member_id,
+            members,
+        )
+        meta.applied_index, meta.applied_term = index, int(index > 0)
+        self.commit()
+
+    def stand_alone(self) -> None:
+        """Make this member the only one, durably: the others are lost for good (``--force-new-cluster``)."""
+        meta = self._environment.meta
+        others = tuple(member.member_id for member in meta.members if member.member_id != meta.member_id)
+        alone = [member for member in meta.members if member.member_id == meta.member_id]
+        meta.configuration = Configuration((meta.member_id,))
+        meta.members = tuple(msgspec.structs.replace(member, is_learner=False) for member in alone)
+        meta.removed = (*meta.removed, *others)[-MAX_REMOVED:]
+        self.commit()
         self.commit()
 
     def admit(self, command: Command) -> None:
@@ -178,7 +221,7 @@ class StateMachine:
         answer: Response | KvraftError | None = None
         try:
             if entry.kind == EntryKind.CONFIGURATION:
-                meta.configuration = decode_configuration(entry.data)
+                answer = apply_change(meta, entry.data)
             elif entry.data:
                 answer = self._store.execute(decode_command(entry.data))
         except msgspec.MsgspecError:

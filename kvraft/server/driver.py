@@ -28,6 +28,7 @@ from kvraft.storage.log import LogBatch
 
 if TYPE_CHECKING:
     from kvraft.raft.core import Raft
+    from kvraft.raft.messages import Configuration
 
 Answer = object
 """A ``types.Response`` or a ``KvraftError``."""
@@ -67,6 +68,11 @@ class Machine(Protocol):
     def durable_index(self) -> int: ...
 
     @property
+    def configuration(self) -> Configuration | None:
+        """As of the applied index; the same object until it changes. None where it is not known yet."""
+        ...
+
+    @property
     def uncommitted(self) -> int:
         """Operations applied since the last ``commit``."""
         ...
@@ -93,6 +99,8 @@ class DriverConfig:
     """The log is compacted when it holds so many applied and durable entries more than ``keep_entries``."""
     keep_entries: int = 5_000
     """Entries that stay behind the compaction for followers that are a little behind."""
+    max_held_entries: int = 200_000
+    """So many more at most stay for followers that a slow snapshot, or catching up after one, has left behind."""
     max_pending: int = 50_000
     """Proposals plus reads without an answer; past it: TooManyRequests."""
     max_messages_per_turn: int = 1024
@@ -129,6 +137,7 @@ class Driver:
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
+        self._promised: dict[int, int] = {}  # peer -> index of the snapshot that it is being sent
         self._discard_to = 0
         self._ticks = 0
 
@@ -147,8 +156,15 @@ class Driver:
         self._arrived[message.snapshot.index, message.snapshot.term] = writer
         self._inbox.append(message)
 
+    def snapshot_started(self, peer: int, index: int) -> None:
+        """The stream that ``Transport.send_snapshot`` started carries the state at ``index``: the log behind it is
+        kept for when it has arrived, up to ``max_held_entries``."""
+        self._promised[peer] = index
+
     def snapshot_sent(self, peer: int, index: int) -> None:
         """The stream that ``Transport.send_snapshot`` started has ended; ``index`` 0 means that it failed."""
+        if not index:
+            self._promised.pop(peer, None)
         self.raft.report_snapshot(peer, index)
 
     def unreachable(self, peer: int) -> None:
@@ -171,6 +187,17 @@ class Driver:
             waiter(TooManyRequests())
         else:
             self._proposals.append((data, waiter))
+
+    def change(self, data: bytes, waiter: Waiter) -> None:
+        """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
+        ``Raft.may_change``. The waiter gets the state machine's answer or an error."""
+        try:
+            index, term = self.raft.propose_configuration(data)
+        except ProposalDropped as dropped:
+            waiter(self._no_proposal(dropped))
+            return
+        self._expect(index, term, waiter)
+        self._expiries.append((self._ticks + self.config.request_timeout_ticks, term, index, index + 1))
 
     def read(self, reader: Reader) -> None:
         """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round."""
@@ -262,16 +289,18 @@ class Driver:
             for _, waiter in batch:
                 waiter(error)
             return
-        waiting = self._waiting
         for index, (_, waiter) in enumerate(batch, first):
-            overwritten = waiting.get(index)
-            if overwritten is not None:
-                # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
-                # have it committed under a later leader: only an applied entry in its place makes its end certain.
-                overwritten[1](LeaderChanged())
-            waiting[index] = (term, waiter)
+            self._expect(index, term, waiter)
         deadline = self._ticks + self.config.request_timeout_ticks
         self._expiries.append((deadline, term, first, first + len(batch)))
+
+    def _expect(self, index: int, term: int, waiter: Waiter) -> None:
+        overwritten = self._waiting.get(index)
+        if overwritten is not None:
+            # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
+            # have it committed under a later leader: only an applied entry in its place makes its end certain.
+            overwritten[1](LeaderChanged())
+        self._waiting[index] = (term, waiter)
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:
@@ -294,6 +323,8 @@ class Driver:
             self._send(ready.messages)
         if ready.snapshot is not None:
             self.machine.install(self._arrived.pop((ready.snapshot.index, ready.snapshot.term)))
+            if self.machine.configuration is not None:
+                self.raft.apply_configuration(self.machine.configuration)  # the same, as the machine's object
             self._forget_waiters_below(ready.snapshot.index)
         if ready.seq:
             self._disk.submit(
@@ -322,6 +353,13 @@ class Driver:
 
     def _apply(self, entries: list[Entry]) -> None:
         answers = self.machine.apply(entries)
+        configuration = self.machine.configuration
+        if configuration is not self.raft.configuration and configuration is not None:
+            self.raft.apply_configuration(configuration)
+            # Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one
+            # after it: members that have been left out are not there to be asked again by who forgets the change.
+            self.machine.commit()
+            self.machine.commit()
         waiting = self._waiting
         if not waiting:
             return
@@ -365,5 +403,17 @@ class Driver:
     def _compact(self) -> None:
         keep_from = self.machine.durable_index - self.config.keep_entries
         if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
+            keep_from = max(min(keep_from, self._needed_by_followers()), keep_from - self.config.max_held_entries)
+        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
             self.raft.compact(keep_from)
             self._discard_to = keep_from  # goes with the next batch: nothing is in a hurry here
+
+    def _needed_by_followers(self) -> int:
+        """The last entry that no follower who is there still needs: what follows would cost it a snapshot."""
+        progress = self.raft.status().progress
+        promised = {
+            peer: index for peer, index in self._promised.items() if peer in progress and progress[peer].match < index
+        }
+        self._promised = promised
+        matches = [known.match for known in progress.values() if known.active and known.match]
+        return min([self.machine.durable_index, *matches, *promised.values()])

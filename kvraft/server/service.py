@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kvraft.errors import EmptyKey, KvraftError, NotSupported, RequestTooLarge
+from kvraft.errors import EmptyKey, KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
 from kvraft.types import (
     Command,
     CompactRequest,
@@ -58,6 +58,7 @@ class Service:
             TxnRequest: self._propose,
             CompactRequest: self._propose,
             StatusRequest: self._status,
+            **member.membership.handlers,
         }
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
@@ -67,6 +68,8 @@ class Service:
         """
         handler = self._handlers.get(type(request))
         try:
+            if self._member.is_learner and not _is_served_by_learners(request):
+                raise NotSupportedForLearner
             if handler is None:
                 raise NotSupported(f"etcdserver: {type(request).__name__} is not supported")
             handler(request, body, caller, answer)
@@ -107,4 +110,11 @@ class Service:
 
     def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
         """Start a watch. Raises what is wrong with it as a ``KvraftError``."""
+        if self._member.is_learner:
+            raise NotSupportedForLearner
         return self._member.machine.watch.watch(request, sink)
+
+
+def _is_served_by_learners(request: Request) -> bool:
+    """As etcd has it: who has no vote may lag behind, and answers only what may be old."""
+    return isinstance(request, StatusRequest) or (isinstance(request, RangeRequest) and request.serializable)

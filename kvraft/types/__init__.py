@@ -43,6 +43,7 @@ from kvraft.types.cluster import (
     MemberPromoteRequest,
     MemberPublishRequest,
     MemberRemoveRequest,
+    MembershipCommand,
     MemberUpdateRequest,
 )
 from kvraft.types.kv import (
@@ -125,7 +126,18 @@ AuthCommand = (
 Command = KvCommand
 """What is replicated: a log entry's data is one of these, encoded."""
 
-Response = RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status
+Response = (
+    RangeResponse
+    | PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | CompactResponse
+    | WatchBatch
+    | Status
+    | MemberAddResponse
+    | MemberListResponse
+    | MoveLeaderResponse
+)
 
 __all__ = [
     "AlarmAction",
@@ -184,6 +196,7 @@ __all__ = [
     "MemberPublishRequest",
     "MemberRemoveRequest",
     "MemberUpdateRequest",
+    "MembershipCommand",
     "MoveLeaderRequest",
     "MoveLeaderResponse",
     "Operation",

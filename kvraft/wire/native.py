@@ -19,6 +19,15 @@ from kvraft.types import (
     CompactResponse,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    MemberAddRequest,
+    MemberAddResponse,
+    MemberListRequest,
+    MemberListResponse,
+    MemberPromoteRequest,
+    MemberRemoveRequest,
+    MemberUpdateRequest,
+    MoveLeaderRequest,
+    MoveLeaderResponse,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -61,6 +70,12 @@ Request = (
     | WatchCancel
     | WatchProgress
     | StatusRequest
+    | MemberAddRequest
+    | MemberRemoveRequest
+    | MemberUpdateRequest
+    | MemberPromoteRequest
+    | MemberListRequest
+    | MoveLeaderRequest
 )
 
 
@@ -73,7 +88,17 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 Answer = (
-    RangeResponse | PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse | WatchBatch | Status | Failure
+    RangeResponse
+    | PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | CompactResponse
+    | WatchBatch
+    | Status
+    | MemberAddResponse
+    | MemberListResponse
+    | MoveLeaderResponse
+    | Failure
 )
 
 _encoder = msgspec.msgpack.Encoder()

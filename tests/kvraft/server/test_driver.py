@@ -68,6 +68,7 @@ class Machine:
         self.applied_index = 0
         self.durable_index = 0
         self.uncommitted = 0
+        self.configuration: Configuration | None = None
 
     def apply(self, entries: Sequence[Entry]) -> list[object]:
         self.applied_index = entries[-1].index
