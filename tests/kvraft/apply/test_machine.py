@@ -57,11 +57,11 @@ def test_one_answer_for_each_entry(machine):
     answers = machine.apply(
         [Entry(1, 1, 0, b""), change, *entries(3, PutRequest(b"a", b"1"), PutRequest(b"", b"")), Entry(5, 2, 0, b"")]
     )
-    assert answers[:3] == [None, None, PutResponse(2)]
+    assert (answers[0], answers[1].member.member_id, answers[2]) == (None, 4, PutResponse(2))
     assert isinstance(answers[3], EmptyKey)
     assert answers[4] is None
     assert (machine.applied_index, machine.applied_term, machine.revision) == (5, 2, 2)
-    assert machine.configuration == Configuration((1, 2, 3, 4))
+    assert machine.configuration == Configuration((1, 2, 3, 4), (1, 2, 3))
     assert machine.apply([]) == []
 
 
