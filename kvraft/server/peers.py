@@ -113,6 +113,7 @@ class Peers:
         """Keep a connection to every peer."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.incoming.run)
             for link in self.links.values():
                 nursery.start_soon(self._keep_open, link)
             await trio.sleep_forever()
@@ -332,8 +333,7 @@ class Peers:
     async def _serve_peer(self, channel: Channel, hello: wire.Hello) -> None:
         frames = FrameDecoder(wire.MAX_FRAME_BYTES)
         if hello.purpose == wire.SNAPSHOT:
-            assert self._nursery is not None
-            await self.incoming.receive(channel, frames, hello, self._nursery)
+            await self.incoming.receive(channel, frames, hello)
         else:
             await self._receive_messages(channel, frames, hello)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import trio
 
-from kvraft.channel import Channel, Closed
+from kvraft.channel import Channel, Closed, WakeUp
 from kvraft.errors import KvraftError, ProtocolError
 from kvraft.logs import fields
 from kvraft.raft.messages import Message, MessageKind
@@ -151,9 +151,21 @@ class Incoming:
         self._machine = machine
         self._taken = taken
         self._kept: _Part | None = None
+        self._something_kept = WakeUp()
         self.busy = False
 
-    async def receive(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello, nursery: trio.Nursery) -> None:
+    async def run(self) -> None:
+        """Drop what is kept once nobody can be expected to go on with it."""
+        while True:
+            await self._something_kept.wait()
+            while self._kept is not None:
+                part = self._kept
+                await trio.sleep(KEEP_SECONDS)
+                if self._kept is part:
+                    self._kept = None
+                    part.writer.abort()
+
+    async def receive(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
         """One connection on which hellos have been exchanged. Raises what ended it."""
         payloads = frames.feed(await _receive_soon(channel))  # a refusal sent any earlier could get lost
         while not payloads:
@@ -165,7 +177,7 @@ class Incoming:
             self.busy = True
             try:
                 part = self._part_for(offer, hello.sender)
-                index = await self._take(channel, frames, payloads[1:], part, offer.message, nursery)
+                index = await self._take(channel, frames, payloads[1:], part, offer.message)
             finally:
                 self.busy = False
         except StorageError as error:
@@ -189,7 +201,6 @@ class Incoming:
         payloads: list[bytes],
         part: _Part,
         message: Message,
-        nursery: trio.Nursery,
     ) -> int:
         """Receive the rest and hand it to the driver; the index that it covers. Files are written in a thread."""
         done = False
@@ -208,17 +219,11 @@ class Incoming:
         except (Closed, OSError, trio.TooSlowError):
             if part.stream:
                 done, self._kept = True, part
-                nursery.start_soon(self._expire, part)
+                self._something_kept.set()
             raise
         finally:
             if not done:
                 part.writer.abort()
-
-    async def _expire(self, part: _Part) -> None:
-        await trio.sleep(KEEP_SECONDS)
-        if self._kept is part:
-            self._kept = None
-            part.writer.abort()
 
 
 async def _receive_soon(channel: Channel) -> bytes:

@@ -162,17 +162,22 @@ async def test_a_sender_that_stands_still_gives_way_to_another(
     meta.close()
     await channel.send(wire.encode_control(wire.SnapshotOffer(offer)))
     await until(lambda: member.peers.incoming.busy)
+    assert await _control(channel) == wire.SnapshotFrom(0)
     await _assert_equal(members)
     assert await channel.receive() == b""
     channel.close()
+
+
+async def _control(channel: Channel) -> wire.Control:
+    (payload,) = FrameDecoder(1 << 20).feed(await channel.receive())
+    return wire.decode_control(payload)
 
 
 async def _open_snapshot(sender: Member, receiver: Member) -> Channel:
     channel = await dial(receiver.config.listen_peer_urls[0], None)
     hello = wire.Hello(sender.cluster_id, sender.member_id, receiver.member_id, wire.SNAPSHOT, ())
     await channel.send(wire.PREFACE + wire.encode_control(hello))
-    (payload,) = FrameDecoder(1 << 20).feed(await channel.receive())
-    assert isinstance(wire.decode_control(payload), wire.Hello)
+    assert isinstance(await _control(channel), wire.Hello)
     return channel
 
 
@@ -185,14 +190,13 @@ async def test_two_at_once_and_what_is_no_snapshot_are_refused(tmp_path: Path) -
         await until(lambda: receiver.peers.incoming.busy)
         second = await _open_snapshot(sender, receiver)
         await second.send(offer)
-        (payload,) = FrameDecoder(1 << 20).feed(await second.receive())
-        refusal = wire.decode_control(payload)
+        refusal = await _control(second)
         assert isinstance(refusal, wire.Refusal)
         assert "another snapshot" in refusal.reason
         second.close()
+        assert await _control(first) == wire.SnapshotFrom(0)
         await first.send(frame(b"\0\0\0\1x") + frame(wire.END_OF_SNAPSHOT))
-        (payload,) = FrameDecoder(1 << 20).feed(await first.receive())
-        refusal = wire.decode_control(payload)
+        refusal = await _control(first)
         assert isinstance(refusal, wire.Refusal)
         assert "damaged snapshot" in refusal.reason
         first.close()
