@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jepsen.history import Kind
+from kvraft.raft.changes import enter, leave
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected: str | None = None
 
 
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who is to vote and who is to learn: the data of a CONFIGURATION entry."""
+
+    voters: tuple[int, ...]
+    learners: tuple[int, ...]
+
+
 encode_command = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
+_decode_change = msgspec.msgpack.Decoder(Change).decode
 
 
 def decode_command(entry: Entry) -> Command | None:
@@ -36,6 +45,14 @@ def decode_command(entry: Entry) -> Command | None:
     if entry.kind != EntryKind.NORMAL or not entry.data:
         return None
     return _decode(entry.data)
+
+
+def changed(configuration: Configuration, entry: Entry) -> Configuration:
+    """The configuration that a CONFIGURATION entry leads to."""
+    if not entry.data:
+        return leave(configuration)
+    change = _decode_change(entry.data)
+    return enter(configuration, change.voters, change.learners)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -46,6 +63,8 @@ class State(msgspec.Struct, frozen=True):
     revision: int
     values: dict[str, tuple[str, int]]
     """Key to value and the revision of its last change."""
+    configuration: Configuration = Configuration(())
+    """Who takes part; nobody that this node knows of, until it has received its first snapshot."""
 
 
 class Snapshot:
@@ -72,6 +91,7 @@ class SimMachine:
         "applied_index",
         "applied_term",
         "committed",
+        "configuration",
         "durable",
         "revision",
         "uncommitted",
@@ -89,6 +109,7 @@ class SimMachine:
     def _load(self, state: State) -> None:
         self.applied_index, self.applied_term, self.revision = state.index, state.term, state.revision
         self.values = dict(state.values)
+        self.configuration = state.configuration
         self.uncommitted = 0
 
     @property
@@ -101,6 +122,8 @@ class SimMachine:
         answers = []
         for entry in entries:
             command = self._on_apply(entry)
+            if entry.kind == EntryKind.CONFIGURATION:
+                self.configuration = changed(self.configuration, entry)
             answers.append(None if command is None else self._execute(command))
             self.applied_index = entry.index
             self.applied_term = entry.term
@@ -137,9 +160,9 @@ class SimMachine:
 
     def state(self) -> State:
         """A copy of the present state."""
-        return State(self.applied_index, self.applied_term, self.revision, dict(self.values))
+        return State(self.applied_index, self.applied_term, self.revision, dict(self.values), self.configuration)
 
 
-def snapshot_meta(state: State, configuration: Configuration) -> SnapshotMeta:
+def snapshot_meta(state: State) -> SnapshotMeta:
     """What a snapshot of ``state`` says of itself."""
-    return SnapshotMeta(state.index, state.term, configuration)
+    return SnapshotMeta(state.index, state.term, state.configuration)

@@ -47,14 +47,14 @@ async def test_a_sender_keeps_to_its_rate(autojump_clock: trio.testing.MockClock
 
 async def test_a_new_member_gets_its_state_no_faster_than_the_rate_allows(tmp_path: Path) -> None:
     rate = 4 << 20
-    async with open_members(tmp_path, 1, snapshot_send_bytes_per_second=rate) as members:
-        async with open_client(members.urls) as client:
-            await fill(client)
-            await client.member_add([members.new("m2")], learner=True)
-            member = await members.join("m2")
-            started = trio.current_time()
-            await until(lambda: member.machine.applied_index > 0)
-            assert trio.current_time() - started > 60 * 40_000 / rate - 2 * snapshots.BURST_SECONDS
+    settings = {"snapshot_send_bytes_per_second": rate}
+    async with open_members(tmp_path, 1, **settings) as members, open_client(members.urls) as client:
+        await fill(client)
+        await client.member_add([members.new("m2")], learner=True)
+        member = await members.join("m2")
+        started = trio.current_time()
+        await until(lambda: member.machine.applied_index > 0)
+        assert trio.current_time() - started > 60 * 40_000 / rate - 2 * snapshots.BURST_SECONDS
 
 
 async def test_a_broken_stream_goes_on_where_it_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
