@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from kvraft.channel import dial
 from kvraft.client import open_client
 from kvraft.errors import (
     BadLeaderTransferee,
@@ -20,14 +21,19 @@ from kvraft.errors import (
     TooManyLearners,
     Unavailable,
 )
+from kvraft.server import peers
 from kvraft.server.config import ConfigError
 from kvraft.server.membership import new_member_id
+from kvraft.server.snapshots import next_control
 from kvraft.types import RangeRequest
+from kvraft.wire import peer as wire
+from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.members import open_members, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kvraft.channel import Channel
     from kvraft.client import Client
     from kvraft.server.member import Member
     from tests.kvraft.members import Members
@@ -316,3 +322,48 @@ def test_ids_of_added_members_depend_on_urls_token_and_time() -> None:
     one = new_member_id(("http://b:1", "http://a:1"), "t", 1)
     assert one == new_member_id(("http://a:1", "http://b:1"), "t", 1)
     assert len({one, new_member_id(("http://a:1",), "t", 1), new_member_id(("http://a:1", "http://b:1"), "t", 2)}) == 3
+
+
+async def introduce(
+    member: Member, sender: int, urls: tuple[str, ...], cluster_id: int = 0
+) -> tuple[Channel, wire.Control]:
+    channel = await dial(member.config.listen_peer_urls[0], None)
+    hello = wire.Hello(cluster_id or member.cluster_id, sender, member.member_id, wire.MESSAGES, (), "x", urls)
+    await channel.send(wire.PREFACE + wire.encode_control(hello))
+    return channel, await next_control(channel, FrameDecoder(1 << 20))
+
+
+async def test_a_sender_that_is_not_known_yet_is_heard_and_can_be_answered(tmp_path: Path) -> None:
+    """It may be a member, or the leader, by a change that has not been applied here."""
+    async with open_members(tmp_path, 1) as members:
+        member = members.running["m1"]
+        channel, answer = await introduce(member, 99, (NOWHERE,))
+        assert isinstance(answer, wire.Hello)
+        assert (member.peers.links[99].foreign, member.peers.links[99].urls) == (True, (NOWHERE,))
+        channel.close()
+        await until(lambda: 99 not in member.peers.links)
+
+
+async def test_strangers_without_a_way_back_of_another_cluster_or_in_numbers_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "MAX_FOREIGN", 2)
+    async with open_members(tmp_path, 1) as members:
+        member = members.running["m1"]
+        for sender, urls, cluster_id, reason in (
+            (90, (), 0, "is not in this cluster"),
+            (91, ("nonsense",), 0, "is not in this cluster"),
+            (92, (NOWHERE,), 5, "cluster ID mismatch"),
+        ):
+            channel, answer = await introduce(member, sender, urls, cluster_id)
+            assert isinstance(answer, wire.Refusal)
+            assert reason in answer.reason
+            assert not answer.removed
+            channel.close()
+        channels = []
+        for sender in (93, 94, 95):
+            channel, answer = await introduce(member, sender, (NOWHERE,))
+            channels.append(channel)
+        assert isinstance(answer, wire.Refusal)
+        for channel in channels:
+            channel.close()
