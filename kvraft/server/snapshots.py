@@ -152,6 +152,8 @@ class Incoming:
         self._taken = taken
         self._kept: _Part | None = None
         self._something_kept = WakeUp()
+        self._active: tuple[_Part, Channel] | None = None
+        self._freed = trio.Event()
         self.busy = False
 
     async def run(self) -> None:
@@ -172,19 +174,33 @@ class Incoming:
             payloads = frames.feed(await _receive_soon(channel))
         offer = _offered(payloads[0], hello)
         try:
+            await self._supersede(offer, hello.sender)
             if self.busy:
                 raise StorageError("another snapshot is being received")
             self.busy = True
             try:
                 part = self._part_for(offer, hello.sender)
+                self._active = part, channel
                 index = await self._take(channel, frames, payloads[1:], part, offer.message)
             finally:
-                self.busy = False
+                self.busy, self._active = False, None
+                self._freed.set()
         except StorageError as error:
             with trio.move_on_after(HELLO_SECONDS):
                 await channel.send(wire.encode_control(wire.Refusal(str(error))))
             raise
         await channel.send(wire.encode_control(wire.SnapshotTaken(index)))
+
+    async def _supersede(self, offer: wire.SnapshotOffer, sender: int) -> None:
+        """End the connection on which this stream came so far: its sender knows that it is broken, we may not yet."""
+        if self._active is None:
+            return
+        part, channel = self._active
+        if part.stream and (part.sender, part.stream) == (sender, offer.stream):
+            self._freed = trio.Event()
+            channel.close()
+            with trio.fail_after(STALL_SECONDS):
+                await self._freed.wait()
 
     def _part_for(self, offer: wire.SnapshotOffer, sender: int) -> _Part:
         kept, self._kept = self._kept, None
