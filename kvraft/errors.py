@@ -366,6 +366,43 @@ class NotSupported(KvraftError):
     text = "etcdserver: not supported"
 
 
+class SessionExpired(KvraftError):
+    """Whoever waited for a lock, or ran for an election, has lost the lease that its key hung on."""
+
+    wire = 80
+    text = "mutex: session is expired"
+
+
+class NotElected(KvraftError):
+    """Only the leader of an election may do that, and it is none or no longer."""
+
+    wire = 81
+    text = "election: not leader"
+
+
+class NobodyElected(KvraftError):
+    wire = 82
+    text = "election: no leader"
+
+
+class LeaderKeyMissing(KvraftError):
+    wire = 83
+    text = '"leader" field must be provided'
+
+
+class Locked(KvraftError):
+    """Somebody else has the lock, and the caller did not want to wait."""
+
+    wire = 84
+    text = "mutex: Locked by another session"
+
+
+class AnswerTooLarge(KvraftError):
+    code = "ResourceExhausted"
+    wire = 70
+    text = "etcdserver: answer is too large: ask for the range in pages, with a limit"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():

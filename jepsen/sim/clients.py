@@ -63,7 +63,7 @@ class Traffic:
 class Client:
     """One sequential client. ``target`` is the node that it believes to lead."""
 
-    __slots__ = ("_asked", "_current", "_done_attempts", "_process", "_t", "_target")
+    __slots__ = ("_asked", "_current", "_done_attempts", "_forwards", "_process", "_t", "_target")
 
     def __init__(self, traffic: Traffic) -> None:
         self._t = traffic
@@ -72,6 +72,7 @@ class Client:
         self._current: Operation | None = None
         self._done_attempts = 0
         self._asked = False
+        self._forwards = False
         traffic.world.after(traffic.world.between(0, traffic.options.think), self.next)
 
     def next(self) -> None:
@@ -92,6 +93,9 @@ class Client:
         value = f"v{len(t.history.operations)}" if kind in (Kind.WRITE, Kind.CAS) else None
         expected = t.seen.get(key) if kind is Kind.CAS else None
         if kind is Kind.READ and world.random() < options.follower_reads:
+            self._target = world.between(1, options.processes + 1)
+        self._forwards = bool(options.forwarded_writes) and world.random() < options.forwarded_writes
+        if self._forwards:
             self._target = world.between(1, options.processes + 1)
         self._start(t.history.invoke(self._process, kind, key, world.now / 1e6, value=value, expected=expected))
 
@@ -129,7 +133,7 @@ class Client:
             accepted = node.read(operation.key, reply, lost)
         else:
             command = Command(attempt, operation.kind.value, operation.key, operation.value, operation.expected)
-            accepted = node.propose(command, reply, lost)
+            accepted = node.propose(command, reply, lost, forwards=self._forwards)
         if not accepted:
             t.world.after(self._delay(), self._answered, operation, NotLeader())
 

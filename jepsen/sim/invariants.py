@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jepsen.sim.machine import Command, changed, decode_command
+from jepsen.sim.machine import Command, changed, decode_commands
 from jepsen.sim.world import Violation
 from kvraft.raft.messages import Configuration, Entry, EntryKind
 from kvraft.raft.quorum import committed_index
@@ -40,11 +40,11 @@ class Invariants:
         """The founders begin behind ``founding_index`` (0 or 1), in term 1, with ``configuration``."""
         self._leaders: dict[int, tuple[int, int]] = {}
         self._slots: dict[tuple[int, int], tuple[int, Entry]] = {}
-        self._attempts: dict[int, int] = {}
+        self._attempts: dict[int, tuple[int, int]] = {}
         self._refused: set[int] = set()
-        self.applied: list[tuple[Entry, Command | None, int]] = []
-        """What was applied at index 1, 2, ..: the entry, its command, the term in which it was first applied."""
-        self.applied += [(Entry(index, 1, 0, b""), None, 1) for index in range(1, founding_index + 1)]
+        self.applied: list[tuple[Entry, tuple[Command, ...], int]] = []
+        """What was applied at index 1, 2, ..: the entry, its commands, the term in which it was first applied."""
+        self.applied += [(Entry(index, 1, 0, b""), (), 1) for index in range(1, founding_index + 1)]
         self.elections = 0
         self.changes = 0
         self.images: dict[int, Image] = {}
@@ -92,7 +92,7 @@ class Invariants:
                 )
             previous_term = entry.term
 
-    def applying(self, node: int, entry: Entry, applied_index: int, term: int, log: Image) -> Command | None:
+    def applying(self, node: int, entry: Entry, applied_index: int, term: int, log: Image) -> tuple[Command, ...]:
         """State machine safety: each node applies the same entry at an index, in order, once it is durable there."""
         index = entry.index
         if index != applied_index + 1:
@@ -101,26 +101,27 @@ class Invariants:
             raise Violation("durability", f"node {node} applies {index} of term {entry.term}, not durable there")
         applied = self.applied
         if index <= len(applied):
-            known, command, _ = applied[index - 1]
+            known, commands, _ = applied[index - 1]
             if known is not entry and known != entry:
                 raise Violation(
                     "state machine safety",
                     f"node {node} applies {entry.term}:{entry.data!r} at {index}, "
                     f"another applied {known.term}:{known.data!r}",
                 )
-            return command
+            return commands
         if index > len(applied) + 1:
             raise Violation("state machine safety", f"node {node} applies {index}, nobody applied {len(applied) + 1}")
         self._committed(entry)
-        command = decode_command(entry)
-        applied.append((entry, command, term))
-        if command is not None:
-            first = self._attempts.setdefault(command.attempt, index)
-            if first != index:
-                raise Violation("at most once", f"attempt {command.attempt} is applied at {first} and at {index}")
-            if command.attempt in self._refused:
-                raise Violation("definite errors", f"attempt {command.attempt} was refused and is applied at {index}")
-        return command
+        commands = decode_commands(entry)
+        applied.append((entry, commands, term))
+        for place, command in enumerate(commands):
+            attempt = command.attempt
+            first = self._attempts.setdefault(attempt, (index, place))
+            if first != (index, place):
+                raise Violation("at most once", f"attempt {attempt} is applied at {first} and at {(index, place)}")
+            if attempt in self._refused:
+                raise Violation("definite errors", f"attempt {attempt} was refused and is applied at {index}")
+        return commands
 
     def _committed(self, entry: Entry) -> None:
         """Commit quorum: an entry is durable on a quorum by the time it is first applied anywhere; of the voters as of
@@ -142,6 +143,14 @@ class Invariants:
         if attempt in self._attempts:
             raise Violation(
                 "definite errors", f"attempt {attempt}, applied at {self._attempts[attempt]}, was refused: {error}"
+            )
+
+    def answered(self, node: int, attempt: int, applied_index: int) -> None:
+        """A client was told that ``attempt`` took effect: so it has on the member that said so (read your writes)."""
+        place = self._attempts.get(attempt)
+        if place is None or place[0] > applied_index:
+            raise Violation(
+                "read your writes", f"node {node}, at {applied_index}, answered attempt {attempt}, applied at {place}"
             )
 
     @staticmethod

@@ -38,13 +38,14 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
 encode_command = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
 _decode_change = msgspec.msgpack.Decoder(Change).decode
+_split = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
 
 
-def decode_command(entry: Entry) -> Command | None:
-    """What an entry asks of the machine; None for those that concern the core alone."""
+def decode_commands(entry: Entry) -> tuple[Command, ...]:
+    """What an entry asks of the machine, in order; nothing for those that concern the core alone."""
     if entry.kind != EntryKind.NORMAL or not entry.data:
-        return None
-    return _decode(entry.data)
+        return ()
+    return tuple([_decode(data) for data in _split(entry.data)])
 
 
 def changed(configuration: Configuration, entry: Entry) -> Configuration:
@@ -82,7 +83,7 @@ class Snapshot:
 class SimMachine:
     """One life of one node's machine.
 
-    ``on_apply(entry)`` judges each entry and returns its command; ``on_install()`` hears of snapshots.
+    ``on_apply(entry)`` judges each entry and returns its commands; ``on_install()`` hears of snapshots.
     """
 
     __slots__ = (
@@ -99,7 +100,7 @@ class SimMachine:
     )
 
     def __init__(
-        self, state: State, on_apply: Callable[[Entry], Command | None], on_install: Callable[[], None]
+        self, state: State, on_apply: Callable[[Entry], tuple[Command, ...]], on_install: Callable[[], None]
     ) -> None:
         self._on_apply = on_apply
         self._on_install = on_install
@@ -117,14 +118,21 @@ class SimMachine:
         """What a crash cannot take back: the last commit but one, as a commit need not wait for its own sync."""
         return self.durable.index
 
-    def apply(self, entries: Sequence[Entry]) -> list[Any]:
+    @staticmethod
+    def join(proposals: Sequence[bytes]) -> bytes:
+        """The data of an entry that carries these encoded commands."""
+        return encode_command(tuple(proposals))
+
+    def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Any]]:
         """Apply entries; the answers are what the history calls results."""
         answers = []
         for entry in entries:
-            command = self._on_apply(entry)
+            commands = self._on_apply(entry)
             if entry.kind == EntryKind.CONFIGURATION:
                 self.configuration = changed(self.configuration, entry)
-            answers.append(None if command is None else self._execute(command))
+                answers.append([None])
+            else:
+                answers.append([self._execute(command) for command in commands])
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.uncommitted += len(entries)

@@ -15,11 +15,14 @@ from kvraft.raft.messages import NO_NODE, Configuration, HardState, Message, Mes
 from kvraft.raft.outbox import Outbox
 from kvraft.raft.quorum import committed_index
 from kvraft.server.driver import Driver
+from kvraft.server.forwarding import Forwarded, Forwarder
 
 if TYPE_CHECKING:
     import random
+    from typing import Any
 
     from kvraft.raft.messages import LogReader, RaftConfig, RaftStart
+    from kvraft.wire.peer import Proposed
 
 
 class ForgetfulOutbox(Outbox):
@@ -121,6 +124,28 @@ class AckBeforeSync(Driver):
         super()._handle(ready)
 
 
+class RepeatLostQuestions(Driver):
+    """Proposes again what was asked of a member that has gone, as if it had certainly not been proposed."""
+
+    def link_lost(self, peer: int) -> None:
+        for request in self.forwarder._asked.values():
+            request.repeatable = True
+        super().link_lost(peer)
+
+
+class _HastyForwarder(Forwarder):
+    def _placed(self, request: Forwarded, answer: Proposed, applied_index: int) -> None:
+        request(None)
+
+
+class AnswerWhenProposed(Driver):
+    """A follower answers a write as soon as the leader has it in its log."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.forwarder = _HastyForwarder(self._transport, self._await_entry)
+
+
 @attrs.frozen
 class Mutation:
     """The types that a run's nodes are made of."""
@@ -135,6 +160,8 @@ MUTATIONS = {
     "skip-read-confirmation": Mutation(core=SkipReadConfirmation),
     "ack-before-sync": Mutation(driver=AckBeforeSync),
     "accept-lower-term-append": Mutation(core=AcceptLowerTermAppend),
+    "repeat-lost-questions": Mutation(driver=RepeatLostQuestions),
+    "answer-when-proposed": Mutation(driver=AnswerWhenProposed),
     "count-learners": Mutation(core=CountLearners),
     "ignore-outgoing": Mutation(core=IgnoreOutgoing),
     "stand-before-applying": Mutation(core=StandBeforeApplying),

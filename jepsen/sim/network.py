@@ -1,6 +1,6 @@
 """The simulated network between nodes: per-link loss, delay, reordering, duplication and blockades, each way apart.
 
-Messages are immutable and travel by reference. A node's end of it is the driver's ``Transport``.
+Messages are immutable and travel by reference. A node's end of it, its ``Line``, is the driver's ``Transport``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from jepsen.sim.world import MILLISECOND
 from kvraft.raft.messages import Message, MessageKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from jepsen.sim.node import SimNode
     from jepsen.sim.options import Options
     from jepsen.sim.world import World
+    from kvraft.server.driver import Driver
+    from kvraft.wire.peer import PeerAnswer, Question
+
+    Hearing = tuple[SimNode, int, Callable[[Driver], None]]
+    """A node, the life of it that is meant, and what its driver then hears."""
 
 MAX_HELD = 50
 """Messages that a blocked link keeps."""
@@ -102,7 +108,44 @@ class Network:
         node = self.nodes[sender]
         if node.driver is not None and not node.paused:
             node.driver.peer_died(peer)
+            node.driver.link_lost(peer)
             node.wake()
+
+    def ask(self, sender: SimNode, peer: int, questions: Sequence[Question]) -> bool:
+        """Questions travel together; what is lost ends their connection, sooner or later or unnoticed."""
+        receiver = self.nodes[peer]
+        if receiver.driver is None and self._world.random() < 0.5:
+            return False  # known to be gone
+        origin = (sender.node_id, sender.life)
+        lost = (sender, sender.life, lambda driver: driver.link_lost(peer))
+        asked = (receiver, receiver.life, lambda driver: driver.asked(origin, questions))
+        self._carry(self.links[sender.node_id][peer], asked, lost)
+        return True
+
+    def answer(self, sender: SimNode, origin: tuple[int, int], answers: Sequence[PeerAnswer]) -> None:
+        """To the life of the node that has asked."""
+        receiver = self.nodes[origin[0]]
+        peer = sender.node_id
+        lost = (receiver, origin[1], lambda driver: driver.link_lost(peer))
+        answered = (receiver, origin[1], lambda driver: driver.answered(peer, answers))
+        self._carry(self.links[peer][origin[0]], answered, lost)
+
+    def _carry(self, link: Link, arrival: Hearing, loss: Hearing) -> None:
+        world = self._world
+        delay = self.latency + int(self._options.jitter * world.random())
+        if link.blocked or (self.loss and world.random() < self.loss):
+            world.note("lost question or answer")
+            if world.random() < 0.7:
+                world.after(delay * 10, self._hear, link, loss, None)
+        else:
+            world.after(delay, self._hear, link, arrival, loss)
+
+    def _hear(self, link: Link, hearing: Hearing, loss: Hearing | None) -> None:
+        node, life, what = hearing
+        if loss is not None and (link.blocked or node.driver is None or node.life != life):
+            self._world.after(self.latency, self._hear, link, loss, None)
+        elif node.driver is not None and node.life == life:
+            node.hear(what)
 
     def send_snapshot(self, message: Message) -> None:
         """Stream the sender's last committed state; several round trips, and it may break off."""
@@ -158,6 +201,26 @@ class Network:
             for link in links.values():
                 link.blocked = 0
                 self._release(link)
+
+
+class Line:
+    """One life's end of the network."""
+
+    __slots__ = ("_network", "_node", "send", "send_snapshot")
+
+    def __init__(self, network: Network, node: SimNode) -> None:
+        self._network = network
+        self._node = node
+        self.send = network.send
+        self.send_snapshot = network.send_snapshot
+
+    def ask(self, peer: int, questions: Sequence[Question]) -> bool:
+        """See ``Network.ask``."""
+        return self._network.ask(self._node, peer, questions)
+
+    def answer(self, origin: Any, answers: Sequence[PeerAnswer]) -> None:
+        """See ``Network.answer``."""
+        self._network.answer(self._node, origin, answers)
 
 
 def format_message(message: Message) -> str:

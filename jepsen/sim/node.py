@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jepsen.sim.disk import SimDisk
 from jepsen.sim.machine import Change, Command, SimMachine, State, encode_command, snapshot_meta
+from jepsen.sim.network import Line
 from jepsen.sim.world import SECOND, Violation
+from kvraft.errors import KvraftError
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, Entry, RaftConfig, RaftStart, Role
 from kvraft.server.driver import Driver, DriverConfig
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from jepsen.sim.network import Network
     from jepsen.sim.options import Options
     from jepsen.sim.world import World
-    from kvraft.errors import KvraftError
 
 MAX_TURNS = 500
 """Turns that follow one wake-up at most; more means that the driver never comes to rest."""
@@ -114,6 +115,7 @@ class SimNode:
             random.Random(world.rng.getrandbits(64)),
         )
         config = DriverConfig(
+            election_ticks=options.election_ticks,
             request_timeout_ticks=options.request_timeout_ticks,
             stalled_disk_seconds=options.tick * options.election_ticks / SECOND,
             commit_operations=_BOUNDLESS,
@@ -123,7 +125,7 @@ class SimNode:
             max_messages_per_turn=options.max_messages_per_turn,
             max_proposals_per_turn=options.max_proposals_per_turn,
         )
-        self.driver = self._driver_type(raft, machine, disk, self.network, config, _leader_url)
+        self.driver = self._driver_type(raft, machine, disk, Line(self.network, self), config, _leader_url)
         self._seen = (raft.term, raft.commit_index)
         self._role = raft.role
         world.note(f"node {self.node_id} starts, life {self.life}", image.hard_state)
@@ -178,6 +180,16 @@ class SimNode:
             self._turn_due = True
             self.world.after(self.options.turn_delay, self._turn, self.life)
 
+    def hear(self, what: Callable[[Driver], None]) -> None:
+        """A question or an answer has come, or word that none will."""
+        if self.driver is None:
+            return
+        if self.paused:
+            self._held.append((self.hear, (what,)))
+            return
+        what(self.driver)
+        self.wake()
+
     def _turn(self, life: int) -> None:
         if life != self.life or self.driver is None:
             return
@@ -224,12 +236,21 @@ class SimNode:
 
     # ------------------------------------------------------------------ what is asked of it
 
-    def propose(self, command: Command, reply: Callable[[Any], None], lost: Callable[[], None]) -> bool:
+    def propose(
+        self, command: Command, reply: Callable[[Any], None], lost: Callable[[], None], *, forwards: bool = False
+    ) -> bool:
         """A client's command. ``reply`` gets the answer or an error, or ``lost`` is called. False: nobody listens."""
         if self.driver is None:
             return False
         request = self._expect(lost)
-        self.driver.propose(encode_command(command), lambda answer: self._reply(request, reply, answer))
+
+        def answered(answer: Any) -> None:
+            if not isinstance(answer, KvraftError):
+                assert self._machine is not None
+                self.invariants.answered(self.node_id, command.attempt, self._machine.applied_index)
+            self._reply(request, reply, answer)
+
+        self.driver.propose(encode_command(command), answered, forwards=forwards)
         self.wake()
         return True
 
@@ -278,7 +299,7 @@ class SimNode:
         """The present state; None while down."""
         return None if self._machine is None else self._machine.state()
 
-    def _applying(self, entry: Entry) -> Command | None:
+    def _applying(self, entry: Entry) -> tuple[Command, ...]:
         assert self._machine is not None
         term = self._seen[0] if self.driver is None else self.driver.raft.term
         return self.invariants.applying(self.node_id, entry, self._machine.applied_index, term, self.disk.image)

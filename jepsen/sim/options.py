@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
 
 import msgspec
 
 from jepsen.sim.world import MILLISECOND, SECOND
-
-if TYPE_CHECKING:
-    import random
 
 TICK = 100 * MILLISECOND
 
@@ -90,6 +87,8 @@ class Options(msgspec.Struct, frozen=True):
     follower_reads: float
     mix: tuple[float, float, float, float]
     """Shares of reads, writes, compare-and-swaps and deletes."""
+    forwarded_writes: float
+    """The share of writes that go to any node, which is to pass them on to its leader."""
     # faults
     fault_interval: int
     fault_length: int
@@ -105,6 +104,8 @@ class Options(msgspec.Struct, frozen=True):
 
 def draw_options(rng: random.Random, duration_s: float | None = None) -> Options:
     """Options from the next numbers of ``rng``; ``duration_s`` overrides for how long faults last."""
+    later = random.Random()
+    later.setstate(rng.getstate())  # what was added later draws from a copy: it moves no other option of any seed
     shares = [rng.random() + 0.1, rng.random() + 0.1, rng.random() * 0.8, rng.random() * 0.2]
     total = sum(shares)
     faults = tuple(kind for kind in FAULTS for _ in range(max(0, rng.randrange(-3, 4))))
@@ -154,6 +155,8 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         timeout=rng.randrange(300 * MILLISECOND, 2 * SECOND),
         follower_reads=rng.choice((0.0, 0.3, 0.7, 1.0)),
         mix=(shares[0] / total, shares[1] / total, shares[2] / total, shares[3] / total),
+        # Where new leaders die at once, clients that wait for one would do nothing else.
+        forwarded_writes=0.0 if "ambush" in faults else later.choice((0.0, 0.3, 0.3, 1.0)),
         fault_interval=int(election * rng.choice((0.3, 0.6, 1.0, 2.0))),
         fault_length=int(election * rng.choice((0.5, 1.0) if embattled else (0.5, 1.5, 3.0, 5.0))),
         faults=faults or ("crash", "partition"),

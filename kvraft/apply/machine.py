@@ -10,24 +10,41 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 import msgspec
 
-from kvraft.apply.command import check_command, decode_command
+from kvraft.apply.alarms import Alarms
+from kvraft.apply.command import MAX_TXN_OPS, check_command, decode_commands, join_commands
+from kvraft.apply.defragment import Defragmentation
+from kvraft.apply.layers import capped, corrupt, takes_space
 from kvraft.apply.membership import MAX_REMOVED, apply_change
-from kvraft.errors import Corrupt, KvraftError, NoSpace
+from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
+from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.state import MAP_BYTES, StateEnvironment
-from kvraft.types import Command, PutRequest, RangeRequest, RangeResponse, Response, TxnRequest
+from kvraft.types import (
+    AlarmRequest,
+    AlarmType,
+    Command,
+    RangeRequest,
+    RangeResponse,
+    Response,
+    TxnRequest,
+    TxnResponse,
+)
 from kvraft.watch.hub import WatchHub
+from kvraft.watch.progress import INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from kvraft.apply.layers import Layer
+    from kvraft.mvcc.scan import RangeScan
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
-    from kvraft.types import MemberInfo
+    from kvraft.storage.view import StateView
+    from kvraft.types import LeaseCommand, MemberInfo
 
 QUOTA_BYTES = 2 << 30
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -35,16 +52,31 @@ MAX_UNCOMMITTED_BYTES = 64 << 20
 
 
 class StateMachine:
-    """State, store and watches of one member. ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`."""
+    """State, store, leases and watches of one member.
 
-    def __init__(self, environment: StateEnvironment, quota_bytes: int) -> None:
+    ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`.
+    """
+
+    def __init__(
+        self, environment: StateEnvironment, quota_bytes: int, watch_progress_seconds: float = INTERVAL_SECONDS
+    ) -> None:
         self._environment = environment
         self._store = Store(environment)
+        self.leases = LeaseTable(environment, self._store)
+        self._store.others = {
+            **dict.fromkeys(LEASE_COMMANDS, self._lease_command),
+            AlarmRequest: self._alarm_command,
+        }
+        self._entry_term = 0
         self._quota_bytes = quota_bytes
         self._uncommitted_bytes = 0
         self._measured_bytes = environment.sizes()[1]
         self.uncommitted = 0
-        self.watch = WatchHub(self._store)
+        self.watch = WatchHub(self._store, watch_progress_seconds)
+        self.alarms = Alarms(environment)
+        self._defragmentation: Defragmentation | None = None
+        self._until_compacted: list[tuple[int, Callable[[], None]]] = []
+        self._stack_layers()
 
     @classmethod
     def open(
@@ -52,6 +84,7 @@ class StateMachine:
         directory: str | os.PathLike[str],
         *,
         quota_bytes: int = QUOTA_BYTES,
+        watch_progress_seconds: float = INTERVAL_SECONDS,
         map_bytes: int = MAP_BYTES,
         sync: bool = True,
         key_threshold: int = THRESHOLD,
@@ -62,7 +95,7 @@ class StateMachine:
         """
         map_bytes = max(map_bytes, 4 * quota_bytes) if map_bytes == MAP_BYTES else map_bytes
         environment = StateEnvironment.open(directory, map_bytes=map_bytes, sync=sync, threshold=key_threshold)
-        return cls(environment, quota_bytes)
+        return cls(environment, quota_bytes, watch_progress_seconds)
 
     # ------------------------------------------------------------------ what it is
 
@@ -119,7 +152,18 @@ class StateMachine:
 
         It follows one commit behind ``committed_index``, because a commit does not wait for its last page.
         """
-        return self._environment.durable_index
+        durable, copying = self._environment.durable_index, self._defragmentation
+        return durable if copying is None or copying.over else min(durable, copying.index)
+
+    @property
+    def quota_bytes(self) -> int:
+        """What :meth:`admit` holds clients to."""
+        return self._quota_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """What the quota is compared with: the data in use at the last commit, and what has been applied since."""
+        return self._measured_bytes + self._uncommitted_bytes
 
     @property
     def db_size(self) -> int:
@@ -169,25 +213,45 @@ class StateMachine:
         self.commit()
         self.commit()
 
-    def admit(self, command: Command) -> None:
+    def _stack_layers(self) -> None:
+        """What stands around the store at present; see ``kvraft.apply.layers``."""
+        around: Layer | None = None
+        if self.alarms.active(AlarmType.NOSPACE):
+            around = capped(around or self._store.dispatch)
+        if self.alarms.active(AlarmType.CORRUPT):
+            around = corrupt(around or self._store.dispatch)
+        self._store.around = around
+
+    def _alarm_command(self, command: AlarmRequest) -> Response:
+        answer = self.alarms.execute(command)
+        self._stack_layers()
+        return answer
+
+    def check(self, command: Command, max_ops: int = MAX_TXN_OPS) -> None:
+        """Raises what is wrong with the command itself, whatever the state is."""
+        if type(command) in LEASE_COMMANDS:
+            check_lease_command(command)  # type: ignore[arg-type]
+        else:
+            check_command(command, max_ops)  # type: ignore[arg-type]
+
+    def admit(self, command: Command, max_ops: int = MAX_TXN_OPS) -> None:
         """What a member asks before it proposes: the checks of apply, and the quota of this member.
 
         Raises what :func:`check_command` raises, and NoSpace for what would add data while the data in use exceeds
         the quota. The quota is never looked at in apply, where members of different fill would come to different
         answers; deletes and compactions go on.
         """
-        check_command(command)
-        if self._measured_bytes + self._uncommitted_bytes < self._quota_bytes:
-            return
-        if type(command) is PutRequest:
-            raise NoSpace
-        if type(command) is TxnRequest and any(
-            type(operation) is PutRequest for operation in (*command.success, *command.failure)
-        ):
+        self.check(command, max_ops)
+        if self._measured_bytes + self._uncommitted_bytes >= self._quota_bytes and takes_space(command):
             raise NoSpace
 
-    def apply(self, entries: Sequence[Entry]) -> list[Response | KvraftError | None]:
-        """Apply committed entries; one answer for each, None for entries that nobody proposed as a command.
+    @staticmethod
+    def join(proposals: Sequence[bytes]) -> bytes:
+        """The data of an entry that carries these encoded commands, in order."""
+        return join_commands(proposals)
+
+    def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Response | KvraftError]]:
+        """Apply committed entries; for each its commands' answers, in order. Not ``answered``: they may be missing.
 
         The entries follow ``applied_index`` without a gap. Watchers have been served on return. Raises
         :class:`~kvraft.storage.errors.StorageError` when the disk fails; nothing can be applied after that.
@@ -195,12 +259,13 @@ class StateMachine:
         if not entries:
             return []
         assert entries[0].index == self.applied_index + 1, (entries[0].index, self.applied_index)
-        answers: list[Response | KvraftError | None] = []
+        answers: list[list[Response | KvraftError]] = []
         try:
             if failpoint.active:
                 failpoint.hit("state.before_apply")
+            self._store.keep_changes(wanted=self.watch.has_synced)
             for entry in entries:
-                answers.append(self._apply_one(entry))
+                answers.append(self._apply_one(entry, answered))
                 if failpoint.active:
                     failpoint.hit("state.between_entries")
                 if self._uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
@@ -215,25 +280,35 @@ class StateMachine:
             raise
         return answers
 
-    def _apply_one(self, entry: Entry) -> Response | KvraftError | None:
+    def _apply_one(self, entry: Entry, answered: bool) -> list[Response | KvraftError]:
         meta = self._environment.meta
         assert entry.index == meta.applied_index + 1, (entry.index, meta.applied_index)
-        answer: Response | KvraftError | None = None
+        answers: list[Response | KvraftError] = []
+        operations = 1
         try:
             if entry.kind == EntryKind.CONFIGURATION:
-                answer = apply_change(meta, entry.data)
+                answers = self._change(entry.data)
             elif entry.data:
-                answer = self._store.execute(decode_command(entry.data))
+                commands = decode_commands(entry.data)
+                operations = len(commands)
+                self._entry_term = entry.term
+                answers = self._store.execute_all(commands, answered=answered)
         except msgspec.MsgspecError:
-            answer = Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")
-        except StorageError:
-            raise
-        except KvraftError as error:
-            answer = error
+            answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
         meta.applied_index, meta.applied_term = entry.index, entry.term
-        self.uncommitted += 1
+        self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)
-        return answer
+        return answers
+
+    def _change(self, data: bytes) -> list[Response | KvraftError]:
+        try:
+            answer = apply_change(self._environment.meta, data)
+        except KvraftError as refusal:
+            return [refusal]
+        return [] if answer is None else [answer]
+
+    def _lease_command(self, command: LeaseCommand) -> Response:
+        return self.leases.execute(command, self._entry_term)
 
     def commit(self) -> None:
         """Make what has been applied durable against the end of the process. Raises StorageError."""
@@ -256,13 +331,55 @@ class StateMachine:
                 raise storage_error(self._environment.path, error) from error
             raise
         self.uncommitted += 1
+        if not more and self._until_compacted:
+            self._tell_compacted()
         return more
+
+    def when_compacted(self, revision: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once everything that the compaction to ``revision`` frees has been freed."""
+        self._until_compacted.append((revision, tell))
+        if not self._store.compacting:
+            self._tell_compacted()
+
+    def _tell_compacted(self) -> None:
+        self.commit()  # LMDB has its pages back with this
+        waiting, self._until_compacted = self._until_compacted, []
+        for revision, tell in waiting:
+            if revision <= self.compacted_revision:
+                tell()
+            else:
+                self._until_compacted.append((revision, tell))
 
     # ------------------------------------------------------------------ reads and snapshots
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Read what has been applied. Raises EmptyKey, Compacted, FutureRevision."""
         return self._store.range(request)
+
+    def range_within(self, request: RangeRequest, max_keys: int, max_bytes: int) -> RangeResponse | None:
+        """The same, or None when it takes more than that: then :meth:`scan` a :meth:`view`."""
+        return self._store.range_within(request, max_keys, max_bytes)
+
+    def read_txn(self, request: TxnRequest) -> TxnResponse:
+        """A transaction that only reads, of what has been applied. Raises what ``Store.execute`` does."""
+        return self._store.read_txn(request)
+
+    def view(self) -> StateView:
+        """What has been applied until now, to be read in any thread; close it. Raises StorageError."""
+        if self.uncommitted:
+            self.commit()
+        return self._environment.view()
+
+    def scan(self, request: RangeRequest, view: StateView, max_bytes: int) -> RangeScan:
+        """A range over a view that has just been opened, to be done in steps within ``view.run``.
+
+        Raises what :meth:`range` does.
+        """
+        return self._store.scan(request, view.tables, max_bytes)
+
+    def scanned(self, request: RangeRequest, scan: RangeScan, revision: int) -> RangeResponse:
+        """The answer of a finished scan that began at ``revision``."""
+        return self._store.scanned(request, scan, revision)
 
     def snapshot(self) -> SnapshotReader:
         """The last commit, to be streamed to a follower; close it."""
@@ -272,19 +389,69 @@ class StateMachine:
         """Where a streamed snapshot is received; one at a time."""
         return self._environment.incoming()
 
+    def begin_defragmentation(self) -> Defragmentation:
+        """A copy of the last commit, to be caught up and given to :meth:`finish_defragmentation`; see there.
+
+        The log keeps what the copy will need. Raises TooManyRequests while one is going on, StorageError.
+        """
+        if self._defragmentation is not None and not self._defragmentation.over:
+            raise TooManyRequests
+        if self.uncommitted:
+            self.commit()
+        self._defragmentation = Defragmentation.begin(self._environment, self._open_copy)
+        return self._defragmentation
+
+    def _open_copy(self, directory: str) -> StateMachine:
+        """Not synced at each commit: that is done once, at the end."""
+        return StateMachine.open(directory, quota_bytes=self._quota_bytes, sync=False)
+
+    def finish_defragmentation(self, copy: Defragmentation) -> None:
+        """Put ``copy``, which has caught up, in the state's place, durably. Nobody notices but for the size.
+
+        Raises StorageError; after a failure of the swap itself the machine cannot be used any more.
+        """
+        assert copy is self._defragmentation
+        assert copy.applied_index == self.applied_index
+        copy.finish()
+        self._environment.adopt(copy.directory)
+        self._defragmentation = None
+        self._replaced()
+
+    def _replaced(self) -> None:
+        self._store.forget()
+        self.uncommitted = 0
+        self._uncommitted_bytes = 0
+        self._measured_bytes = self._environment.sizes()[1]
+
+    @property
+    def being_read(self) -> bool:
+        """Whether somebody reads a snapshot or a view, which a swap of the state would end."""
+        return self._environment.being_read
+
+    def sync(self) -> None:
+        """Make every commit durable as a whole; in any thread."""
+        self._environment.sync()
+
     def install(self, writer: SnapshotWriter) -> SnapshotMeta:
         """Become the state that ``writer`` has received and finished; durable on return. Watchers catch up.
 
         Raises StorageError; after a failure of the swap itself the machine cannot be used any more.
         """
+        self._end_defragmentation()
         meta = self._environment.install(writer)
-        self._store.forget()
-        self.uncommitted = 0
-        self._uncommitted_bytes = 0
-        self._measured_bytes = self._environment.sizes()[1]
+        self._replaced()
         self.watch.replaced()
+        self._stack_layers()
+        if not self._store.compacting:
+            self._tell_compacted()
         return meta
+
+    def _end_defragmentation(self) -> None:
+        if self._defragmentation is not None:
+            self._defragmentation.abort()
+            self._defragmentation = None
 
     def close(self) -> None:
         """Release the files. What has not been committed is left to the log."""
+        self._end_defragmentation()
         self._environment.close()

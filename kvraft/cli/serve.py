@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kvraft.durations import parse_duration
 from kvraft.logs import LEVELS, configure, fields
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def _boolean(text: str) -> bool:
     if text.lower() not in _BOOLEANS:
         raise argparse.ArgumentTypeError(f'invalid boolean value: "{text}"')
     return _BOOLEANS[text.lower()]
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,6 +68,28 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--quota-backend-bytes", type=int, default=2 << 30, help="how large the state may grow (%(default)s)")
     add("--max-request-bytes", type=int, default=1_572_864, help="how large a request may be (%(default)s)")
     _add_membership_flags(parser)
+    add("--auto-compaction-mode", default="periodic", help="what the retention is of: periodic or revision")
+    add(
+        "--auto-compaction-retention",
+        default="0",
+        metavar="RETENTION",
+        help="what is kept of the past: hours, a duration like 30m, or a number of revisions; 0: everything",
+    )
+    add("--max-txn-ops", type=int, default=128, help="the most operations of a transaction (%(default)s)")
+    add(
+        "--experimental-watch-progress-notify-interval",
+        type=_duration,
+        default=600.0,
+        metavar="DURATION",
+        help="how often a watch that asks for it is told how far it is (10m)",
+    )
+    add(
+        "--experimental-corrupt-check-time",
+        type=_duration,
+        default=600.0,
+        metavar="DURATION",
+        help="how often the leader compares the members' data (10m); 0: never",
+    )
     for prefix, whose in (("", "clients"), ("peer-", "peers")):
         add(f"--{prefix}cert-file", default="", help=f"certificate shown to {whose}")
         add(f"--{prefix}key-file", default="", help="its private key")
@@ -180,6 +210,11 @@ def config_from(args: argparse.Namespace) -> MemberConfig:
         snapshot_count=args.snapshot_count,
         quota_backend_bytes=args.quota_backend_bytes,
         max_request_bytes=args.max_request_bytes,
+        max_txn_ops=args.max_txn_ops,
+        auto_compaction_mode=args.auto_compaction_mode,
+        auto_compaction_retention=args.auto_compaction_retention,
+        corrupt_check_seconds=args.experimental_corrupt_check_time,
+        watch_progress_seconds=args.experimental_watch_progress_notify_interval,
         client_tls=TlsConfig(args.cert_file, args.key_file, args.trusted_ca_file, args.client_cert_auth),
         peer_tls=TlsConfig(
             args.peer_cert_file, args.peer_key_file, args.peer_trusted_ca_file, args.peer_client_cert_auth, "--peer-"

@@ -9,15 +9,37 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from kvraft.channel import Closed, dial, split_url
+from kvraft.client import election, lock
 from kvraft.client.connection import Connection
+from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.watch import WatchStream
 from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import (
+    AlarmAction,
+    AlarmMember,
+    AlarmRequest,
+    AlarmResponse,
+    AlarmType,
     CompactRequest,
     CompactResponse,
     Compare,
+    DefragmentRequest,
+    DefragmentResponse,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    HashKVRequest,
+    HashKVResponse,
+    HashRequest,
+    HashResponse,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveResponse,
+    LeaseLeasesRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
     MemberAddRequest,
     MemberAddResponse,
     MemberListRequest,
@@ -33,6 +55,8 @@ from kvraft.types import (
     RangeRequest,
     RangeResponse,
     Response,
+    SortOrder,
+    SortTarget,
     Status,
     StatusRequest,
     TxnRequest,
@@ -43,13 +67,16 @@ from kvraft.wire import native
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 T = TypeVar("T", bound=Response)
 
 FIRST_BACKOFF_SECONDS = 0.01
 MAX_BACKOFF_SECONDS = 0.2
 MAX_DIAL_SECONDS = 3.0
+REVOKE_SECONDS = 5.0
+"""For so long a lease is tried to be revoked at the end of its block; its TTL does it otherwise."""
+PAGE_KEYS = 1000
 
 
 class Client:
@@ -93,21 +120,55 @@ class Client:
         keys_only: bool = False,
         count_only: bool = False,
         serializable: bool = False,
+        sort_order: int = SortOrder.NONE,
+        sort_target: int = SortTarget.KEY,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
     ) -> RangeResponse:
         """Keys of ``[key, range_end)`` in order, at ``revision`` (0: now). Linearizable unless ``serializable``.
 
-        Raises ``Compacted`` or ``FutureRevision`` for a revision out of reach.
+        Raises ``Compacted`` or ``FutureRevision`` for a revision out of reach, ``AnswerTooLarge`` for more than a
+        member puts into one answer: see ``pages``.
         """
-        request = RangeRequest(key, range_end, limit, revision, keys_only, count_only, serializable)
+        request = RangeRequest(
+            *(key, range_end, limit, revision, keys_only, count_only, serializable, int(sort_order), int(sort_target)),
+            *(min_mod_revision, max_mod_revision, min_create_revision, max_create_revision),
+        )
         return await self._read(request, RangeResponse)
 
     async def revision(self) -> int:
         """The store's current revision, linearizable."""
         return (await self.range(b"\0", count_only=True)).revision
 
-    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResponse:
-        """Set a key."""
-        return await self._write(PutRequest(key, value, lease, prev_kv), PutResponse)
+    async def pages(
+        self, key: bytes, range_end: bytes, *, page_keys: int = PAGE_KEYS, revision: int = 0, keys_only: bool = False
+    ) -> AsyncIterator[RangeResponse]:
+        """All keys of ``[key, range_end)`` as of one revision (0: now), in pages: in bounded memory on both sides.
+
+        Every page's ``count`` is of what was left, it included. Raises ``Compacted`` when that revision goes meanwhile.
+        """
+        more = True
+        while more:
+            page = await self.range(key, range_end, limit=page_keys, revision=revision, keys_only=keys_only)
+            more, revision = page.more, revision or page.revision
+            yield page
+            if more:
+                key = page.kvs[-1].key + b"\0"
+
+    async def put(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        lease: int = 0,
+        prev_kv: bool = False,
+        ignore_value: bool = False,
+        ignore_lease: bool = False,
+    ) -> PutResponse:
+        """Set a key; with ``ignore_value`` or ``ignore_lease`` it must exist (``KeyNotFound``) and keeps its own."""
+        return await self._write(PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease), PutResponse)
 
     async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:
         """Delete every key of ``[key, range_end)``, in one revision."""
@@ -125,15 +186,48 @@ class Client:
             return await self._read(request, TxnResponse)
         return await self._write(request, TxnResponse)
 
-    async def compact(self, revision: int) -> CompactResponse:
-        """Forget what was superseded up to ``revision``. Raises ``Compacted`` or ``FutureRevision``."""
-        return await self._write(CompactRequest(revision), CompactResponse)
+    async def compact(self, revision: int, *, physical: bool = False) -> CompactResponse:
+        """Forget what was superseded up to ``revision``; ``physical``: return once a member has freed its space.
+
+        Raises ``Compacted`` or ``FutureRevision``.
+        """
+        return await self._write(CompactRequest(revision, physical), CompactResponse)
+
+    async def alarms(self) -> list[AlarmMember]:
+        """What is wrong with members, linearizable."""
+        return (await self._read(AlarmRequest(AlarmAction.GET), AlarmResponse)).alarms
+
+    async def disarm(self, member_id: int = 0, alarm: int = AlarmType.NONE) -> list[AlarmMember]:
+        """Clear alarms, of every member and type by default; the cleared ones."""
+        return (await self._write(AlarmRequest(AlarmAction.DEACTIVATE, member_id, alarm), AlarmResponse)).alarms
+
+    async def raise_alarm(self, member_id: int, alarm: int) -> list[AlarmMember]:
+        """Say that something is wrong with a member."""
+        return (await self._write(AlarmRequest(AlarmAction.ACTIVATE, member_id, alarm), AlarmResponse)).alarms
 
     async def status(self, endpoint: str) -> Status:
         """One member's view. Raises ``Unavailable`` when it cannot be reached."""
-        deadline = trio.current_time() + self.timeout_seconds
+        return await self._ask(endpoint, StatusRequest(), Status)
+
+    async def defragment(self, endpoint: str, *, timeout_seconds: float = 600.0) -> DefragmentResponse:
+        """Have one member give free space of its state's file back; it goes on serving meanwhile."""
+        return await self._ask(endpoint, DefragmentRequest(), DefragmentResponse, timeout_seconds)
+
+    async def hash_kv(self, endpoint: str, revision: int = 0) -> HashKVResponse:
+        """The hash of one member's keys up to ``revision`` (0: now): the same on all, at the same compaction."""
+        return await self._ask(endpoint, HashKVRequest(revision), HashKVResponse)
+
+    async def hash(self, endpoint: str) -> HashResponse:
+        """The hash of one member's whole state."""
+        return await self._ask(endpoint, HashRequest(), HashResponse)
+
+    async def _ask(
+        self, endpoint: str, request: native.Request, kind: type[T], timeout_seconds: float | None = None
+    ) -> T:
+        """Ask this one member, once."""
+        deadline = trio.current_time() + (timeout_seconds or self.timeout_seconds)
         connection = await self._connection(endpoint.rstrip("/"))
-        return self._expect(await connection.call(StatusRequest(), deadline), Status)
+        return self._expect(await connection.call(request, deadline), kind)
 
     # ------------------------------------------------------------------ members
 
@@ -162,16 +256,106 @@ class Client:
         return await self._write(MoveLeaderRequest(target_id), MoveLeaderResponse)
 
     def watch(
-        self, key: bytes, range_end: bytes = b"", start_revision: int = 0, *, prev_kv: bool = False
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        start_revision: int = 0,
+        *,
+        prev_kv: bool = False,
+        no_put: bool = False,
+        no_delete: bool = False,
+        progress_notify: bool = False,
     ) -> contextlib.AbstractAsyncContextManager[WatchStream]:
         """Changes of ``[key, range_end)`` from ``start_revision`` on (0: from now), in order, each once.
 
         The stream resumes by itself, on another member if need be, without gap or duplicate. To know what "from now"
         is takes an answer: without one in time entering raises ``Unavailable``, or the member's error.
+
+        ``no_put`` and ``no_delete`` leave events of that kind out; ``progress_notify`` has batches without events come
+        now and then while nothing happens.
         """
-        return WatchStream.open(self, WatchRequest(key, range_end, start_revision, prev_kv))
+        request = WatchRequest(key, range_end, start_revision, prev_kv, no_put, no_delete, progress_notify)
+        return WatchStream.open(self, request)
+
+    # ------------------------------------------------------------------ leases, locks, elections
+
+    async def lease_grant(self, ttl: int, lease_id: int = 0) -> LeaseGrantResponse:
+        """A lease of ``ttl`` seconds (at least one and a half election timeouts; the answer has what it got).
+
+        Raises ``LeaseTtlTooLarge``, and ``LeaseExists`` for a ``lease_id`` that is taken; 0 lets the member choose.
+        """
+        return await self._write(LeaseGrantRequest(ttl, lease_id), LeaseGrantResponse)
+
+    async def lease_revoke(self, lease_id: int) -> LeaseRevokeResponse:
+        """End a lease and delete its keys, in one revision. Raises ``LeaseNotFound``."""
+        return await self._write(LeaseRevokeRequest(lease_id), LeaseRevokeResponse)
+
+    async def lease_keep_alive_once(self, lease_id: int) -> LeaseKeepAliveResponse:
+        """Start the TTL of a lease afresh. Raises ``LeaseNotFound``."""
+        return await keep_alive_once(self, lease_id)
+
+    async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseTimeToLiveResponse:
+        """What is left of a lease, in seconds, -1 if there is none; with ``keys`` those that hang on it."""
+        return await self._read(LeaseTimeToLiveRequest(lease_id, keys), LeaseTimeToLiveResponse)
+
+    async def leases(self) -> list[int]:
+        """The ids of all leases."""
+        return (await self._read(LeaseLeasesRequest(), LeaseLeasesResponse)).lease_ids
+
+    def keep_alive(
+        self, lease_id: int, *, cancel_on_loss: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[KeptLease]:
+        """Keep a lease alive while the block runs; it is left to its TTL at the end.
+
+        When it is lost (revoked, or not renewed in time) ``KeptLease.lost`` is set and, unless ``cancel_on_loss`` is
+        False, the block is cancelled and ``LeaseNotFound`` raised in its place. Raises ``LeaseNotFound`` at once for
+        a lease that there is not.
+        """
+        return KeptLease.open(self, lease_id, cancel_on_loss=cancel_on_loss)
+
+    @contextlib.asynccontextmanager
+    async def lease(self, ttl: int, *, cancel_on_loss: bool = True) -> AsyncIterator[KeptLease]:
+        """A new lease that is kept alive while the block runs, and revoked at its end; see ``keep_alive``."""
+        lease_id = (await self.lease_grant(ttl)).lease_id
+        try:
+            async with self.keep_alive(lease_id, cancel_on_loss=cancel_on_loss) as kept:
+                yield kept
+        finally:
+            with trio.move_on_after(REVOKE_SECONDS, shield=True), contextlib.suppress(KvraftError):
+                await self.lease_revoke(lease_id)
+
+    def lock(
+        self, name: bytes, *, ttl: int = 60, wait: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[lock.Holding]:
+        """Hold the lock ``name`` while the block runs; whoever asked first gets it first.
+
+        It hangs on a lease of ``ttl`` seconds, so that a process that dies lets go of it; when that is lost, the
+        block is cancelled and ``LeaseNotFound`` raised. Without ``wait``, raises ``Locked`` when it is taken.
+        """
+        return lock.hold(self, name, ttl, wait=wait)
+
+    def campaign(
+        self, name: bytes, value: bytes, *, ttl: int = 60
+    ) -> contextlib.AbstractAsyncContextManager[election.Elected]:
+        """Run for ``name`` and, once elected, lead while the block runs, with ``value`` for all to see; then resign.
+
+        As with ``lock``, losing the lease cancels the block and raises ``LeaseNotFound``.
+        """
+        return election.run_for(self, name, value, ttl)
+
+    async def elected(self, name: bytes) -> election.Seen:
+        """Who leads, and its value. Raises ``NobodyElected``."""
+        return await election.leader(self, name)
+
+    def observe(self, name: bytes) -> election.Observation:
+        """Who leads, and what it proclaims, from now on: ``async with client.observe(name) as seen: async for ...``."""
+        return election.Observation(self, name)
 
     # ------------------------------------------------------------------ which member
+
+    def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
+        """Run something in the background for as long as the client is open. It must not raise."""
+        self._nursery.start_soon(run)
 
     async def any_connection(self) -> Connection:
         """A live connection to some member, the preferred one if it answers. Raises ``Unavailable``."""
@@ -247,6 +431,10 @@ class Client:
             except (Unavailable, OutcomeUnknown) as error:
                 self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
         return self._expect(await self._persist(request, deadline, repeatable=True), kind)
+
+    async def repeatable(self, request: native.Request, kind: type[T]) -> T:
+        """Ask something that does no harm when it is done twice, until there is an answer or the time is over."""
+        return await self._read(request, kind)
 
     async def _persist(self, request: native.Request, deadline: float, *, repeatable: bool) -> Response:
         """Ask member after member until one answers, the outcome is unknown, or the time is over."""

@@ -18,7 +18,7 @@ from kvraft.errors import (
 )
 from kvraft.types import Response, Status, StatusRequest, WatchBatch, WatchRequest
 from kvraft.wire import native
-from kvraft.wire.frames import FrameDecoder
+from kvraft.wire.frames import TaggedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,11 +172,11 @@ class Connection:
             return  # the reader notices too, and tells
 
     async def _read(self) -> None:
-        frames = FrameDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
+        frames = TaggedDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
         while data := await self._channel.receive():
             self._silent_sweeps = 0
-            for payload in frames.feed(data):
-                self._handle(payload[: native.ID_BYTES], payload[native.ID_BYTES :])
+            for request_id, body in frames.feed(data):
+                self._handle(request_id, body)
 
     def _handle(self, request_id: bytes, body: bytes) -> None:
         answer = native.decode_answer(body)

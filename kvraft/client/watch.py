@@ -6,17 +6,18 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from kvraft.channel import WakeUp
 from kvraft.errors import KvraftError, OutcomeUnknown, Unavailable
-from kvraft.types import WatchBatch, WatchRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from kvraft.client.client import Client
     from kvraft.client.connection import Connection
+    from kvraft.types import WatchBatch, WatchRequest
 
 MAX_QUEUED_EVENTS = 100_000
 """More than this unread: the watch lets go and asks again from there once its reader has caught up."""
@@ -105,9 +106,7 @@ class WatchStream:
     async def _attach(self) -> None:
         try:
             connection = await self._client.any_connection()
-            request = WatchRequest(
-                self._request.key, self._request.range_end, self._next_revision, self._request.prev_kv
-            )
+            request = msgspec.structs.replace(self._request, start_revision=self._next_revision)
             self._watch_id = connection.watch(request, self._take)
             self._connection = connection
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""Reads: ranges at the latest or an older revision, counts, and the changes from a revision on.
+"""Reads: keys at the latest or an older revision, and the changes from a revision on.
 
 Functions over the tables of any transaction. ``end`` is None for an open range; ``at`` is None for the latest state.
 """
@@ -7,34 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.mvcc.records import HEAD, ID, POSITION, POSITION_BYTES, Change, decode_change, decode_trace, decode_value
+from kvraft.mvcc.records import ID, POSITION, POSITION_BYTES, Change, decode_change, decode_trace, decode_value
 from kvraft.storage.errors import StorageError
-from kvraft.types import KeyValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvraft.storage.tables import Tables
-
-COUNT_CACHE_ENTRIES = 512
-
-
-class CountCache:
-    """Counts of ranges at a fixed revision, which never change: a client that pages makes one walk, not one a page."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[bytes, bytes | None, int], int] = {}
-
-    def get(self, key: bytes, end: bytes | None, revision: int) -> int | None:
-        return self._counts.get((key, end, revision))
-
-    def put(self, key: bytes, end: bytes | None, revision: int, count: int) -> None:
-        if len(self._counts) >= COUNT_CACHE_ENTRIES:
-            del self._counts[next(iter(self._counts))]
-        self._counts[key, end, revision] = count
-
-    def clear(self) -> None:
-        self._counts.clear()
+    from kvraft.types import KeyValue
 
 
 def open_end(range_end: bytes) -> bytes | None:
@@ -46,11 +26,12 @@ def read_value(tables: Tables, position: bytes) -> KeyValue:
     """The key as of the change at ``position``, which exists."""
     raw = tables.rev.get(position)
     if raw is None:
-        raise _missing(position)
+        raise missing(position)
     return decode_value(raw)
 
 
-def _missing(position: bytes) -> StorageError:
+def missing(position: bytes) -> StorageError:
+    """The error of a record that must be there."""
     return StorageError("the state is damaged: revision {}.{} is missing".format(*POSITION.unpack(position)))
 
 
@@ -111,37 +92,6 @@ def _merge(
     while right is not None:
         yield right[0], right[1], False
         right = next(dead, None)
-
-
-def read_range(
-    tables: Tables, key: bytes, end: bytes | None, at: int | None, limit: int, keys_only: bool
-) -> tuple[list[KeyValue], bytes | None]:
-    """The first ``limit`` (<= 0: all) keys of the range, and the first key that the limit left out, if any."""
-    found: list[KeyValue] = []
-    get = tables.rev.get
-    walk = tables.cur.walk(key, end) if at is None else walk_positions(tables, key, end, at)
-    for name, head in walk:
-        if limit == len(found) and limit:
-            return found, name
-        if keys_only and at is None:
-            mod, _, create, version, lease, _ = HEAD.unpack(head)
-            found.append(KeyValue(name, b"", create, mod, version, lease))
-            continue
-        raw = get(head[:POSITION_BYTES])
-        if raw is None:
-            raise _missing(head[:POSITION_BYTES])
-        kv = decode_value(raw)
-        if keys_only:
-            kv = KeyValue(name, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease)
-        found.append(kv)
-    return found, None
-
-
-def count_range(tables: Tables, key: bytes, end: bytes | None, at: int | None) -> int:
-    """How many keys the range holds; walks them."""
-    if at is None:
-        return tables.cur.count(key, end)
-    return sum(1 for _ in walk_positions(tables, key, end, at))
 
 
 def read_changes(tables: Tables, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int | None]:

@@ -22,6 +22,8 @@ HEAD = struct.Struct(">QIQQq8s")
 """main, sub, create revision, version, lease, key id."""
 POSITION = struct.Struct(">QI")
 POSITION_BYTES = POSITION.size
+LEASE_ID = struct.Struct(">q")
+"""A lease, as the key of its record and at the front of each of its keys in ``leased``."""
 ID = slice(HEAD.size - 8, HEAD.size)
 """The id within a head."""
 ANCHOR = 32

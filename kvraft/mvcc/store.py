@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kvraft.errors import Compacted, EmptyKey, FutureRevision
-from kvraft.mvcc.check import check_command
+from kvraft.errors import Compacted, FutureRevision, KeyNotFound, KvraftError, LeaseNotFound
+from kvraft.mvcc.check import ANY_OPS, check_command, check_range
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
-from kvraft.mvcc.reading import CountCache, count_range, open_end, read_changes, read_key, read_range, read_value
+from kvraft.mvcc.counts import CountCache
+from kvraft.mvcc.puts import RecentHeads, begin_key, change_lease, end_of_puts, put_all
+from kvraft.mvcc.reading import open_end, read_changes, read_key, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
-    ID,
+    LEASE_ID,
     POSITION,
     POSITION_BYTES,
     Change,
+    decode_trace,
     decode_value,
     encode_record,
 )
+from kvraft.mvcc.scan import RangeScan, passes, without_value
+from kvraft.mvcc.txn import check_path, take_path
+from kvraft.storage.errors import StorageError
 from kvraft.types import (
     Command,
     CompactRequest,
     CompactResponse,
-    Compare,
-    CompareResult,
-    CompareTarget,
     DeleteRangeRequest,
     DeleteRangeResponse,
     KeyValue,
+    KvCommand,
     Operation,
     OperationResponse,
     PutRequest,
     PutResponse,
     RangeRequest,
     RangeResponse,
+    Response,
     TxnRequest,
     TxnResponse,
 )
 
 if TYPE_CHECKING:
-    from kvraft.storage.state import StateEnvironment
+    from collections.abc import Callable, Iterator, Sequence
 
-ID_BYTES = 8
+    from kvraft.storage.state import StateEnvironment
+    from kvraft.storage.tables import Tables
+
+WITHOUT_BOUND = 1 << 62
 
 
 class Store:
@@ -54,9 +62,14 @@ class Store:
     def __init__(self, environment: StateEnvironment) -> None:
         self._environment = environment
         self._counts = CountCache()
-        self._changes: list[Change] = []
+        self._recent = RecentHeads()
+        self._changes: list[Change] | None = []
         self._main = 0
         self._sub = 0
+        self.others: dict[type, Callable[[Any], Response]] = {}
+        """Who does the commands of ``execute_all`` that are not the store's own."""
+        self.around: Callable[[Command], Response] | None = None
+        """What stands between ``execute_all`` and ``dispatch``, if anything does; see ``kvraft.apply.layers``."""
 
     @property
     def revision(self) -> int:
@@ -70,16 +83,21 @@ class Store:
     def forget(self) -> None:
         """The state has been replaced: drop what was remembered of the old one."""
         self._counts.clear()
+        self._recent = RecentHeads()
         self._changes = []
 
     def take_changes(self) -> list[Change]:
-        """The changes since the last call, in order."""
+        """The changes since the last call of this or of ``keep_changes``, in order."""
         taken, self._changes = self._changes, []
-        return taken
+        return taken or []
 
-    def execute(self, command: Command) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
+    def keep_changes(self, *, wanted: bool) -> None:
+        """Whether the changes from now on are for anybody; until the next ``take_changes``."""
+        self._changes = [] if wanted else None
+
+    def execute(self, command: KvCommand) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
         """Do ``command``. Raises a :class:`~kvraft.errors.KvraftError`, the same on every member."""
-        check_command(command)
+        check_command(command, ANY_OPS)
         meta = self._environment.meta
         if type(command) is CompactRequest:
             begin_compaction(meta, command.revision)
@@ -87,6 +105,8 @@ class Store:
         self._main, self._sub = meta.revision + 1, 0
         response: PutResponse | DeleteRangeResponse | TxnResponse
         if type(command) is PutRequest:
+            if command.lease or command.ignore_value or command.ignore_lease:
+                self.check_put(command)
             response = self._put(command)
         elif type(command) is DeleteRangeRequest:
             response = self._delete_range(command)
@@ -98,12 +118,87 @@ class Store:
             self._sub = 0
         return response
 
+    def execute_all(self, commands: Sequence[Command], *, answered: bool = True) -> list[Response | KvraftError]:
+        """Do ``commands`` in order: for each its answer, or what it raised, which then has changed nothing.
+
+        Not ``answered``: nobody wants to know, and plain puts leave their answers out.
+        """
+        environment = self._environment
+        answers: list[Response | KvraftError] = []
+        start = 0
+        while start < len(commands):
+            end = start if self.around else end_of_puts(commands, start, environment.meta.threshold)
+            if end - start > 1:
+                first = self.revision + 1
+                puts: list[PutRequest] = commands[start:end]  # type: ignore[assignment]
+                put_all(environment.tables, environment.meta, self._recent, self._counts, puts, self._changes)
+                if answered:
+                    answers += [PutResponse(revision) for revision in range(first, self.revision + 1)]
+            else:
+                end = start + 1
+                answers.append(self._try(commands[start]))
+            start = end
+        return answers
+
+    def dispatch(self, command: Command) -> Response:
+        """Do ``command``, or have it done by whom it belongs to."""
+        other = self.others.get(type(command))
+        return self.execute(command) if other is None else other(command)  # type: ignore[arg-type]
+
+    def _try(self, command: Command) -> Response | KvraftError:
+        try:
+            return self.dispatch(command) if self.around is None else self.around(command)
+        except StorageError:
+            raise
+        except KvraftError as error:
+            return error
+
+    def delete_keys(self, keys: Sequence[bytes]) -> None:
+        """Delete what is there of ``keys``, in one revision of its own."""
+        meta, cur = self._environment.meta, self._environment.tables.cur
+        self._main, self._sub = meta.revision + 1, 0
+        for key in keys:
+            head = cur.get(key)
+            if head is not None:
+                self._delete(key, head)
+        if self._sub:
+            meta.revision = self._main
+            self._sub = 0
+
     def range(self, request: RangeRequest) -> RangeResponse:
-        """Read. Raises EmptyKey, Compacted, FutureRevision."""
-        if not request.key:
-            raise EmptyKey
-        self._check_revision(request.revision)
-        return self._range(request)
+        """Read. Raises EmptyKey, InvalidSortOption, Compacted, FutureRevision."""
+        answer = self.range_within(request)
+        assert answer is not None
+        return answer
+
+    def range_within(
+        self, request: RangeRequest, max_keys: int = WITHOUT_BOUND, max_bytes: int = WITHOUT_BOUND
+    ) -> RangeResponse | None:
+        """Read, if that is done within the bounds; None if it is not: see :meth:`scan`. Raises as :meth:`range`."""
+        check_range(request)
+        if request.revision > 0:
+            self.check_revision(request.revision)
+        return self._range(request, max_keys, max_bytes) if request.range_end else self._one(request)
+
+    def read_txn(self, request: TxnRequest) -> TxnResponse:
+        """Do a transaction that only reads, without a revision of its own. Raises what :meth:`execute` does."""
+        check_command(request, ANY_OPS)
+        return self._txn(request)
+
+    def scan(self, request: RangeRequest, tables: Tables, max_bytes: int | None = None) -> RangeScan:
+        """``request`` as something that can be done in pieces and in another thread, over another transaction's
+        ``tables`` that has everything which is applied now. :meth:`scanned` makes the answer. Raises as :meth:`range`.
+        """
+        check_range(request)
+        self.check_revision(request.revision)
+        known = self._known_count(request)
+        return RangeScan(tables, request, self._at(request), lambda: known, max_bytes)
+
+    def scanned(self, request: RangeRequest, scan: RangeScan, revision: int) -> RangeResponse:
+        """The answer of a finished ``scan``, begun when the store was at ``revision``."""
+        if scan.counting and not self._sub:
+            self._remember_count(request, scan, revision)
+        return RangeResponse(revision, scan.kvs, scan.count, scan.more)
 
     def changes(self, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int]:
         """Changes from revision ``low`` on, whole revisions until a bound is reached, and the last one covered.
@@ -115,10 +210,18 @@ class Store:
 
     def previous(self, change: Change) -> KeyValue | None:
         """The key before ``change``; None for a create, or when a compaction has removed it."""
-        if not change.previous or change.kv.version == 1:
+        position = change.previous
+        if not position or change.kv.version == 1:
             return None
-        raw = self._environment.tables.rev.get(change.previous)
-        return None if raw is None else decode_value(raw)
+        get, main = self._environment.tables.rev.get, change.kv.mod_revision
+        while int.from_bytes(position[:8]) == main:  # changed twice in one revision: what it was before that
+            raw = get(position)
+            position = b"" if raw is None else decode_trace(raw).previous
+            if not position:
+                return None
+        raw = get(position)
+        kv = None if raw is None else decode_value(raw)
+        return kv if kv is not None and kv.version else None
 
     @property
     def compacting(self) -> bool:
@@ -129,7 +232,8 @@ class Store:
         """Remove what is compacted, looking at up to ``limit`` changes; True when there is more to do."""
         return compact_step(self._environment.tables, self._environment.meta, limit)
 
-    def _check_revision(self, revision: int) -> None:
+    def check_revision(self, revision: int) -> None:
+        """Raises FutureRevision and Compacted for what cannot be read."""
         meta = self._environment.meta
         if revision > meta.revision:
             raise FutureRevision
@@ -140,65 +244,76 @@ class Store:
         """The revision as the command under way sees it."""
         return self._main if self._sub else self.revision
 
-    def _range(self, request: RangeRequest) -> RangeResponse:
-        tables, revision = self._environment.tables, self._reached()
-        at = None if request.revision <= 0 or request.revision == revision else request.revision
+    def _at(self, request: RangeRequest) -> int | None:
+        """The past revision that is asked for; None for the latest."""
+        return None if request.revision <= 0 or request.revision == self._reached() else request.revision
+
+    def _range(
+        self, request: RangeRequest, max_keys: int = WITHOUT_BOUND, max_bytes: int = WITHOUT_BOUND
+    ) -> RangeResponse | None:
         if not request.range_end:
-            kv = read_key(tables, request.key, at)
-            if kv is None:
-                return RangeResponse(revision, [], 0)
-            if request.keys_only:
-                kv = KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease)
-            return RangeResponse(revision, [] if request.count_only else [kv], 1)
+            return self._one(request)
+        tables, revision = self._environment.tables, self._reached()
+        if self._sub:  # within a transaction that has written: what is remembered is of before it
+            scan = RangeScan(tables, request, self._at(request))
+        else:
+            scan = RangeScan(tables, request, self._at(request), lambda: self._known_count(request))
+        return self.scanned(request, scan, revision) if scan.step(max_keys, max_bytes) else None
+
+    def _one(self, request: RangeRequest) -> RangeResponse:
+        """A range of a single key."""
+        revision = self._reached()
+        kv = read_key(self._environment.tables, request.key, request.revision if request.revision > 0 else None)
+        if kv is None:
+            return RangeResponse(revision, [], 0)
+        if request.count_only or not passes(request, kv):
+            return RangeResponse(revision, [], 1)
+        return RangeResponse(revision, [without_value(kv) if request.keys_only else kv], 1)
+
+    def _known_count(self, request: RangeRequest) -> int | None:
+        key, end, at = request.key, open_end(request.range_end), self._at(request)
+        known = self._counts.get(key, end, at)
+        return self._counts.get(key, end, self.revision) if known is None and at is None else known
+
+    def _remember_count(self, request: RangeRequest, scan: RangeScan, revision: int) -> None:
+        """For this range, and for the one that asks for the next page at the same revision."""
         key, end = request.key, open_end(request.range_end)
-        if request.count_only:
-            return RangeResponse(revision, [], self._count(key, end, at, [], key))
-        kvs, following = read_range(tables, key, end, at, max(0, request.limit), request.keys_only)
-        if following is None:
-            return RangeResponse(revision, kvs, len(kvs))
-        return RangeResponse(revision, kvs, self._count(key, end, at, kvs, following), True)
-
-    def _count(self, key: bytes, end: bytes | None, at: int | None, page: list[KeyValue], following: bytes) -> int:
-        """The count of ``[key, end)``, which starts with ``page`` and goes on at ``following``.
-
-        Remembered for this range and for the one that asks for the next page.
-        """
-        tables = self._environment.tables
-        if self._sub:
-            return len(page) + count_range(tables, following, end, at)
-        revision = self.revision if at is None else at
-        count = self._counts.get(key, end, revision)
-        if count is None:
-            count = len(page) + count_range(tables, following, end, at)
-            self._counts.put(key, end, revision, count)
-        if page:
-            self._counts.put(page[-1].key + b"\0", end, revision, count - len(page))
-        return count
+        at = request.revision if request.revision > 0 else revision
+        self._counts.put(key, end, at, scan.count)
+        if at == self.revision:
+            self._counts.put(key, end, None, scan.count)
+        if scan.is_page:
+            self._counts.put(scan.kvs[-1].key + b"\0", end, at, scan.count - len(scan.kvs))
 
     def _put(self, request: PutRequest) -> PutResponse:
         tables, main, key = self._environment.tables, self._main, request.key
         head = tables.cur.get(key)
+        old_lease = 0
         if head is None:
-            create, version, previous = main, 1, b""
-            gone = tables.dead.pop(key)
-            if gone is None:
-                key_id = tables.allocate().to_bytes(ID_BYTES)
-            else:
-                key_id, previous = gone[ID], gone[:POSITION_BYTES]
-                tables.hist.put(key_id + previous, b"")
+            create, version = main, 1
+            key_id, previous = begin_key(tables, key)
+            self._counts.created(key)
         else:
-            _, _, create, version, _, key_id = HEAD.unpack(head)
+            _, _, create, version, old_lease, key_id = HEAD.unpack(head)
             previous = head[:POSITION_BYTES]
             if version % ANCHOR == 0:
                 tables.hist.put(key_id + previous, b"")
             version += 1
-        kv = KeyValue(key, request.value, create, main, version, request.lease)
+        value, lease = request.value, request.lease
+        if request.ignore_value or request.ignore_lease:
+            known = read_value(tables, previous)
+            value = known.value if request.ignore_value else value
+            lease = known.lease if request.ignore_lease else lease
+        if lease != old_lease:
+            change_lease(tables, key, old_lease, lease)
+        kv = KeyValue(key, value, create, main, version, lease)
         self._record(kv, key_id, previous)
-        tables.cur.put(key, HEAD.pack(main, self._sub - 1, create, version, request.lease, key_id))
+        self._recent.forget(key)
+        tables.cur.put(key, HEAD.pack(main, self._sub - 1, create, version, lease, key_id))
         return PutResponse(main, read_value(tables, previous) if request.prev_kv and version > 1 else None)
 
     def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
-        tables, main = self._environment.tables, self._main
+        tables = self._environment.tables
         if request.range_end:
             doomed = list(tables.cur.walk(request.key, open_end(request.range_end)))
         else:
@@ -206,14 +321,23 @@ class Store:
             doomed = [] if head is None else [(request.key, head)]
         prev_kvs = [read_value(tables, head[:POSITION_BYTES]) for _, head in doomed] if request.prev_kv else []
         for key, head in doomed:
-            _, _, _, version, _, key_id = HEAD.unpack(head)
-            previous = head[:POSITION_BYTES]
-            if version % ANCHOR == 0:
-                tables.hist.put(key_id + previous, b"")
-            tables.cur.pop(key)
-            self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
-            tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))
+            self._delete(key, head)
         return DeleteRangeResponse(self._reached(), len(doomed), prev_kvs)
+
+    def _delete(self, key: bytes, head: bytes) -> None:
+        """Remove a key that is there, with its ``head``."""
+        tables, main = self._environment.tables, self._main
+        _, _, _, version, lease, key_id = HEAD.unpack(head)
+        previous = head[:POSITION_BYTES]
+        if version % ANCHOR == 0:
+            tables.hist.put(key_id + previous, b"")
+        self._recent.forget(key)
+        self._counts.deleted(key)
+        tables.cur.pop(key)
+        if lease:
+            change_lease(tables, key, lease, 0)
+        self._record(KeyValue(key, b"", 0, main, 0), key_id, previous)
+        tables.dead.put(key, HEAD.pack(main, self._sub - 1, 0, 0, 0, key_id))
 
     def _record(self, kv: KeyValue, key_id: bytes, previous: bytes) -> None:
         """Write down one change at the next position."""
@@ -225,50 +349,37 @@ class Store:
             append=True,
         )
         self._sub += 1
-        self._changes.append(Change(kv, previous))
+        if self._changes is not None:
+            self._changes.append(Change(kv, previous))
+
+    def check_put(self, request: PutRequest) -> None:
+        """Raises KeyNotFound for a put that keeps something of a key which is not there, then LeaseNotFound."""
+        tables = self._environment.tables
+        if (request.ignore_value or request.ignore_lease) and tables.cur.get(request.key) is None:
+            raise KeyNotFound
+        if request.lease and tables.lease.get(LEASE_ID.pack(request.lease)) is None:
+            raise LeaseNotFound
 
     def _txn(self, request: TxnRequest) -> TxnResponse:
-        succeeded = all(self._holds(compare) for compare in request.compare)
+        path = take_path(self._environment.tables, request)
+        check_path(request, path, self)
+        return self._follow(request, iter(path))
+
+    def _follow(self, request: TxnRequest, path: Iterator[bool]) -> TxnResponse:
+        """Do the branches that ``path`` says, this transaction's first."""
+        succeeded = next(path)
         branch = request.success if succeeded else request.failure
-        for operation in branch:
-            if type(operation) is RangeRequest:
-                if operation.revision < 0:
-                    raise Compacted
-                self._check_revision(operation.revision)
-        responses = [self._operate(operation) for operation in branch]
+        responses = [self._operate(operation, path) for operation in branch]
         return TxnResponse(self._reached(), succeeded, responses)
 
-    def _operate(self, operation: Operation) -> OperationResponse:
+    def _operate(self, operation: Operation, path: Iterator[bool]) -> OperationResponse:
         if type(operation) is PutRequest:
             return self._put(operation)
         if type(operation) is DeleteRangeRequest:
             return self._delete_range(operation)
+        if type(operation) is TxnRequest:
+            return self._follow(operation, path)
         assert type(operation) is RangeRequest
-        return self._range(operation)
-
-    def _holds(self, compare: Compare) -> bool:
-        """Whether the guard holds. A missing key has zeros, and no value that anything compares with."""
-        tables = self._environment.tables
-        head = tables.cur.get(compare.key)
-        mod, _, create, version, lease, _ = HEAD.unpack(head) if head is not None else (0, 0, 0, 0, 0, b"")
-        actual: int | bytes
-        if compare.target == CompareTarget.VALUE:
-            if head is None:
-                return False
-            actual = read_value(tables, head[:POSITION_BYTES]).value
-        elif compare.target == CompareTarget.VERSION:
-            actual = version
-        elif compare.target == CompareTarget.CREATE:
-            actual = create
-        elif compare.target == CompareTarget.MOD:
-            actual = mod
-        else:
-            actual = lease
-        operand = compare.operand
-        if compare.result == CompareResult.EQUAL:
-            return actual == operand
-        if compare.result == CompareResult.NOT_EQUAL:
-            return actual != operand
-        if compare.result == CompareResult.GREATER:
-            return actual > operand  # type: ignore[operator]
-        return actual < operand  # type: ignore[operator]
+        answer = self._range(operation)
+        assert answer is not None
+        return answer

@@ -16,7 +16,7 @@ from kvraft.types import (
     WatchRequest,
 )
 from kvraft.wire import native
-from kvraft.wire.frames import FrameDecoder
+from kvraft.wire.frames import TaggedDecoder
 
 if TYPE_CHECKING:
     import socket
@@ -80,6 +80,9 @@ class ClientConnection:
             self._watchers.clear()
 
     # ------------------------------------------------------------------ what the service asks
+
+    forwards = False
+    """This protocol's clients follow the hint of ``NotLeader``."""
 
     @property
     def congested(self) -> bool:
@@ -159,7 +162,7 @@ class ClientConnection:
     async def _read(self) -> None:
         channel = self._channel
         max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
-        frames = FrameDecoder(max_frame_bytes, native.ID_BYTES + 1)
+        frames = TaggedDecoder(max_frame_bytes, native.ID_BYTES + 1)
         with trio.move_on_after(PREFACE_SECONDS) as scope:
             await channel.handshake()
         if scope.cancelled_caught:
@@ -175,8 +178,8 @@ class ClientConnection:
             raise ProtocolError("the connection does not open with the native protocol's preface")
         data = data[len(native.PREFACE) :]
         while True:
-            for payload in frames.feed(data):
-                self._handle(payload[: native.ID_BYTES], payload[native.ID_BYTES :])
+            for request_id, body in frames.feed(data):
+                self._handle(request_id, body)
             if self._dirty or self._member.driver.has_work:
                 self._member.wake.set()
             while channel.buffered_bytes > MAX_UNREAD_BYTES:

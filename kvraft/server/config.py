@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from kvraft.channel import split_url
+from kvraft.server.autocompact import parse_retention
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,12 @@ class MemberConfig:
     max_request_bytes: int = 1_572_864
     snapshot_send_bytes_per_second: int = 64 << 20
     """What snapshots for other members may take of the network and the disk; 0: whatever they can get."""
+    max_txn_ops: int = 128
+    auto_compaction_mode: str = "periodic"
+    auto_compaction_retention: str = "0"
+    watch_progress_seconds: float = 600.0
+    corrupt_check_seconds: float = 600.0
+    """How often the leader compares the members' data; 0: never."""
     client_tls: TlsConfig = attrs.field(factory=TlsConfig)
     peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
 
@@ -124,6 +131,10 @@ class MemberConfig:
                 )
             )
         self._check_numbers()
+        try:
+            parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+        except ValueError as error:
+            raise ConfigError(f"--auto-compaction-retention: {error}") from error
 
     def _check_numbers(self) -> None:
         for flag, number in (
@@ -132,6 +143,7 @@ class MemberConfig:
             ("--snapshot-count", self.snapshot_count),
             ("--quota-backend-bytes", self.quota_backend_bytes),
             ("--max-request-bytes", self.max_request_bytes),
+            ("--max-txn-ops", self.max_txn_ops),
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
@@ -145,6 +157,10 @@ class MemberConfig:
             raise ConfigError(
                 f'--initial-cluster-state must be "new" or "existing", not "{self.initial_cluster_state}"'
             )
+        if self.watch_progress_seconds <= 0:
+            raise ConfigError("--experimental-watch-progress-notify-interval must be >0")
+        if self.corrupt_check_seconds < 0:
+            raise ConfigError("--experimental-corrupt-check-time must not be negative")
         if self.max_request_bytes > MAX_REQUEST_BYTES:
             raise ConfigError(
                 f"--max-request-bytes must be at most {MAX_REQUEST_BYTES} (set to {self.max_request_bytes})"

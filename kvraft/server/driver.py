@@ -1,18 +1,15 @@
 """One member's decisions between the raft core, the disk, the network and the state machine; no trio, no I/O.
 
 The owner feeds it (``receive``, ``propose``, ``read``, ``durable``, ``tick`` ...) and calls ``turn`` once for
-everything that has arrived; what must happen goes out through the small interfaces below. The trio server and the
-simulator both own drivers; neither adds decisions of its own.
+everything that has arrived; what must happen goes out through the small interfaces of ``contracts``. The trio server
+and the simulator both own drivers; neither adds decisions of its own.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Protocol
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
     KvraftError,
@@ -21,90 +18,25 @@ from kvraft.errors import (
     NotLeader,
     OutcomeUnknown,
     Stopped,
+    TimeoutLeaderFailure,
     TooManyRequests,
+    Unavailable,
 )
-from kvraft.raft.messages import NO_NODE, Entry, Message, MessageKind, ProposalDropped, Ready, Role
+from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
+from kvraft.server.contracts import DriverConfig
+from kvraft.server.forwarding import Forwarded, Forwarder, Remote
 from kvraft.storage.log import LogBatch
+from kvraft.wire.peer import Propose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from kvraft.raft.core import Raft
-    from kvraft.raft.messages import Configuration
+    from kvraft.raft.messages import Configuration, Entry, Message, Ready
+    from kvraft.server.contracts import Answer, Disk, Machine, Reader, Transport, Waiter
+    from kvraft.wire.peer import PeerAnswer, Question
 
-Answer = object
-"""A ``types.Response`` or a ``KvraftError``."""
-Waiter = Callable[[Answer], None]
-"""Called once with the answer to a proposal. It must not raise and must not call back into the driver."""
-Reader = Callable[[KvraftError | None], None]
-"""Called once: None when the state machine may be read now, else why not. Same rules as a waiter."""
-
-
-class Disk(Protocol):
-    """The log's writer. Batches become durable in order; the owner then calls ``Driver.durable``."""
-
-    def submit(self, batch: LogBatch) -> None: ...
-
-    def oldest_pending_seconds(self) -> float:
-        """For how long the oldest batch has been waiting to become durable; 0 when none is."""
-        ...
-
-
-class Transport(Protocol):
-    """What carries messages to peers: lossy, unordered, at most once is good enough."""
-
-    def send(self, messages: Sequence[Message]) -> None: ...
-
-    def send_snapshot(self, message: Message) -> None:
-        """Open a snapshot, stream it to ``message.to``, then call ``Driver.snapshot_sent``."""
-        ...
-
-
-class Machine(Protocol):
-    """The replicated state machine. ``durable_index`` is the applied index that a crash cannot take back."""
-
-    @property
-    def applied_index(self) -> int: ...
-
-    @property
-    def durable_index(self) -> int: ...
-
-    @property
-    def configuration(self) -> Configuration | None:
-        """As of the applied index; the same object until it changes. None where it is not known yet."""
-        ...
-
-    @property
-    def uncommitted(self) -> int:
-        """Operations applied since the last ``commit``."""
-        ...
-
-    def apply(self, entries: Sequence[Entry]) -> Sequence[Answer]: ...
-
-    def commit(self) -> None: ...
-
-    def install(self, writer: Any) -> object:
-        """Replace everything by a snapshot that has arrived whole; durable when this returns."""
-        ...
-
-
-@attrs.frozen
-class DriverConfig:
-    """Bounds and periods. Ticks are the unit of time, as in the core."""
-
-    request_timeout_ticks: int = 70
-    """After so long a proposal is answered with "outcome unknown", a read with "no leader"."""
-    stalled_disk_seconds: float = 1.0
-    """A leader whose log disk takes longer than this gives leadership up."""
-    commit_operations: int = 10_000
-    snapshot_entries: int = 10_000
-    """The log is compacted when it holds so many applied and durable entries more than ``keep_entries``."""
-    keep_entries: int = 5_000
-    """Entries that stay behind the compaction for followers that are a little behind."""
-    max_held_entries: int = 200_000
-    """So many more at most stay for followers that a slow snapshot, or catching up after one, has left behind."""
-    max_pending: int = 50_000
-    """Proposals plus reads without an answer; past it: TooManyRequests."""
-    max_messages_per_turn: int = 1024
-    max_proposals_per_turn: int = 1024
+__all__ = ["Driver", "DriverConfig"]
 
 
 class Driver:
@@ -128,7 +60,8 @@ class Driver:
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
         self._new_reads: list[Reader] = []
-        self._waiting: dict[int, tuple[int, Waiter]] = {}  # index -> term it was proposed in, waiter
+        self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
+        self._waiters = 0  # how many those are
         self._reads: dict[int, list[Reader]] = {}  # attempt id -> readers that await its confirmation
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt id) that await apply
         self._pending_reads = 0
@@ -140,6 +73,9 @@ class Driver:
         self._promised: dict[int, int] = {}  # peer -> index of the snapshot that it is being sent
         self._discard_to = 0
         self._ticks = 0
+        self._leader = NO_NODE
+        self._led_since = 0  # the tick at which the present leader became known
+        self.forwarder = Forwarder(transport, self._await_entry)
 
     # ------------------------------------------------------------------ input
 
@@ -181,12 +117,65 @@ class Driver:
         self.raft.report_unreachable(peer)
         self.raft.suspect_leader(peer)
 
-    def propose(self, data: bytes, waiter: Waiter) -> None:
-        """Ask for ``data`` to be committed. The waiter gets the state machine's answer or an error."""
-        if len(self._waiting) + len(self._proposals) + self._pending_reads >= self.config.max_pending:
+    def propose(self, data: bytes, waiter: Waiter, *, forwards: bool = False) -> None:
+        """Ask for ``data`` to be committed. The waiter gets the state machine's answer or an error.
+
+        With ``forwards``, a member that does not lead has the leader propose it, and waits a while for one to be
+        elected; otherwise its answer is ``NotLeader`` or ``NoLeader``.
+        """
+        if self._pending() >= self.config.max_pending:
+            waiter(TooManyRequests())
+        elif not forwards:
+            self._proposals.append((data, waiter))
+        else:
+            request = Forwarded(self.forwarder, data, waiter, self._deadline(), is_proposal=True)
+            if self.raft.role == Role.LEADER:
+                self._proposals.append((data, request))
+            else:
+                self.forwarder.hold(request)
+
+    def ask_leader(self, body: bytes, waiter: Waiter, *, repeatable: bool = False) -> None:
+        """Have the leader, which is not this member, answer a request (in the native encoding).
+
+        ``repeatable``: it may be asked again when the answer was lost.
+        """
+        if self._pending() >= self.config.max_pending:
             waiter(TooManyRequests())
         else:
-            self._proposals.append((data, waiter))
+            request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
+            request.repeatable = repeatable
+            self.forwarder.hold(request)
+
+    def ask(self, peer: int, body: bytes, waiter: Waiter) -> None:
+        """Have ``peer`` answer a request; the waiter gets ``Unavailable`` at once when it cannot be reached."""
+        if self._pending() >= self.config.max_pending:
+            waiter(TooManyRequests())
+            return
+        request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
+        if not self.forwarder.ask(peer, [request], self.machine.applied_index):
+            waiter(Unavailable())
+
+    def asked(self, origin: Any, questions: Sequence[Question]) -> None:
+        """Another member asks; the answers go to ``Transport.answer`` with the same ``origin``."""
+        for question in questions:
+            if isinstance(question, Propose):
+                self.propose(question.data, Remote(self.forwarder, origin, question.question_id))
+            else:
+                self.forwarder.asked(origin, question)
+
+    def answered(self, peer: int, answers: Sequence[PeerAnswer]) -> None:
+        """``peer`` answers questions of this member."""
+        self.forwarder.answered(peer, answers, self.machine.applied_index)
+
+    def link_lost(self, peer: int) -> None:
+        """``peer`` answers no question that it has been asked until now."""
+        self.forwarder.link_lost(peer)
+
+    def _pending(self) -> int:
+        return self._waiters + len(self._proposals) + self._pending_reads + self.forwarder.pending
+
+    def _deadline(self) -> int:
+        return self._ticks + self.config.request_timeout_ticks
 
     def change(self, data: bytes, waiter: Waiter) -> None:
         """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
@@ -196,12 +185,14 @@ class Driver:
         except ProposalDropped as dropped:
             waiter(self._no_proposal(dropped))
             return
-        self._expect(index, term, waiter)
-        self._expiries.append((self._ticks + self.config.request_timeout_ticks, term, index, index + 1))
+        self._end_waiting(index, LeaderChanged())
+        self._waiting[index] = (term, [waiter])
+        self._waiters += 1
+        self._expiries.append((self._deadline(), term, index, index + 1))
 
     def read(self, reader: Reader) -> None:
         """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round."""
-        if len(self._waiting) + len(self._proposals) + self._pending_reads >= self.config.max_pending:
+        if self._pending() >= self.config.max_pending:
             reader(TooManyRequests())
         else:
             self._pending_reads += 1
@@ -222,16 +213,18 @@ class Driver:
         if self.raft.role == Role.LEADER and self._disk.oldest_pending_seconds() > self.config.stalled_disk_seconds:
             self.raft.step_down("the log disk has stalled")
         self.raft.tick()
+        self._notice_leader()
         self._expire()
+        self.forwarder.tick(self._ticks, self._timed_out, leaderless=self.raft.leader == NO_NODE)
 
     def stop(self) -> None:
         """Answer everybody who still waits; the member is about to end."""
-        for _, waiter in self._waiting.values():
-            waiter(OutcomeUnknown(Stopped.text))
-        self._waiting.clear()
+        for index in list(self._waiting):
+            self._end_waiting(index, OutcomeUnknown(Stopped.text))
         for _, waiter in self._proposals:
             waiter(Stopped())
         self._proposals.clear()
+        self.forwarder.stop()
         for readers in [*self._reads.values(), self._new_reads]:
             self._fail_reads(readers, Stopped())
         self._reads.clear()
@@ -242,12 +235,24 @@ class Driver:
     @property
     def waiting(self) -> int:
         """Proposals in the log whose end is not known yet."""
-        return len(self._waiting)
+        return self._waiters
+
+    @property
+    def leading_term(self) -> int:
+        """The term that this member leads in, once everything from before it has been applied; else 0."""
+        raft = self.raft
+        return raft.term if raft.role is Role.LEADER and self.machine.applied_term == raft.term else 0
 
     @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
-        return bool(self._inbox or self._proposals or self._new_reads) or self.raft.has_ready()
+        forwarder = self.forwarder
+        return (
+            bool(self._inbox or self._proposals or self._new_reads)
+            or self.raft.has_ready()
+            or forwarder.owes_replies
+            or (forwarder.is_waiting and self.raft.leader != NO_NODE)
+        )
 
     def turn(self) -> None:
         """Do what has arrived, up to a bound, as one batch: one write, one message per peer, one apply."""
@@ -258,10 +263,15 @@ class Driver:
             self.raft.step(message)
             if message.snapshot is not None:
                 offered.append((message.snapshot.index, message.snapshot.term))
+        self._notice_leader()
+        if self.forwarder.is_waiting and self.raft.leader != NO_NODE:
+            self._route()
         if self._proposals:
             self._propose()
         if self._new_reads:
             self._start_reads()
+        if self.forwarder.owes_replies:
+            self.forwarder.flush()
         if self.raft.has_ready():
             self._handle(self.raft.ready())
         for snapshot in offered:
@@ -280,35 +290,104 @@ class Driver:
             self._compact()
 
     def _propose(self) -> None:
-        proposals = self._proposals
-        batch = [proposals.popleft() for _ in range(min(len(proposals), self.config.max_proposals_per_turn))]
+        batches = self._take_proposals()
+        join = self.machine.join
         try:
-            first, term = self.raft.propose([data for data, _ in batch])
+            first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
-            for _, waiter in batch:
-                waiter(error)
+            for _, waiters in batches:
+                for waiter in waiters:
+                    waiter(error)
             return
-        for index, (_, waiter) in enumerate(batch, first):
-            self._expect(index, term, waiter)
-        deadline = self._ticks + self.config.request_timeout_ticks
-        self._expiries.append((deadline, term, first, first + len(batch)))
-
-    def _expect(self, index: int, term: int, waiter: Waiter) -> None:
-        overwritten = self._waiting.get(index)
-        if overwritten is not None:
+        for index, (_, waiters) in enumerate(batches, first):
             # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
             # have it committed under a later leader: only an applied entry in its place makes its end certain.
-            overwritten[1](LeaderChanged())
-        self._waiting[index] = (term, waiter)
+            self._end_waiting(index, LeaderChanged())
+            for place, waiter in enumerate(waiters):
+                if type(waiter) is Remote:
+                    waiter.placed(index, term, place)
+                    waiters[place] = _nobody
+            self._waiting[index] = (term, waiters)
+            self._waiters += len(waiters) - waiters.count(_nobody)
+        self._expiries.append((self._deadline(), term, first, first + len(batches)))
+
+    def _route(self) -> None:
+        """What arrived while this member did not lead goes to the one that does."""
+        leader, held = self.raft.leader, self.forwarder.take_held()
+        if leader != self.raft.node_id:
+            if not self.forwarder.ask(leader, held, self.machine.applied_index):
+                for request in held:
+                    self.forwarder.refused(request)
+            return
+        for request in held:
+            if request.is_proposal:
+                self._proposals.append((request.data, request))
+            else:
+                self.forwarder.serve(request.data, request)
+
+    def _await_entry(self, index: int, term: int, place: int, request: Forwarded) -> None:
+        """The leader of ``term`` has put ``request`` in the entry at ``index``, which is not applied here yet."""
+        known = self._waiting.get(index)
+        if known is not None and known[0] > term:
+            request(LeaderChanged())
+            return
+        if known is None or known[0] < term:
+            self._end_waiting(index, LeaderChanged())
+            known = self._waiting[index] = (term, [])
+            self._expiries.append((request.deadline, term, index, index + 1))
+        waiters = known[1]
+        waiters += [_nobody] * (place + 1 - len(waiters))
+        waiters[place] = request
+        self._waiters += 1
+
+    def _notice_leader(self) -> None:
+        if self.raft.leader != self._leader:
+            self._leader = self.raft.leader
+            self._led_since = self._ticks
+
+    def _timed_out(self, deadline: int) -> KvraftError:
+        """The error of a request whose time is over and whose end is not known."""
+        began = deadline - self.config.request_timeout_ticks
+        elected = self._led_since
+        if self._leader == NO_NODE or elected - 2 * self.config.election_ticks < began <= elected:
+            return TimeoutLeaderFailure()
+        return OutcomeUnknown()
+
+    def _take_proposals(self) -> list[tuple[list[bytes], list[Waiter]]]:
+        """What has arrived, up to a bound, cut into entries."""
+        arrived = self._proposals
+        batches: list[tuple[list[bytes], list[Waiter]]] = []
+        room = 0
+        for _ in range(min(len(arrived), self.config.max_proposals_per_turn)):
+            data, waiter = arrived.popleft()
+            if room <= 0:
+                proposals: list[bytes] = []
+                waiters: list[Waiter] = []
+                batches.append((proposals, waiters))
+                room = self.config.max_batch_bytes
+            proposals.append(data)
+            waiters.append(waiter)
+            room -= len(data)
+        return batches
+
+    def _end_waiting(self, index: int, error: KvraftError) -> None:
+        """Answer whoever waits for the entry at ``index``, if anybody does."""
+        known = self._waiting.pop(index, None)
+        if known is not None:
+            self._waiters -= len(known[1]) - known[1].count(_nobody)
+            for waiter in known[1]:
+                waiter(error)
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:
             handing_over = self.raft.status().transferee != NO_NODE
             return NoLeader() if handing_over else TooManyRequests()  # the one is worth another try at once
-        if self.raft.leader == NO_NODE:
-            return NoLeader()
-        return NotLeader(leader=self._leader_url(self.raft.leader))
+        return self.no_leader()
+
+    def no_leader(self) -> KvraftError:
+        """Why a member that does not lead cannot do what only the leader can."""
+        return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
         self._next_read += 1
@@ -352,22 +431,37 @@ class Driver:
                     self._transport.send_snapshot(message)
 
     def _apply(self, entries: list[Entry]) -> None:
-        answers = self.machine.apply(entries)
+        waiting, forwarder = self._waiting, self.forwarder
+        answers = self.machine.apply(entries, answered=bool(waiting or forwarder.awaits_places))
         configuration = self.machine.configuration
         if configuration is not self.raft.configuration and configuration is not None:
-            self.raft.apply_configuration(configuration)
-            # Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one
-            # after it: members that have been left out are not there to be asked again by who forgets the change.
-            self.machine.commit()
-            self.machine.commit()
-        waiting = self._waiting
+            self._reconfigure(configuration)
+        if forwarder.awaits_places:
+            forwarder.applied(entries, answers)
         if not waiting:
             return
-        for entry, answer in zip(entries, answers, strict=True):
-            waiter = waiting.pop(entry.index, None)
-            if waiter is not None:
+        for entry, given in zip(entries, answers, strict=True):
+            known = waiting.get(entry.index)
+            if known is None:
+                continue
+            if known[0] != entry.term:
                 # Another term's entry at this index: ours was overwritten and can never be committed.
-                waiter[1](answer if waiter[0] == entry.term else NotLeader(leader=self._leader_url(self.raft.leader)))
+                self._end_waiting(entry.index, NotLeader(leader=self._leader_url(self.raft.leader)))
+                continue
+            del waiting[entry.index]
+            self._waiters -= len(known[1]) - known[1].count(_nobody)
+            for place, waiter in enumerate(known[1]):
+                waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
+
+    def _reconfigure(self, configuration: Configuration) -> None:
+        """A change has been applied: it is in force, and durable, before anything else happens.
+
+        Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one after
+        it: members that have been left out are not there to be asked again by who forgets the change.
+        """
+        self.raft.apply_configuration(configuration)
+        self.machine.commit()
+        self.machine.commit()
 
     def _release_reads(self) -> None:
         applied = self.machine.applied_index
@@ -385,20 +479,19 @@ class Driver:
     def _forget_waiters_below(self, index: int) -> None:
         """A snapshot took the place of entries up to ``index``: what became of proposals there is not known."""
         for known in [i for i in self._waiting if i <= index]:
-            self._waiting.pop(known)[1](LeaderChanged())
+            self._end_waiting(known, LeaderChanged())
 
     def _expire(self) -> None:
         expiries = self._expiries
         while expiries and expiries[0][0] <= self._ticks:
-            _, term, first, end = expiries.popleft()
+            deadline, term, first, end = expiries.popleft()
             if not term:
                 self._fail_reads(self._reads.pop(first, []), NoLeader())
                 continue
             for index in range(first, end):
-                waiter = self._waiting.get(index)
-                if waiter is not None and waiter[0] == term:
-                    del self._waiting[index]
-                    waiter[1](OutcomeUnknown())
+                known = self._waiting.get(index)
+                if known is not None and known[0] == term:
+                    self._end_waiting(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
         keep_from = self.machine.durable_index - self.config.keep_entries
@@ -417,3 +510,7 @@ class Driver:
         self._promised = promised
         matches = [known.match for known in progress.values() if known.active and known.match]
         return min([self.machine.durable_index, *matches, *promised.values()])
+
+
+def _nobody(answer: Answer) -> None:
+    """In the place of a proposal that somebody else waits for."""

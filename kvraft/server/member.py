@@ -6,18 +6,23 @@ import logging
 import random
 import secrets
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from kvraft.apply.alarms import describe
 from kvraft.apply.machine import StateMachine
 from kvraft.channel import WakeUp, accept, listen
-from kvraft.errors import Corrupt, KvraftError
+from kvraft.errors import Compacted, Corrupt, KvraftError, NoLeader
 from kvraft.logs import fields
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, Role, SnapshotMeta
+from kvraft.server.alarms import SpaceWatch
+from kvraft.server.autocompact import parse_retention
 from kvraft.server.clients import ClientConnection, serve_client
 from kvraft.server.config import ConfigError, MemberConfig, TlsConfig
+from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.joining import FOUNDING_INDEX, Beginning, found, stand_alone
 from kvraft.server.membership import Membership
@@ -25,13 +30,17 @@ from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
 from kvraft.server.service import Service
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
-from kvraft.types import Status, WatchBatch
+from kvraft.types import CompactRequest, Status, WatchBatch
 from kvraft.version import VERSION
 from kvraft.wire import native, peer
 
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Awaitable, Callable
+
+    from kvraft.server.autocompact import AutoCompaction
+    from kvraft.types import Response
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +50,10 @@ APPLY_BYTES = 8 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
-COMPACT_CHANGES = 200
+COMPACT_CHANGES = 400
 """Changes looked at by a compaction per turn, for the same reason."""
+BUSY_SHARE = 8
+"""A turn that has applied something does only this part of the two: whoever writes waits for the turn."""
 SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
@@ -57,7 +68,6 @@ class Member:
         self.config = config
         self.wake = WakeUp()
         self.membership = Membership(self)
-        self.service = Service(self)
         self.request_seconds = 5 + 2 * config.election_ms / 1000
         self.dirty: list[ClientConnection] = []
         self.ready = trio.Event()
@@ -69,6 +79,7 @@ class Member:
         self._removed = trio.Event()
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
+        self._nursery: trio.Nursery | None = None
         try:
             self._open(joined)
         except BaseException:
@@ -86,7 +97,11 @@ class Member:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(f"--data-dir: cannot use {config.data_dir}: {error}") from error
-        self.machine = StateMachine.open(member_dir / "state", quota_bytes=config.quota_backend_bytes)
+        self.machine = StateMachine.open(
+            member_dir / "state",
+            quota_bytes=config.quota_backend_bytes,
+            watch_progress_seconds=config.watch_progress_seconds,
+        )
         self._opened.callback(self.machine.close)
         self.log_store = LogStore.open(member_dir / "log")
         self._opened.callback(self.log_store.close)
@@ -186,6 +201,7 @@ class Member:
             self.writer,
             self.peers,
             DriverConfig(
+                election_ticks=max(election_ticks, 2),
                 request_timeout_ticks=round(self.request_seconds / TICK_SECONDS),
                 stalled_disk_seconds=config.election_ms / 1000,
                 snapshot_entries=config.snapshot_count,
@@ -193,6 +209,11 @@ class Member:
             ),
             self.client_url_of,
         )
+        self.service = Service(self)
+        self.driver.forwarder.serve = self.service.serve_peer
+        self.service.leases.open(self.driver, machine, config.election_ms)
+        self._space = SpaceWatch(machine, self.driver, self.member_id)
+        self.corruption = CorruptionCheck(self, self.service.maintenance.hashes, config.corrupt_check_seconds)
 
     # ------------------------------------------------------------------ running
 
@@ -205,6 +226,7 @@ class Member:
             if self.driver.raft.configuration.voters == (self.member_id,):
                 self.driver.raft.campaign()  # nobody else to wait for
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
@@ -212,6 +234,9 @@ class Member:
                 for url, sock in self._peer_sockets:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
+                nursery.start_soon(self.corruption.run)
+                nursery.start_soon(self._compact_by_itself)
+                await self.corruption.at_start()
                 for url, sock in self._client_sockets:
                     tls = self._client_tls if url.startswith("https:") else None
                     nursery.start_soon(self._accept_clients, sock, tls, nursery)
@@ -234,6 +259,27 @@ class Member:
                 self.machine.commit()
         finally:
             self._opened.close()
+
+    def spawn(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that ends with the member. It must not raise. Only while the member runs."""
+        assert self._nursery is not None
+        self._nursery.start_soon(task, *args)
+
+    async def ask(self, peer_id: int, request: native.Request) -> Response:
+        """Have another member answer a request. Raises what it answers; Unavailable when it cannot be reached."""
+        answered = trio.Event()
+        answers: list[Response | KvraftError] = []
+
+        def take(answer: object) -> None:
+            answers.append(answer)  # type: ignore[arg-type]
+            answered.set()
+
+        self.driver.ask(peer_id, native.encode_request_body(request), take)
+        self.wake.set()
+        await answered.wait()
+        if isinstance(answers[0], KvraftError):
+            raise answers[0]
+        return answers[0]
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
@@ -266,14 +312,16 @@ class Member:
         driver, watch = self.driver, self.machine.watch
         while True:
             await self.wake.wait()
+            applied = self.machine.applied_index
             try:
                 driver.turn()
                 self.membership.turn()
                 driver.commit_if_due(due=False)
-                going_on = watch.catch_up(CATCH_UP_EVENTS)
-                going_on |= self.machine.compact_step(COMPACT_CHANGES)
+                share = 1 if self.machine.applied_index == applied else BUSY_SHARE
+                going_on = watch.catch_up(CATCH_UP_EVENTS // share)
+                going_on |= self.machine.compact_step(COMPACT_CHANGES // share)
             except KvraftError as error:
-                self._fail(error)
+                self.fail(error)
                 return
             if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
                 self._handed_over.set()
@@ -291,18 +339,40 @@ class Member:
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
             self.membership.tick()
+            self.service.leases.tick()
             due = max(due + TICK_SECONDS, now)
+            self.machine.watch.notify_progress(now)
             if now >= next_commit and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
                 next_commit = now + COMMIT_SECONDS
+                self._space.look()
                 try:
                     self.driver.commit_if_due(due=True)
                 except KvraftError as error:
-                    self._fail(error)
+                    self.fail(error)
                     return
-            self.wake.set()
+            self.wake.set()  # which also sends what has been queued here
             if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
                 self.ready.set()
                 log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
+
+    async def _compact_by_itself(self) -> None:
+        compaction = parse_retention(self.config.auto_compaction_mode, self.config.auto_compaction_retention)
+        while compaction is not None:
+            leads = self.driver.raft.role is Role.LEADER
+            target = compaction.look(trio.current_time(), self.machine.revision, leads=leads)
+            if target is not None:
+                log.info("compacting by itself", extra=fields(revision=target))
+                body = native.encode_request_body(CompactRequest(target))
+                self.driver.propose(body, partial(self._compacted_by_itself, compaction, target))
+                self.wake.set()
+            await trio.sleep(compaction.pause_seconds)
+
+    @staticmethod
+    def _compacted_by_itself(compaction: AutoCompaction, target: int, answer: object) -> None:
+        if not isinstance(answer, KvraftError) or isinstance(answer, Compacted):
+            compaction.done(trio.current_time(), target)
+        else:
+            log.warning("compaction failed; trying again", extra=fields(revision=target, error=str(answer)))
 
     async def _accept_clients(self, sock: socket.socket, tls: ssl.SSLContext | None, nursery: trio.Nursery) -> None:
         async for accepted in accept(sock):
@@ -322,9 +392,10 @@ class Member:
         self.wake.set()
 
     def _write_failed(self, error: BaseException) -> None:
-        self._token.run_sync_soon(self._fail, error)
+        self._token.run_sync_soon(self.fail, error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End this member: ``run`` raises ``error``."""
         log.error("cannot go on", extra=fields(error=str(error)))
         self._failure = self._failure or error
         self._stopping.set()
@@ -373,7 +444,15 @@ class Member:
             db_size=machine.db_size,
             db_size_in_use=machine.db_size_in_use,
             is_learner=self.is_learner,
+            errors=self._errors(),
+            storage_version=VERSION,
+            quota_bytes=machine.quota_bytes,
         )
+
+    def _errors(self) -> list[str]:
+        """What is wrong, as etcd's Status says it."""
+        leaderless = [NoLeader.text] if self.driver.raft.leader == NO_NODE else []
+        return leaderless + [describe(alarm) for alarm in self.machine.alarms.active()]
 
     def _hello(self, to: int, purpose: int) -> peer.Hello:
         config = self.config

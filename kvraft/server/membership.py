@@ -24,7 +24,6 @@ from kvraft.errors import (
     KvraftError,
     LearnerNotReady,
     MemberNotFound,
-    NoLeader,
     NotEnoughStarted,
     NotLeader,
     OutcomeUnknown,
@@ -106,24 +105,31 @@ class Membership:
             request = MemberAddRequest(_peer_urls(request.peer_urls), request.is_learner)
         elif isinstance(request, MemberUpdateRequest):
             request = MemberUpdateRequest(request.member_id, _peer_urls(request.peer_urls))
-        self._must_lead()
+        if not self._leads(body, caller, answer):
+            return
         if len(self._queue) >= MAX_WAITING:
             raise TooManyRequests
         self._queue.append((self._deadline(), request, answer))
         self._member.wake.set()
 
-    def _must_lead(self) -> None:
-        raft = self._member.driver.raft
-        if raft.leader == NO_NODE:
-            raise NoLeader
-        if raft.role is not Role.LEADER:
-            raise NotLeader(leader=self._member.client_url_of(raft.leader))
+    def _leads(self, body: bytes, caller: Caller, answer: Answer) -> bool:
+        """Whether this member leads. Else the leader is asked, for callers that want that, or they learn who it is."""
+        driver = self._member.driver
+        if driver.raft.role is Role.LEADER:
+            return True
+        if caller.forwards:
+            driver.ask_leader(body, answer)  # type: ignore[arg-type]
+        else:
+            answer(driver.no_leader())
+        return False
 
     def _deadline(self) -> float:
         return trio.current_time() + self._member.request_seconds
 
     def _move_leader(self, request: MoveLeaderRequest, body: bytes, caller: Caller, answer: Answer) -> None:
-        self._must_lead()
+        """As in etcd only the leader does it, and is not asked by others."""
+        if self._member.driver.raft.role is not Role.LEADER:
+            raise self._member.driver.no_leader()
         target = self._find(request.target_id)
         if target is None or target.is_learner:
             raise BadLeaderTransferee

@@ -23,13 +23,14 @@ from kvraft.wire.frames import FrameDecoder
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kvraft.apply.machine import StateMachine
     from kvraft.raft.messages import Message
     from kvraft.server.driver import Driver
     from kvraft.storage.snapshot import SnapshotWriter
     from kvraft.types import MemberInfo
+    from kvraft.wire.peer import PeerAnswer, Question
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ MAX_HELLO_BYTES = 64 << 10
 SILENCE_SECONDS = 5.0
 """A connection on which sent bytes stay unconfirmed for so long is given up: a new one is through sooner after a
 partition than TCP's repetitions, which come ever more rarely."""
+PART_BYTES = 1 << 20
+"""A frame of questions takes no further one once it is this large."""
 FIRST_REDIAL_SECONDS = 0.01
 MAX_REDIAL_SECONDS = 0.5
 LINGER_SECONDS = 1.0
@@ -64,7 +67,6 @@ class PeerLink:
         self.foreign = foreign
         self.introduced = False
         self.channel: Channel | None = None
-        self.draining: Channel | None = None
         self.accepted: set[Channel] = set()
         self.scope = trio.CancelScope()
 
@@ -108,6 +110,7 @@ class Peers:
         self._removed = removed
         self._pace = Pace(snapshot_bytes_per_second)
         self._nursery: trio.Nursery | None = None
+        self._draining: set[Channel] = set()
 
     async def run(self) -> None:
         """Keep a connection to every peer."""
@@ -168,30 +171,53 @@ class Peers:
                 self._the_driver.unreachable(peer_id)
                 continue
             channel.queue(wire.encode_messages(batch))
-            if link.draining is not channel and not channel.send_now():
-                link.draining = channel
-                assert self._nursery is not None
-                self._nursery.start_soon(self._drain, link, channel)
+            self._send_now(channel)
 
     def send_snapshot(self, message: Message) -> None:
         """Stream a snapshot in a task of its own."""
         if self._nursery is not None:
             self._nursery.start_soon(self._stream_snapshot, message)
 
+    def ask(self, peer: int, questions: Sequence[Question]) -> bool:
+        """Ask on the connection to ``peer``; its end is the end of every question on it."""
+        link = self.links.get(peer)
+        channel = link.channel if link is not None else None
+        if channel is None or channel.buffered_bytes > MAX_QUEUED_BYTES:
+            return False
+        for part in _in_parts(questions):
+            channel.queue(wire.encode_questions(part))
+        self._send_now(channel)
+        return True
+
+    def answer(self, origin: Channel, answers: Sequence[PeerAnswer]) -> None:
+        """Answer on the connection that the questions came on."""
+        if origin.closed:
+            return
+        if origin.buffered_bytes > MAX_QUEUED_BYTES:  # it asks and does not listen
+            origin.close()
+            return
+        origin.queue(wire.encode_answers(answers))
+        self._send_now(origin)
+
     @property
     def _the_driver(self) -> Driver:
         assert self.driver is not None
         return self.driver
 
-    @staticmethod
-    async def _drain(link: PeerLink, channel: Channel) -> None:
+    def _send_now(self, channel: Channel) -> None:
+        """What the socket does not take follows in a task."""
+        if channel not in self._draining and not channel.send_now():
+            self._draining.add(channel)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._drain, channel)
+
+    async def _drain(self, channel: Channel) -> None:
         try:
             await channel.drain()
         except Closed:
-            return  # ``_keep_open`` sees it too
+            return  # the reader sees it too
         finally:
-            if link.draining is channel:
-                link.draining = None
+            self._draining.discard(channel)
 
     # ------------------------------------------------------------------ outgoing
 
@@ -227,17 +253,28 @@ class Peers:
                 link.channel = channel
                 self._the_driver.peer_connected(len(self.connected()))
                 try:
-                    while await channel.receive():
-                        pass  # the acceptor says nothing on this connection once it has said hello
-                except Closed as error:
+                    await self._receive_answers(channel, link.peer_id)
+                except (Closed, ProtocolError) as error:
                     log.info("connection to peer broke", extra=fields(peer=link.name, error=str(error)))
                 finally:
                     link.channel = None
                     channel.close()
                 self._the_driver.unreachable(link.peer_id)
+                self._the_driver.link_lost(link.peer_id)
+                self._wake()
                 continue
             await trio.sleep(backoff)
             backoff = min(backoff * 2, MAX_REDIAL_SECONDS)
+
+    async def _receive_answers(self, channel: Channel, peer_id: int) -> None:
+        """What the acceptor says once it has said hello. Raises ``Closed`` and ``ProtocolError``."""
+        frames = FrameDecoder(wire.MAX_FRAME_BYTES)
+        while data := await channel.receive():
+            payloads = frames.feed(data)
+            for payload in payloads:
+                self._the_driver.answered(peer_id, wire.decode_answers(payload))
+            if payloads:
+                self._wake()
 
     async def _open(self, link: PeerLink, purpose: int) -> Channel:
         """A connection on which hellos have been exchanged. Raises ``KvraftError`` or ``OSError``."""
@@ -408,9 +445,26 @@ class Peers:
         while data := await channel.receive():
             payloads = frames.feed(data)
             for payload in payloads:
+                if payload.startswith(wire.QUESTIONS):
+                    driver.asked(channel, wire.decode_questions(payload))
+                    continue
                 for message in wire.decode_messages(payload):
                     if message.sender != hello.sender or message.kind == MessageKind.SNAPSHOT:
                         raise ProtocolError(f"member {hello.sender:x} sent what it may not send")
                     driver.receive(message)
             if payloads:
                 self._wake()
+
+
+def _in_parts(questions: Sequence[Question]) -> Iterator[list[Question]]:
+    """Runs of questions that fit a frame by far."""
+    part: list[Question] = []
+    size = 0
+    for question in questions:
+        part.append(question)
+        size += len(question.data)
+        if size >= PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kvraft.errors import EmptyKey, KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
+from kvraft.errors import KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
+from kvraft.mvcc.check import check_range
+from kvraft.mvcc.txn import is_serializable, only_reads
+from kvraft.server.leases import LeaseService
+from kvraft.server.maintenance import Maintenance
+from kvraft.server.reads import QUICK_BYTES, QUICK_KEYS, LongReads
 from kvraft.types import (
     Command,
     CompactRequest,
+    CompactResponse,
     DeleteRangeRequest,
     PutRequest,
     RangeRequest,
@@ -20,6 +26,7 @@ from kvraft.types import (
     TxnRequest,
     WatchRequest,
 )
+from kvraft.wire.native import decode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,21 +52,46 @@ class Caller(Protocol):
         """Call ``retry`` once it is no longer congested; drop it when the connection ends."""
         ...
 
+    @property
+    def forwards(self) -> bool:
+        """Whether a follower has the leader do what only that can.
+
+        Else the answer is ``NotLeader``, for clients that find the leader themselves, which is cheaper.
+        """
+        ...
+
+
+class Peer:
+    """The ``Caller`` on whose behalf another member asks. It has chosen this one: nothing is forwarded again."""
+
+    congested = False
+    forwards = False
+
+    def hold(self, retry: Callable[[], None]) -> None:
+        """Never needed: a peer's answers are bounded by what it may ask at once."""
+        retry()
+
 
 class Service:
     """One member's operations, by the kind of request."""
 
     def __init__(self, member: Member) -> None:
         self._member = member
+        self._peer = Peer()
+        self.maintenance = Maintenance(member, self._peer)
         self._handlers: dict[type, Handler] = {
             PutRequest: self._propose,
             RangeRequest: self._range,
             DeleteRangeRequest: self._propose,
-            TxnRequest: self._propose,
-            CompactRequest: self._propose,
+            TxnRequest: self._txn,
+            CompactRequest: self._compact,
             StatusRequest: self._status,
             **member.membership.handlers,
+            **self.maintenance.handlers,
         }
+        self.leases = LeaseService(member.config.election_ms, self._propose)
+        self._handlers |= self.leases.handlers()
+        self._long_reads = LongReads(member.machine)
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         """Begin ``request``; ``answer`` gets its response or error.
@@ -68,7 +100,7 @@ class Service:
         """
         handler = self._handlers.get(type(request))
         try:
-            if self._member.is_learner and not _is_served_by_learners(request):
+            if caller is not self._peer and self._member.is_learner and not _is_served_by_learners(request):
                 raise NotSupportedForLearner
             if handler is None:
                 raise NotSupported(f"etcdserver: {type(request).__name__} is not supported")
@@ -76,37 +108,76 @@ class Service:
         except KvraftError as error:
             answer(error)
 
+    def serve_peer(self, body: bytes, answer: Answer) -> None:
+        """Answer what another member asks; see ``Driver.ask``."""
+        try:
+            request = decode_request(body)
+        except KvraftError as error:
+            answer(error)
+        else:
+            self.start(request, body, self._peer, answer)
+
     def _propose(self, request: Command, body: bytes, caller: Caller, answer: Answer) -> None:
         member = self._member
         if len(body) > member.config.max_request_bytes:
             raise RequestTooLarge
-        member.machine.admit(request)
-        member.driver.propose(body, answer)  # type: ignore[arg-type]
+        member.machine.admit(request, member.config.max_txn_ops)
+        member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]
 
     def _status(self, request: StatusRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         answer(self._member.status())
 
-    def _range(self, request: RangeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
-        if not request.key:
-            raise EmptyKey
+    def _compact(self, request: CompactRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        def compacted(found: Response | KvraftError) -> None:
+            if request.physical and type(found) is CompactResponse:
+                self._member.machine.when_compacted(request.revision, lambda: answer(found))
+                self._member.wake.set()
+            else:
+                answer(found)
 
-        def read(error: KvraftError | None) -> None:
+        self._propose(request, body, caller, compacted)
+
+    def _txn(self, request: TxnRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        if not only_reads(request):
+            self._propose(request, body, caller, answer)
+            return
+        if len(body) > self._member.config.max_request_bytes:
+            raise RequestTooLarge
+        machine = self._member.machine
+        machine.check(request, self._member.config.max_txn_ops)
+        self._read(lambda: answer(machine.read_txn(request)), is_serializable(request), caller, answer)
+
+    def _range(self, request: RangeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        check_range(request)
+
+        def read() -> None:
+            found = self._member.machine.range_within(request, QUICK_KEYS, QUICK_BYTES)
+            if found is not None:
+                answer(found)
+            else:
+                self._long_reads.admit()
+                self._member.spawn(self._long_reads.run, request, answer)
+
+        self._read(read, request.serializable, caller, answer)
+
+    def _read(self, read: Callable[[], None], serializable: bool, caller: Caller, answer: Answer) -> None:
+        """Call ``read`` when the state may be read and the caller takes its answer; it raises, or answers."""
+
+        def ready(error: KvraftError | None) -> None:
             if error is not None:
                 answer(error)
             elif caller.congested:  # small questions with large answers must not fill the memory
-                caller.hold(lambda: read(None))
+                caller.hold(lambda: ready(None))
             else:
                 try:
-                    found = self._member.machine.range(request)
+                    read()
                 except KvraftError as failure:
                     answer(failure)
-                else:
-                    answer(found)
 
-        if request.serializable:
-            read(None)
+        if serializable:
+            ready(None)
         else:
-            self._member.driver.read(read)
+            self._member.driver.read(ready)
 
     def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
         """Start a watch. Raises what is wrong with it as a ``KvraftError``."""

@@ -29,6 +29,8 @@ FAILPOINTS: tuple[str, ...] = (
     "snapshot.after_chunk",
     "snapshot.before_sync",
     "snapshot.after_sync",
+    "defragment.after_copy",
+    "defragment.after_catch_up",
     "install.before_close",
     "install.before_rename",
     "install.after_rename",

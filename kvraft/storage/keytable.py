@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import lmdb
 
@@ -53,6 +53,10 @@ class KeyTable:
             return self._top.get(key)
         bucket, path = self._descend(key)
         return None if bucket is None else self._long.get(bucket + key[len(path) * self._threshold :])
+
+    def put_short(self, records: Mapping[bytes, bytes]) -> None:
+        """Set many records; no key may be longer than the threshold."""
+        self._top.putmulti(records.items())
 
     def put(self, key: bytes, record: bytes) -> None:
         """Set the record of ``key``."""
@@ -110,21 +114,28 @@ class KeyTable:
                 else:
                     yield from self._walk_bucket(record, raw[:threshold], key, end)
 
-    def count(self, key: bytes, end: bytes | None) -> int:
-        """How many keys ``[key, end)`` holds."""
+    def counts(self, key: bytes, end: bytes | None, batch: int) -> Iterator[int]:
+        """How many keys ``[key, end)`` holds, as numbers of about ``batch`` that add up to it."""
         threshold = self._threshold
         found = 0
         with self._txn.cursor(self._top_db) as cursor:
             if not cursor.set_range(self._start(key)):
-                return 0
+                return
             for raw in cursor.iternext(keys=True, values=False):
                 if end is not None and raw >= end:
-                    return found
+                    break
                 if len(raw) <= threshold:
                     found += 1
                 else:
-                    found += sum(1 for _ in self._walk_bucket(cursor.value(), raw[:threshold], key, end))
-        return found
+                    for _ in self._walk_bucket(cursor.value(), raw[:threshold], key, end):
+                        found += 1
+                        if found >= batch:
+                            yield found
+                            found = 0
+                if found >= batch:
+                    yield found
+                    found = 0
+            yield found
 
     def _start(self, low: bytes) -> bytes:
         """Where the keys from ``low`` on start within one table or bucket."""

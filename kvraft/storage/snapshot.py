@@ -19,7 +19,7 @@ from kvraft.raft.messages import SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import SnapshotClosed, SnapshotError, StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, open_environment, sync_directory
-from kvraft.storage.tables import FORMAT, META_KEY, TABLES, Databases, StateMeta, encode, read_meta
+from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, TABLES, Databases, StateMeta, encode, read_meta
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -83,6 +83,11 @@ class SnapshotReader:
             for _ in range(chunk):
                 next(self._chunks, None)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be read."""
+        return self._closed
+
     def close(self) -> None:
         """Let go of the commit; waits for a chunk that is being read."""
         with self._lock:
@@ -139,7 +144,7 @@ class SnapshotWriter:
         self._state: StateMeta | None = None
         self._table = 0
         self._ended = False
-        self._environment = open_environment(path, map_bytes=map_bytes, sync=False, metasync=False, max_dbs=8)
+        self._environment = open_environment(path, map_bytes=map_bytes, sync=False, metasync=False, max_dbs=MAX_TABLES)
         self._databases = Databases(self._environment)
         if failpoint.active:
             failpoint.hit("snapshot.after_open")

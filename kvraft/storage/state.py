@@ -7,6 +7,7 @@ consistency, and the log replays what was lost. What changes the state changes `
 from __future__ import annotations
 
 import os
+import shutil
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +18,8 @@ from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment, sync_directory
 from kvraft.storage.keytable import THRESHOLD
 from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
-from kvraft.storage.tables import FORMAT, META_KEY, Databases, StateMeta, Tables, encode, read_meta
+from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, Databases, StateMeta, Tables, encode, read_meta
+from kvraft.storage.view import StateView
 
 if TYPE_CHECKING:
     from kvraft.raft.messages import SnapshotMeta
@@ -26,6 +28,8 @@ MAP_BYTES = 64 << 30
 """The default limit of the file: room above the quota, because the quota is kept before a write is replicated."""
 FILE = "state.mdb"
 INCOMING = "state.incoming.mdb"
+COPY = "copy"
+"""The directory of a copy that is to take the state's place."""
 
 
 class StateEnvironment:
@@ -42,7 +46,7 @@ class StateEnvironment:
         self._map_bytes = map_bytes
         self._sync = sync
         self._threshold = threshold
-        self._readers: weakref.WeakSet[SnapshotReader] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[SnapshotReader | StateView] = weakref.WeakSet()
         self._incoming: SnapshotWriter | None = None
         self._broken: str | None = None
         self._open()
@@ -65,13 +69,16 @@ class StateEnvironment:
         lock = lock_file(os.path.join(directory, FILE + ".owner"))
         try:
             _remove_incoming(directory)
+            shutil.rmtree(os.path.join(directory, COPY), ignore_errors=True)
             return cls(directory, lock, map_bytes=map_bytes, sync=sync, threshold=threshold)
         except BaseException:
             os.close(lock)
             raise
 
     def _open(self) -> None:
-        environment = open_environment(self.path, map_bytes=self._map_bytes, sync=self._sync, metasync=False, max_dbs=8)
+        environment = open_environment(
+            self.path, map_bytes=self._map_bytes, sync=self._sync, metasync=False, max_dbs=MAX_TABLES
+        )
         try:
             self._databases = Databases(environment)
             txn = environment.begin(write=True)
@@ -143,6 +150,16 @@ class StateEnvironment:
         self._readers.add(reader)
         return reader
 
+    def view(self) -> StateView:
+        """Read the last commit. Raises :class:`StorageError`."""
+        try:
+            txn = self._environment.begin()
+        except lmdb.Error as error:
+            raise storage_error(self.path, error) from error
+        view = StateView(txn, self._databases, read_meta(self.path, txn, self._databases) or StateMeta())
+        self._readers.add(view)
+        return view
+
     def incoming(self) -> SnapshotWriter:
         """Receive a state beside this one. Raises :class:`StorageError` until the last one is installed or aborted."""
         if self._incoming is not None and not self._incoming.closed:
@@ -157,6 +174,44 @@ class StateEnvironment:
         )
         return self._incoming
 
+    def copy_writer(self) -> tuple[str, SnapshotWriter]:
+        """Where this state can be copied to, to be opened as a state of its own, and what writes it there.
+
+        Raises :class:`StorageError`.
+        """
+        directory = os.path.join(self._directory, COPY)
+        shutil.rmtree(directory, ignore_errors=True)
+        make_directory(directory)
+        writer = SnapshotWriter(
+            os.path.join(directory, FILE),
+            cluster_id=self.meta.cluster_id,
+            member_id=self.meta.member_id,
+            map_bytes=self._map_bytes,
+            sync=self._sync,
+        )
+        return directory, writer
+
+    @property
+    def being_read(self) -> bool:
+        """Whether a snapshot or a view of this state is open."""
+        return any(not reader.closed for reader in self._readers)
+
+    def sync(self) -> None:
+        """Make every commit durable, its last page too; in any thread. Raises :class:`StorageError`."""
+        try:
+            self._environment.sync(True)
+        except (lmdb.Error, OSError) as error:
+            raise storage_error(self.path, error) from error
+
+    def adopt(self, directory: str) -> None:
+        """Put the closed, durable state in ``directory``, which has all that this one has, in this one's place.
+
+        As with ``install``, the rename is the one step that counts.
+        """
+        self._usable()
+        self._swap(os.path.join(directory, FILE))
+        shutil.rmtree(directory, ignore_errors=True)
+
     def install(self, writer: SnapshotWriter) -> SnapshotMeta:
         """Put what ``writer`` finished in this state's place; readers of the old state raise from now on.
 
@@ -167,14 +222,19 @@ class StateEnvironment:
             raise StorageError(f"{self.path}: the snapshot to install has not been received as a whole")
         if writer.meta.index < self.meta.applied_index:
             raise StorageError(f"{self.path}: the snapshot at {writer.meta.index} is older than the state")
+        self._incoming = None
+        self._swap(writer.path)
+        return writer.meta
+
+    def _swap(self, path: str) -> None:
+        """Become what the file at ``path`` holds."""
         if failpoint.active:
             failpoint.hit("install.before_close")
-        self._incoming = None
         self._close_files()
         try:
             if failpoint.active:
                 failpoint.hit("install.before_rename")
-            os.replace(writer.path, self.path)
+            os.replace(path, self.path)
             if self._sync:
                 sync_directory(self._directory)
             if failpoint.active:
@@ -186,7 +246,6 @@ class StateEnvironment:
         except (lmdb.Error, OSError) as error:
             self._broken = str(error)
             raise storage_error(self.path, error) from error
-        return writer.meta
 
     def _close_files(self) -> None:
         for reader in list(self._readers):

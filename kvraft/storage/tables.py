@@ -2,8 +2,9 @@
 
 ``rev``: (main, sub) -> one put or delete, in the order in which they happened. ``cur``: key -> head of a live key.
 ``dead``: key -> head of a deleted key that still has history. ``long``: what of both has long keys. ``hist``: (key
-id, main, sub) of some superseded changes, from where older ones are found. ``meta``: the format version and one
-:class:`StateMeta`. What is inside the records belongs to ``kvraft.mvcc``.
+id, main, sub) of some superseded changes, from where older ones are found. ``lease`` and ``leased``: leases, and the
+keys of each. ``meta``: the format version and one :class:`StateMeta`. What is inside the records belongs to
+``kvraft.mvcc`` and ``kvraft.lease``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 META_KEY = b"meta"
-TABLES = (b"rev", b"cur", b"dead", b"long", b"hist")
+TABLES = (b"rev", b"cur", b"dead", b"long", b"hist", b"lease", b"leased")
 """The data tables, in the order in which a snapshot carries them. Their places are its numbers: only append."""
+MAX_TABLES = 32
+"""What an environment has room for."""
 INITIAL_REVISION = 1
 """What a store has before its first change."""
 
@@ -47,6 +50,8 @@ class StateMeta(msgspec.Struct, array_like=True):
     """The next id of a key or bucket."""
     threshold: int = THRESHOLD
     """The longest key that is stored without a bucket, in bytes; fixed when the state is created."""
+    alarms: tuple[tuple[int, int], ...] = ()
+    """(member, type) of what is wrong, in order."""
     members: tuple[MemberInfo, ...] = ()
     """Who the members of the configuration are, in the order of their ids. While ``configuration`` is None: who could
     tell them, as of when this member joined."""
@@ -61,26 +66,29 @@ _decode_meta = msgspec.msgpack.Decoder(StateMeta).decode
 class Databases:
     """The handles of one open environment."""
 
-    __slots__ = ("by_name", "cur", "dead", "hist", "long", "meta", "rev")
+    __slots__ = ("by_name", "cur", "dead", "hist", "lease", "leased", "long", "meta", "rev")
 
     def __init__(self, environment: lmdb.Environment) -> None:
-        self.rev, self.cur, self.dead, self.long, self.hist = (environment.open_db(name) for name in TABLES)
+        self.by_name = {name: environment.open_db(name) for name in TABLES}
+        self.rev, self.cur, self.dead, self.long, self.hist, self.lease, self.leased = self.by_name.values()
         self.meta = environment.open_db(b"meta")
-        self.by_name = dict(zip(TABLES, (self.rev, self.cur, self.dead, self.long, self.hist), strict=True))
 
 
 class Tables:
     """The tables within one transaction: a cursor or an ordered map for each. Dies with the transaction."""
 
-    __slots__ = ("cur", "dead", "hist", "meta", "rev", "txn")
+    __slots__ = ("cur", "databases", "dead", "hist", "lease", "leased", "meta", "rev", "txn")
 
     def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta) -> None:
         self.txn = txn
+        self.databases = databases
         self.meta = meta
         self.rev = txn.cursor(databases.rev)
         self.hist = txn.cursor(databases.hist)
         self.cur = KeyTable(txn, databases.cur, databases.long, meta.threshold, self.allocate)
         self.dead = KeyTable(txn, databases.dead, databases.long, meta.threshold, self.allocate)
+        self.lease = txn.cursor(databases.lease)
+        self.leased = KeyTable(txn, databases.leased, databases.long, meta.threshold, self.allocate)
 
     def allocate(self) -> int:
         """An id that no key and no bucket of this state has had."""

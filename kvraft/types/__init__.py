@@ -123,17 +123,28 @@ AuthCommand = (
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
 )
-Command = KvCommand
+Command = KvCommand | LeaseCommand | AlarmRequest
 """What is replicated: a log entry's data is one of these, encoded."""
 
+LeaseResponse = (
+    LeaseGrantResponse
+    | LeaseRevokeResponse
+    | LeaseKeepAliveResponse
+    | LeaseTimeToLiveResponse
+    | LeaseLeasesResponse
+    | LeaseCheckpointResponse
+)
+MaintenanceResponse = AlarmResponse | DefragmentResponse | HashResponse | HashKVResponse
 Response = (
     RangeResponse
     | PutResponse
     | DeleteRangeResponse
     | TxnResponse
     | CompactResponse
+    | LeaseResponse
     | WatchBatch
     | Status
+    | MaintenanceResponse
     | MemberAddResponse
     | MemberListResponse
     | MoveLeaderResponse
@@ -183,10 +194,12 @@ __all__ = [
     "LeaseKeepAliveResponse",
     "LeaseLeasesRequest",
     "LeaseLeasesResponse",
+    "LeaseResponse",
     "LeaseRevokeRequest",
     "LeaseRevokeResponse",
     "LeaseTimeToLiveRequest",
     "LeaseTimeToLiveResponse",
+    "MaintenanceResponse",
     "MemberAddRequest",
     "MemberAddResponse",
     "MemberInfo",

@@ -118,7 +118,7 @@ class CompactRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag
     physical: bool = False
 
 
-class RangeResponse(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class RangeResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """``revision`` is the store's at the time of the read. ``count`` is the whole range's, whatever the limit."""
 
     revision: int
@@ -127,12 +127,12 @@ class RangeResponse(msgspec.Struct, frozen=True, array_like=True, tag=1):
     more: bool = False
 
 
-class PutResponse(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class PutResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     revision: int
     prev_kv: KeyValue | None = None
 
 
-class DeleteRangeResponse(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class DeleteRangeResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     revision: int
     deleted: int
     prev_kvs: list[KeyValue] = []

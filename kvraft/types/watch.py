@@ -14,7 +14,7 @@ class EventKind(enum.IntEnum):
     DELETE = 1
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of one key. For DELETE, ``kv`` has only ``key`` and ``mod_revision`` set.
 
     ``prev_kv`` is the key before the change: None for a create, when it was not asked for, or once compacted.
@@ -41,7 +41,7 @@ class WatchRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6
     progress_notify: bool = False
 
 
-class WatchBatch(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class WatchBatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """Whole revisions in order: every event up to and including ``revision`` has now been sent.
 
     No events: progress, nothing up to ``revision`` is outstanding. ``compact_revision`` > 0: the watch is over,

@@ -8,14 +8,16 @@ so that the hand-over from the one to the other has no gap.
 from __future__ import annotations
 
 from bisect import bisect_left
+from random import random
 from typing import TYPE_CHECKING, Protocol
 
 from kvraft.types import Event, WatchBatch
 from kvraft.watch.index import WatcherIndex
+from kvraft.watch.progress import INTERVAL_SECONDS, PeriodicProgress
 from kvraft.watch.watcher import Sink, Watcher, WatcherState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kvraft.mvcc.records import Change
     from kvraft.types import KeyValue, WatchRequest
@@ -73,13 +75,22 @@ class _Chunk:
 class WatchHub:
     """All watchers of one store."""
 
-    def __init__(self, source: ChangeSource) -> None:
+    def __init__(
+        self, source: ChangeSource, progress_seconds: float = INTERVAL_SECONDS, chance: Callable[[], float] = random
+    ) -> None:
         self._source = source
+        self._periodic = PeriodicProgress(progress_seconds, chance)
+        self._now = 0.0
         self._synced = WatcherIndex()
         self._lagging = WatcherIndex()
         self._queue: dict[Watcher, None] = {}  # the lagging ones, whose turn is next first
         self._blocked: dict[Watcher, None] = {}
         self._published = source.revision
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether anybody waits for the next changes."""
+        return bool(self._synced)
 
     def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
         """Start a watch; nothing is delivered before this returns. Raises InvalidArgument for an empty range."""
@@ -89,6 +100,8 @@ class WatchHub:
         else:
             watcher.next_revision = watcher.start_revision or self._source.revision + 1
             self._enter(watcher, WatcherState.SYNCED)
+        if request.progress_notify:
+            self._periodic.add(watcher, self._now)
         return watcher
 
     def cancel(self, watcher: Watcher) -> None:
@@ -105,6 +118,26 @@ class WatchHub:
         revision = self._source.revision
         synced = watcher.state is WatcherState.SYNCED
         return revision if synced and revision >= watcher.start_revision else None
+
+    def progress_of_all(self, watchers: Iterable[Watcher]) -> int | None:
+        """The revision up to which each of a stream's watchers has everything; None unless that is the latest for
+        every one of them, or when there are none. What sinks got before this call is older: queue it behind that."""
+        reached: int | None = None
+        for watcher in watchers:
+            reached = self.progress(watcher)
+            if reached is None:
+                return None
+        return reached
+
+    def notify_progress(self, now: float) -> None:
+        """Deliver periodic progress where it is due at ``now``, to watchers that are synced and got no event since
+        they were last due. A watcher's first interval begins with the call before it came; call often."""
+        self._now = now
+        for watcher in self._periodic.due(now):
+            revision = self.progress(watcher) if watcher.quiet else None
+            watcher.quiet = True
+            if revision is not None:
+                watcher.sink.deliver(watcher, WatchBatch(revision, []))
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Deliver what has just been applied: whole revisions, the source's latest included."""
@@ -173,6 +206,7 @@ class WatchHub:
 
     def _offer(self, watcher: Watcher, batch: WatchBatch) -> bool:
         """Deliver; a watcher whose sink is full is blocked."""
+        watcher.quiet = False
         taken = watcher.sink.deliver(watcher, batch)
         if not taken and watcher.state is not WatcherState.OVER:
             self._enter(watcher, WatcherState.BLOCKED)
@@ -206,9 +240,12 @@ class WatchHub:
         places: dict[object, tuple[list[Watcher], list[int], bool]] = {}
         for place, change in enumerate(chunk.changes):
             for group in index.match(change.kv.key):
+                options = group.options
+                if options.no_put if change.kv.version else options.no_delete:
+                    continue
                 hit = places.get(group)
                 if hit is None:
-                    hit = places[group] = (list(group.watchers), [], group.prev_kv)
+                    hit = places[group] = (list(group.watchers), [], options.prev_kv)
                 hit[1].append(place)
         return list(places.values())
 
@@ -228,7 +265,10 @@ class WatchHub:
             del self._queue[watcher]
         elif watcher.state is WatcherState.BLOCKED:
             del self._blocked[watcher]
+        ends = state is WatcherState.OVER and watcher.state is not state
         watcher.state = state
+        if ends and watcher.progress_notify:
+            self._periodic.ended()
         if state is WatcherState.SYNCED:
             self._synced.add(watcher)
         elif state is WatcherState.LAGGING:

@@ -9,7 +9,7 @@ from bisect import bisect_right, insort
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kvraft.watch.watcher import Watcher
+    from kvraft.watch.watcher import Watcher, WatchOptions
 
 PENDING_RANGES = 64
 """So many new ranges are searched one by one before the tree is rebuilt with them."""
@@ -18,12 +18,12 @@ PENDING_RANGES = 64
 class Group:
     """Watchers of ``[key, end)`` (``end`` b"": the one key, None: every key from ``key`` on)."""
 
-    __slots__ = ("end", "key", "prev_kv", "watchers")
+    __slots__ = ("end", "key", "options", "watchers")
 
-    def __init__(self, key: bytes, end: bytes | None, prev_kv: bool) -> None:
+    def __init__(self, key: bytes, end: bytes | None, options: WatchOptions) -> None:
         self.key = key
         self.end = end
-        self.prev_kv = prev_kv
+        self.options = options
         self.watchers: dict[Watcher, None] = {}
 
 
@@ -99,16 +99,16 @@ class WatcherIndex:
     """The watchers in one state."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[bytes, bytes | None, bool], Group] = {}
+        self._groups: dict[tuple[bytes, bytes | None, WatchOptions], Group] = {}
         self._exact: dict[bytes, list[Group]] = {}
         self._ranges = Ranges()
-        self._open: list[tuple[bytes, bool, Group]] = []  # sorted by key; each (key, prev_kv) once
+        self._open: list[tuple[bytes, WatchOptions, Group]] = []  # sorted by key; each (key, options) once
 
     def __bool__(self) -> bool:
         return bool(self._groups)
 
     def add(self, watcher: Watcher) -> None:
-        name = (watcher.key, watcher.end, watcher.prev_kv)
+        name = (watcher.key, watcher.end, watcher.options)
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = Group(*name)
@@ -116,14 +116,14 @@ class WatcherIndex:
             if group.end == b"":
                 self._exact.setdefault(group.key, []).append(group)
             elif group.end is None:
-                insort(self._open, (group.key, group.prev_kv, group))
+                insort(self._open, (group.key, group.options, group))
             else:
                 self._ranges.add(group)
         else:
             group.watchers[watcher] = None
 
     def remove(self, watcher: Watcher) -> None:
-        name = (watcher.key, watcher.end, watcher.prev_kv)
+        name = (watcher.key, watcher.end, watcher.options)
         group = self._groups[name]
         del group.watchers[watcher]
         if group.watchers:
@@ -135,7 +135,7 @@ class WatcherIndex:
             if not left:
                 del self._exact[group.key]
         elif group.end is None:
-            self._open.remove((group.key, group.prev_kv, group))
+            self._open.remove((group.key, group.options, group))
         else:
             self._ranges.remove(group)
 
@@ -152,5 +152,5 @@ class WatcherIndex:
         return found
 
 
-def _open_key(entry: tuple[bytes, bool, Group]) -> bytes:
+def _open_key(entry: tuple[bytes, WatchOptions, Group]) -> bytes:
     return entry[0]

@@ -15,10 +15,21 @@ import msgspec
 
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.types import (
+    AlarmRequest,
     CompactRequest,
     CompactResponse,
+    DefragmentRequest,
     DeleteRangeRequest,
     DeleteRangeResponse,
+    HashKVRequest,
+    HashRequest,
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
+    LeaseResponse,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
+    MaintenanceResponse,
     MemberAddRequest,
     MemberAddResponse,
     MemberListRequest,
@@ -70,6 +81,15 @@ Request = (
     | WatchCancel
     | WatchProgress
     | StatusRequest
+    | LeaseGrantRequest
+    | LeaseRevokeRequest
+    | LeaseKeepAliveRequest
+    | LeaseTimeToLiveRequest
+    | LeaseLeasesRequest
+    | AlarmRequest
+    | DefragmentRequest
+    | HashRequest
+    | HashKVRequest
     | MemberAddRequest
     | MemberRemoveRequest
     | MemberUpdateRequest
@@ -93,8 +113,10 @@ Answer = (
     | DeleteRangeResponse
     | TxnResponse
     | CompactResponse
+    | LeaseResponse
     | WatchBatch
     | Status
+    | MaintenanceResponse
     | MemberAddResponse
     | MemberListResponse
     | MoveLeaderResponse
@@ -112,13 +134,18 @@ def encode_request(request_id: bytes, request: Request) -> bytes:
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
 
 
+def encode_request_body(request: Request) -> bytes:
+    """A request without frame and id: what a log entry holds, and what members ask each other."""
+    return _encoder.encode(request)
+
+
 def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     """One whole frame, header included."""
     body = _encoder.encode(answer)
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
 
 
-def encode_body(answer: Response | Failure) -> bytes:
+def encode_body(answer: Request | Response | Failure) -> bytes:
     """An answer without frame and id, for those that go to several requests; see ``frame_body``."""
     return _encoder.encode(answer)
 

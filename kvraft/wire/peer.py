@@ -3,7 +3,8 @@
 A connection opens with ``PREFACE`` and a ``Hello`` frame; the acceptor answers with its own ``Hello`` or a
 ``Refusal``. Who wants to join opens with a ``MembersQuestion`` instead and is answered by ``Members``.
 
-On a MESSAGES connection every further frame is a list of raft messages, one way. On a SNAPSHOT connection there
+On a MESSAGES connection every further frame of the opener is a list of raft messages or, behind the byte
+``QUESTIONS``, a list of questions; the acceptor sends lists of answers, in any order. On a SNAPSHOT connection there
 follows one ``SnapshotOffer``. The acceptor answers with ``SnapshotFrom``, then come the chunks of the snapshot from
 there on, each a frame, and an empty chunk (one zero byte); at last the acceptor answers with a ``SnapshotTaken``, or
 at any time with a ``Refusal``.
@@ -29,6 +30,8 @@ MAX_FRAME_BYTES = 128 << 20
 MESSAGES = 1
 SNAPSHOT = 2
 END_OF_SNAPSHOT = b"\0"
+QUESTIONS = b"\1"
+"""What no list of messages starts with."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -84,9 +87,46 @@ class Members(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 Control = Hello | Refusal | SnapshotOffer | SnapshotTaken | SnapshotFrom | MembersQuestion | Members
 
+
+class Propose(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Append this command to the log, if you lead. The answer is ``Proposed``, or ``Answered`` with an error."""
+
+    question_id: int
+    data: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """Answer this request, which is in the native protocol's encoding."""
+
+    question_id: int
+    data: bytes
+
+
+class Proposed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Where the command is in the log. Whether it stays there is known when an entry is applied at ``index``."""
+
+    question_id: int
+    index: int
+    term: int
+    place: int = 0
+    """Among the commands of its entry."""
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """The answer or failure, in the native protocol's encoding."""
+
+    question_id: int
+    body: bytes
+
+
+Question = Propose | Ask
+PeerAnswer = Proposed | Answered
+
 _encoder = msgspec.msgpack.Encoder()
 _control_decoder: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 _messages_decoder = msgspec.msgpack.Decoder(list[Message])
+_questions_decoder = msgspec.msgpack.Decoder(list[Question])
+_answers_decoder = msgspec.msgpack.Decoder(list[PeerAnswer])
 
 
 def encode_control(control: Control) -> bytes:
@@ -113,3 +153,32 @@ def decode_messages(payload: bytes) -> list[Message]:
         return _messages_decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"malformed raft messages: {error}") from error
+
+
+def encode_questions(questions: Sequence[Question]) -> bytes:
+    """One whole frame."""
+    return frame(QUESTIONS + _encoder.encode(questions))
+
+
+def encode_answers(answers: Sequence[PeerAnswer]) -> bytes:
+    """One whole frame."""
+    return frame(_encoder.encode(answers))
+
+
+def decode_questions(payload: bytes) -> list[Question]:
+    """The payload of a frame that starts with ``QUESTIONS``. Raises ``ProtocolError``."""
+    try:
+        questions = _questions_decoder.decode(memoryview(payload)[len(QUESTIONS) :])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed questions: {error}") from error
+    if not all(question.data for question in questions):
+        raise ProtocolError("malformed questions: one of them is empty")
+    return questions
+
+
+def decode_answers(payload: bytes) -> list[PeerAnswer]:
+    """A frame's payload. Raises ``ProtocolError``."""
+    try:
+        return _answers_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed answers: {error}") from error

@@ -9,23 +9,60 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.bench import api, store
+import attrs
+
+from tests.bench import api, leases, size, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+@attrs.frozen
+class Part:
+    """One part of the page: its title, what is said of it, and what measures it and gives the table's lines."""
+
+    title: str
+    about: str
+    run: Callable[[argparse.Namespace], list[str]]
+
+
+PARTS = {
+    "store": Part(
+        "The store",
+        "Three members, 256-byte values, 10,000 keys. kvraft is asked through its native client; etcd by a gRPC "
+        "client that does nothing but frame, on connections to its leader.",
+        lambda args: store.run(args.seconds),
+    ),
+    "leases": Part("Leases", "", lambda args: leases.run()),
+    "size": Part(
+        "The store at size",
+        "One member each, a million keys (or `--keys`) of 256 bytes. Memory is what is not mapped from files. For the "
+        "compaction every key has been put once more.",
+        lambda args: size.run(args.seconds, args.keys),
+    ),
+    "api": Part(
+        "The API server",
+        "`apilayer up`, three members and one API server, TLS everywhere. Starts are timed from the command.",
+        lambda args: api.run(args.seconds),
+    ),
+}
 
 
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured (%(default)s)")
-    parser.add_argument("--only", choices=("store", "api"), help="one part, printed and not written")
+    parser.add_argument("--only", choices=tuple(PARTS), help="one part, printed and not written")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="keys of the store at size (%(default)s)")
     args = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(), ""]
-    if args.only != "api":
-        lines += ["## The store", "", *_about_store(), "", *store.run(args.seconds), ""]
-    if args.only != "store":
-        lines += ["## The API server", "", *_about_api(), "", *api.run(args.seconds), ""]
+    for name, part in PARTS.items():
+        if args.only in (None, name):
+            lines += [f"## {part.title}", "", *([part.about, ""] if part.about else []), *part.run(args), ""]
     print("\n".join(lines))
     if args.only is None:
         PAGE.write_text("\n".join(lines))
@@ -41,17 +78,6 @@ def _machine() -> list[str]:
         f"Linux {platform.release()}, Python {platform.python_version()}, etcd {etcd}. "
         "Servers and load generator share the cores. Compare ratios, not machines."
     ]
-
-
-def _about_store() -> list[str]:
-    return [
-        "Three members, 256-byte values, 10,000 keys. kvraft is asked through its native client; etcd by a gRPC "
-        "client that does nothing but frame, on connections to its leader."
-    ]
-
-
-def _about_api() -> list[str]:
-    return ["`apilayer up`, three members and one API server, TLS everywhere. Starts are timed from the command."]
 
 
 if __name__ == "__main__":

@@ -57,9 +57,17 @@ def put_message(key: bytes, value: bytes) -> bytes:
     return _field(1, key) + _field(2, value)
 
 
-def range_message(key: bytes, *, serializable: bool) -> bytes:
-    """``etcdserverpb.RangeRequest`` of one key."""
-    return _field(1, key) + (b"\x38\x01" if serializable else b"")
+def range_message(
+    key: bytes, *, serializable: bool, range_end: bytes = b"", limit: int = 0, count_only: bool = False
+) -> bytes:
+    """``etcdserverpb.RangeRequest`` of one key, or of ``[key, range_end)``."""
+    return (
+        _field(1, key)
+        + (_field(2, range_end) if range_end else b"")
+        + (b"\x18" + _varint(limit) if limit else b"")
+        + (b"\x38\x01" if serializable else b"")
+        + (b"\x48\x01" if count_only else b"")
+    )
 
 
 class EtcdConnection:

@@ -10,7 +10,7 @@ import pytest
 from jepsen.history import Kind
 from jepsen.sim.disk import Image, SimDisk
 from jepsen.sim.invariants import Invariants
-from jepsen.sim.machine import Change, Command, SimMachine, Snapshot, State, decode_command, encode_command
+from jepsen.sim.machine import Change, Command, SimMachine, Snapshot, State, decode_commands, encode_command
 from jepsen.sim.options import draw_options
 from jepsen.sim.world import SECOND, Violation, World
 from kvraft.raft.messages import Configuration, Entry, EntryKind, HardState, SnapshotMeta
@@ -28,7 +28,7 @@ def entry(index: int, term: int, data: bytes = b"") -> Entry:
 
 
 def write(attempt: int, key: str, value: str) -> bytes:
-    return encode_command(Command(attempt, Kind.WRITE, key, value))
+    return SimMachine.join([encode_command(Command(attempt, Kind.WRITE, key, value))])
 
 
 def log_of(*entries: Entry) -> Image:
@@ -118,7 +118,7 @@ def test_align_finishes_an_interrupted_install() -> None:
 
 
 def machine() -> SimMachine:
-    return SimMachine(State(0, 0, 0, {}), decode_command, lambda: None)
+    return SimMachine(State(0, 0, 0, {}), decode_commands, lambda: None)
 
 
 def test_the_machine_answers_like_a_register() -> None:
@@ -130,11 +130,12 @@ def test_the_machine_answers_like_a_register() -> None:
         Command(5, Kind.DELETE, "k"),
         Command(6, Kind.CAS, "k", "c", None),
     ]
-    entries = [entry(index, 1, encode_command(command)) for index, command in enumerate(commands, 1)]
+    encoded = [encode_command(command) for command in commands]
+    entries = [entry(1, 1, SimMachine.join(encoded[:4])), entry(2, 1, SimMachine.join(encoded[4:])), entry(3, 1)]
     m = machine()
-    assert m.apply([*entries, entry(7, 1)]) == [False, False, None, True, True, True, None]
-    assert m.state() == State(7, 1, 4, {"k": ("c", 4)})
-    m.apply([change(8, (1, 2))])
+    assert m.apply(entries) == [[False, False, None, True], [True, True], []]
+    assert m.state() == State(3, 1, 4, {"k": ("c", 4)})
+    m.apply([change(4, (1, 2))])
     assert m.configuration == Configuration((1, 2))
 
 

@@ -81,9 +81,13 @@ class Members:
         beginning = None if config.has_data else await join(config, None)
         return self._start(name, Member(config, beginning))
 
+    def build(self, name: str, **settings: Any) -> Member:
+        """Open the member's files; ``settings`` for this start alone."""
+        return Member(self.config(name, **settings))
+
     def start(self, name: str, **settings: Any) -> Member:
-        """Open the member's files and run it; ``settings`` for this start alone."""
-        return self._start(name, Member(self.config(name, **settings)))
+        """Open the member's files and run it."""
+        return self._start(name, self.build(name, **settings))
 
     def _start(self, name: str, member: Member) -> Member:
         self.running[name] = member

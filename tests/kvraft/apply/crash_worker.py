@@ -13,11 +13,12 @@ import random
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from kvraft.apply import machine as machine_module
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint
@@ -26,11 +27,16 @@ from kvraft.storage.state import StateEnvironment
 from kvraft.storage.tables import META_KEY, encode, read_meta
 from kvraft.types import Command, CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
+if TYPE_CHECKING:
+    from kvraft.apply.defragment import Defragmentation
+
 CONFIGURATION = Configuration((1,))
 CLUSTER_ID, MEMBER_ID = 7, 1
 BATCH = 5
 KEEP = 5
-SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 140
+DEFRAGMENT = ((5, 40), (95, 120))
+"""Between these indices the worker defragments, again and again; the snapshot ends a run that is under way."""
+SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 170
 """Past the first index the worker installs a snapshot of the second; it ends with the third."""
 
 
@@ -52,7 +58,7 @@ def command_at(index: int) -> Command:
 
 
 def entry_at(index: int) -> Entry:
-    return Entry(index, 1 + index // 40, 0, encode_command(command_at(index)))
+    return Entry(index, 1 + index // 40, 0, join_commands([encode_command(command_at(index))]))
 
 
 class AppliedApart(StateEnvironment):
@@ -82,6 +88,8 @@ class Member:
         self.writer = LogWriter(self.store, lambda seq, seconds: self.durable.release(), self.failed)
         self.writer.start()
         self.seq = 0
+        self.copy: Defragmentation | None = None
+        self.copied = False
 
     @staticmethod
     def failed(error: Exception) -> None:
@@ -99,6 +107,8 @@ class Member:
             turn += 1
             if SNAPSHOT_FROM <= machine.applied_index < SNAPSHOT_AT:
                 self.install()
+            if any(start <= machine.applied_index < end for start, end in DEFRAGMENT):
+                self.defragment()
             first = machine.applied_index + 1
             new = [entry_at(index) for index in range(first, min(first + BATCH, LAST + 1))]
             if self.acknowledge_early:
@@ -114,6 +124,20 @@ class Member:
         machine.commit()
         machine.close()
         self.store.close()
+
+    def defragment(self) -> None:
+        """One step of it for each turn, so that entries are applied and discarded in between; then the next run."""
+        machine = self.machine
+        if self.copy is None or self.copy.over:
+            self.copy, self.copied = machine.begin_defragmentation(), False
+        elif not self.copied:
+            self.copied = self.copy.copy_step()
+            if self.copied:
+                self.copy.open()
+        else:
+            while self.copy.applied_index < machine.applied_index:
+                self.copy.catch_up(self.store.entries(self.copy.applied_index + 1, machine.applied_index + 1, 3000))
+            machine.finish_defragmentation(self.copy)
 
     def install(self) -> None:
         incoming = self.machine.incoming()

@@ -25,7 +25,8 @@ from tests.kvraft.mvcc.model import Model
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-SNAPSHOT_POINTS = {point for point in FAILPOINTS if point.startswith(("snapshot.", "install."))} | {"log.after_reset"}
+SELDOM = ("snapshot.", "install.", "defragment.")
+SNAPSHOT_POINTS = {point for point in FAILPOINTS if point.startswith(SELDOM)} | {"log.after_reset"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kvraft.apply import machine as machine_module
-from kvraft.apply.command import decode_command, encode_command
+from kvraft.apply.command import decode_commands, encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import Corrupt, EmptyKey, NoSpace
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
@@ -45,7 +45,9 @@ def machine(tmp_path):
 
 
 def entries(first: int, *commands) -> list[Entry]:
-    return [Entry(first + number, 1, 0, encode_command(command)) for number, command in enumerate(commands)]
+    return [
+        Entry(first + number, 1, 0, join_commands([encode_command(command)])) for number, command in enumerate(commands)
+    ]
 
 
 def puts(first: int, count: int, size: int = 3) -> list[Entry]:
@@ -57,9 +59,9 @@ def test_one_answer_for_each_entry(machine):
     answers = machine.apply(
         [Entry(1, 1, 0, b""), change, *entries(3, PutRequest(b"a", b"1"), PutRequest(b"", b"")), Entry(5, 2, 0, b"")]
     )
-    assert (answers[0], answers[1].member.member_id, answers[2]) == (None, 4, PutResponse(2))
-    assert isinstance(answers[3], EmptyKey)
-    assert answers[4] is None
+    assert (answers[0], answers[1][0].member.member_id, answers[2]) == ([], 4, [PutResponse(2)])
+    assert [type(answer) for answer in answers[3]] == [EmptyKey]
+    assert answers[4] == []
     assert (machine.applied_index, machine.applied_term, machine.revision) == (5, 2, 2)
     assert machine.configuration == Configuration((1, 2, 3, 4), (1, 2, 3))
     assert machine.apply([]) == []
@@ -78,24 +80,26 @@ def test_a_gap_is_a_bug(machine):
     [
         b"\xc1",
         b"\x93\x01",
-        msgspec.msgpack.encode(RangeRequest(b"a")),
-        msgspec.msgpack.encode(WatchRequest(b"a")),
-        msgspec.msgpack.encode([2, "text", b""]),
-        msgspec.msgpack.encode([99]),
-        encode_command(PutRequest(b"a", b"")) + b"\0",
+        encode_command(PutRequest(b"a", b"")),
+        msgspec.msgpack.encode([RangeRequest(b"a")]),
+        msgspec.msgpack.encode([PutRequest(b"a", b""), WatchRequest(b"a")]),
+        msgspec.msgpack.encode([[2, "text", b""]]),
+        msgspec.msgpack.encode([["x"]]),
+        join_commands([encode_command(PutRequest(b"a", b""))]) + b"\0",
     ],
 )
 @pytest.mark.parametrize("kind", EntryKind)
 def test_what_cannot_be_decoded_is_answered_alike_everywhere(machine, data, kind):
-    (answer,) = machine.apply([Entry(1, 1, kind, data)])
+    ((answer,),) = machine.apply([Entry(1, 1, kind, data)])
     assert isinstance(answer, Corrupt)
     assert str(answer) == "etcdserver: corrupt cluster: entry 1 cannot be decoded"
     assert (machine.applied_index, machine.revision, machine.configuration) == (1, 1, VOTERS)
 
 
-def test_commands_survive_their_encoding():
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 1024])
+def test_commands_survive_their_encoding(count):
     command = TxnRequest((Compare(b"a", 3, 0, b"v"),), (PutRequest(b"a", b""), RangeRequest(b"b")), ())
-    assert decode_command(encode_command(command)) == command
+    assert decode_commands(join_commands([encode_command(command)] * count)) == [command] * count
 
 
 def test_fuzzed_entries_never_raise(machine):
@@ -153,7 +157,7 @@ def test_quota_stops_puts_until_there_is_room_again(tmp_path):
         machine.admit(allowed)
     with pytest.raises(EmptyKey):
         machine.admit(PutRequest(b"", b""))
-    assert machine.apply(entries(index + 1, put))[0].revision == index + 2, "what others admitted is applied"
+    assert machine.apply(entries(index + 1, put))[0][0].revision == index + 2, "what others admitted is applied"
     machine.apply(entries(index + 2, CompactRequest(machine.revision)))
     while machine.compact_step(10):
         pass

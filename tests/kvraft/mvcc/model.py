@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from kvraft.errors import Compacted, FutureRevision
+from kvraft.errors import Compacted, FutureRevision, KeyNotFound
 from kvraft.types import (
     CompactRequest,
     CompactResponse,
@@ -16,10 +16,14 @@ from kvraft.types import (
     PutResponse,
     RangeRequest,
     RangeResponse,
+    SortOrder,
+    SortTarget,
     TxnRequest,
     TxnResponse,
 )
 
+TARGETS = ("version", "create_revision", "mod_revision", "value", "lease")
+SORT_TARGETS = ("key", "version", "create_revision", "mod_revision", "value")
 RESULTS = (operator.eq, operator.gt, operator.lt, operator.ne)
 
 
@@ -50,6 +54,9 @@ class Model:
         return [kv for kv in found if kv is not None]
 
     def record(self, kv: KeyValue, previous: KeyValue | None) -> None:
+        """``previous`` is what the change replaced; a watcher sees the key of the revision before instead."""
+        if previous is not None:
+            previous = self.at(kv.key, self.revision) if kv.version != 1 else None
         self.history.setdefault(kv.key, []).append(kv)
         self.log.append((kv, previous))
         self.changed += 1
@@ -63,7 +70,11 @@ class Model:
             self.compacted = command.revision
             return CompactResponse(self.revision)
         self.changed = 0
-        response = self.txn(command) if isinstance(command, TxnRequest) else self.operate(command)
+        if isinstance(command, TxnRequest):
+            response = self.txn(command)
+        else:
+            self.check(command)
+            response = self.operate(command)
         self.revision += self.changed > 0
         return response
 
@@ -74,7 +85,8 @@ class Model:
         if isinstance(operation, PutRequest):
             previous = self.at(operation.key)
             create, version = (previous.create_revision, previous.version) if previous else (self.revision + 1, 0)
-            self.record(KeyValue(operation.key, operation.value, create, self.revision + 1, version + 1), previous)
+            value = previous.value if operation.ignore_value else operation.value
+            self.record(KeyValue(operation.key, value, create, self.revision + 1, version + 1), previous)
             return PutResponse(self.now(), previous if operation.prev_kv else None)
         if isinstance(operation, DeleteRangeRequest):
             doomed = self.live(operation.key, operation.range_end)
@@ -84,22 +96,43 @@ class Model:
         return self.range(operation)
 
     def txn(self, request: TxnRequest) -> TxnResponse:
-        succeeded = all(self.holds(compare) for compare in request.compare)
-        branch = request.success if succeeded else request.failure
-        for operation in branch:
-            if isinstance(operation, RangeRequest):
-                if operation.revision < 0:
-                    raise Compacted
-                self.check_revision(operation)
-        responses = [self.operate(operation) for operation in branch]
-        return TxnResponse(self.now(), succeeded, responses)
+        taken = self.branches(request)
+        flat = list(flatten(request, taken))
+        for kind in (PutRequest, RangeRequest):
+            for operation in flat:
+                if isinstance(operation, kind):
+                    self.check(operation)
+        return self.run(request, taken)
+
+    def branches(self, request: TxnRequest) -> dict[int, bool]:
+        """Every transaction, by its id, with the branch that its compares choose now."""
+        taken = {id(request): all(self.holds(compare) for compare in request.compare)}
+        for operation in (*request.success, *request.failure):
+            if isinstance(operation, TxnRequest):
+                taken.update(self.branches(operation))
+        return taken
+
+    def run(self, request: TxnRequest, taken: dict[int, bool]) -> TxnResponse:
+        responses = [
+            self.run(operation, taken) if isinstance(operation, TxnRequest) else self.operate(operation)
+            for operation in (request.success if taken[id(request)] else request.failure)
+        ]
+        return TxnResponse(self.now(), taken[id(request)], responses)
+
+    def check(self, operation) -> None:
+        if isinstance(operation, PutRequest):
+            if (operation.ignore_value or operation.ignore_lease) and self.at(operation.key) is None:
+                raise KeyNotFound
+        elif isinstance(operation, RangeRequest):
+            if operation.revision < 0:
+                raise Compacted
+            self.check_revision(operation)
 
     def holds(self, compare) -> bool:
-        kv = self.at(compare.key)
-        if compare.target == CompareTarget.VALUE:
-            return kv is not None and RESULTS[compare.result](kv.value, compare.operand)
-        name = ("version", "create_revision", "mod_revision", "value", "lease")[compare.target]
-        return RESULTS[compare.result](getattr(kv, name) if kv else 0, compare.operand)
+        found = self.live(compare.key, compare.range_end)
+        if not found:
+            return compare.target != CompareTarget.VALUE and RESULTS[compare.result](0, compare.operand)
+        return all(RESULTS[compare.result](getattr(kv, TARGETS[compare.target]), compare.operand) for kv in found)
 
     def check_revision(self, request: RangeRequest) -> None:
         if request.revision > self.revision:
@@ -109,9 +142,32 @@ class Model:
 
     def range(self, request: RangeRequest) -> RangeResponse:
         found = self.live(request.key, request.range_end, request.revision if request.revision > 0 else None)
-        shown = found[: request.limit] if request.limit > 0 and request.range_end else found
         if request.count_only:
             return RangeResponse(self.now(), [], len(found))
+        limit = max(0, request.limit)
+        order, target = request.sort_order, request.sort_target
+        bounds = (
+            (request.min_mod_revision, request.max_mod_revision, "mod_revision"),
+            (request.min_create_revision, request.max_create_revision, "create_revision"),
+        )
+        shown = found
+        if limit and order == SortOrder.NONE and not any(low or high for low, high, _ in bounds):
+            shown = shown[: limit + 1]
+        for low, high, name in bounds:
+            shown = [kv for kv in shown if getattr(kv, name) >= low and (not high or getattr(kv, name) <= high)]
+        if order != SortOrder.NONE or target != SortTarget.KEY:
+            shown = sorted(shown, key=operator.attrgetter(SORT_TARGETS[target]), reverse=order == SortOrder.DESCEND)
+        more = 0 < limit < len(shown)
+        shown = shown[:limit] if limit else shown
         if request.keys_only:
             shown = [KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in shown]
-        return RangeResponse(self.now(), shown, len(found), len(shown) < len(found))
+        return RangeResponse(self.now(), shown, len(found), more)
+
+
+def flatten(request: TxnRequest, taken: dict[int, bool]):
+    """The operations that run, those of nested transactions in their place."""
+    for operation in request.success if taken[id(request)] else request.failure:
+        if isinstance(operation, TxnRequest):
+            yield from flatten(operation, taken)
+        else:
+            yield operation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from unittest import mock
 
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kvraft.errors import KvraftError
+from kvraft.mvcc import puts as puts_module
 from kvraft.mvcc import store as store_module
 from kvraft.mvcc.check import check_command
 from kvraft.mvcc.store import Store
 from kvraft.storage.state import StateEnvironment
 from kvraft.types import RangeRequest
 from tests.kvraft.mvcc.model import Model
-from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, ranges
+from tests.kvraft.mvcc.strategies import KEY_THRESHOLD, commands, plain_puts, ranges
 
 ANCHOR = 3
 """Small, so that the few changes that a run makes to a key have some."""
@@ -26,8 +28,10 @@ class StoreModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.anchor = mock.patch.object(store_module, "ANCHOR", ANCHOR)
-        self.anchor.start()
+        self.patches = contextlib.ExitStack()
+        for module in (store_module, puts_module):
+            self.patches.enter_context(mock.patch.object(module, "ANCHOR", ANCHOR))
+        self.patches.enter_context(mock.patch.object(puts_module, "REMEMBERED_KEYS", 4))
         self.open()
         self.model = Model()
 
@@ -38,7 +42,7 @@ class StoreModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.environment.close()
         self.directory.cleanup()
-        self.anchor.stop()
+        self.patches.close()
 
     @rule(data=st.data())
     def execute(self, data):
@@ -59,6 +63,27 @@ class StoreModel(RuleBasedStateMachine):
         changes = self.store.take_changes()
         assert [change.kv for change in changes] == [kv for kv, _ in self.model.log[before:]]
         assert [self.store.previous(change) for change in changes] == [p for _, p in self.model.log[before:]]
+
+    @rule(data=st.data(), count=st.integers(2, 12), wanted=st.booleans(), answered=st.booleans())
+    def execute_together(self, data, count, wanted, answered):
+        """What a log entry carries: mostly plain puts, and whatever else in between."""
+        together, expected = [], []
+        before = len(self.model.log)
+        for _ in range(count):
+            command = data.draw(plain_puts | plain_puts | commands(self.model.revision))
+            together.append(command)
+            try:
+                check_command(command)
+                expected.append(self.model.execute(command))
+            except KvraftError as error:
+                expected.append(type(error))
+        self.store.keep_changes(wanted=wanted)
+        answers = self.store.execute_all(together, answered=answered)
+        if answered:
+            assert [type(answer) if isinstance(answer, KvraftError) else answer for answer in answers] == expected
+        changes = self.store.take_changes()
+        assert [change.kv for change in changes] == ([kv for kv, _ in self.model.log[before:]] if wanted else [])
+        assert self.store.revision == self.model.revision
 
     @rule(data=st.data())
     def read(self, data):
@@ -125,7 +150,8 @@ class StoreModel(RuleBasedStateMachine):
 
     @invariant()
     def same_at_every_revision(self):
-        for revision in range(max(0, self.model.compacted), self.model.revision + 1):
+        first, last = max(0, self.model.compacted), self.model.revision
+        for revision in {first, last, *range(last, first, -max(1, (last - first) // 8))}:
             self.compare_range(RangeRequest(b"\0", b"\0", 0, revision))
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kvraft.errors import Compacted, EmptyKey, FutureRevision, LeaseNotFound
-from kvraft.mvcc import reading
+from kvraft.errors import (
+    AnswerTooLarge,
+    Compacted,
+    EmptyKey,
+    FutureRevision,
+    InvalidSortOption,
+    KeyNotFound,
+    LeaseNotFound,
+)
+from kvraft.mvcc import counts, puts, scan
 from kvraft.mvcc.store import Store
 from kvraft.storage.errors import StorageError
+from kvraft.storage.keytable import KeyTable
 from kvraft.storage.state import StateEnvironment
 from kvraft.types import (
     CompactRequest,
@@ -18,6 +27,8 @@ from kvraft.types import (
     KeyValue,
     PutRequest,
     RangeRequest,
+    SortOrder,
+    SortTarget,
     TxnRequest,
 )
 
@@ -83,25 +94,175 @@ def test_count_ignores_the_limit_and_more_means_cut(store):
     assert store.range(RangeRequest(b"b", b"a")).count == 0
 
 
-def test_pages_at_one_revision_count_once(store, monkeypatch):
-    for number in range(10):
-        put(store, b"k%d" % number)
-    walks = []
-    counted = reading.count_range
-    monkeypatch.setattr("kvraft.mvcc.store.count_range", lambda *given: walks.append(given) or counted(*given))
+@pytest.fixture
+def walked(monkeypatch):
+    """One item for each key that ranges have come by."""
+    seen: list[None] = []
+    walk, counts = scan.walk_positions, KeyTable.counts
+
+    def walking(*given):
+        for key, place in walk(*given):
+            seen.append(None)
+            yield key, place
+
+    def counting(table, key, end, batch):
+        for found in counts(table, key, end, batch):
+            seen.extend([None] * found)
+            yield found
+
+    monkeypatch.setattr(scan, "walk_positions", walking)
+    monkeypatch.setattr(KeyTable, "counts", counting)
+    return seen
+
+
+def test_pages_at_one_revision_count_once(store, walked):
+    for number in range(30):
+        put(store, b"k%02d" % number)
     key, seen, at = b"k", [], 0
     while True:
         page = store.range(RangeRequest(key, b"l", 3, at))
         at = at or page.revision
-        assert page.count == 10 - len(seen)
+        assert page.count == 30 - len(seen)
         seen += names(page)
-        put(store, b"k%d" % len(seen), b"new")
+        put(store, b"k%02d" % len(seen), b"new")
         put(store, b"k-later%d" % len(seen))
         if not page.more:
             break
         key = seen[-1] + b"\0"
-    assert seen == [b"k%d" % number for number in range(10)]
-    assert len(walks) == 1
+    assert seen == [b"k%02d" % number for number in range(30)]
+    assert len(walked) <= 2 * 30 + 10  # the whole once; then every page, and the key behind it
+
+
+def test_a_count_follows_what_comes_and_goes(store, walked, monkeypatch):
+    monkeypatch.setattr(counts, "MAX_MOVES", 50)
+    for number in range(100):
+        put(store, b"k%03d" % number)
+    everything = RangeRequest(b"k", b"l", 0, count_only=True)
+    assert store.range(everything).count == 100
+    walked.clear()
+    put(store, b"k000", b"again")
+    assert store.range(everything).count == 100
+    put(store, b"j")
+    put(store, b"k-new")
+    store.execute(DeleteRangeRequest(b"k00", b"k01"))
+    assert store.range(everything).count == 91
+    assert store.range(RangeRequest(b"k", b"l", 5)).count == 91
+    assert len(walked) <= 6
+    for number in range(100):  # more than is remembered: walked again
+        put(store, b"z%d" % number)
+    walked.clear()
+    assert store.range(everything).count == 91
+    assert len(walked) == 91
+
+
+def test_a_sorted_read_keeps_no_more_than_its_answer(store, monkeypatch):
+    monkeypatch.setattr(scan, "PRUNE_ENTRIES", 10)
+    for number in range(200):
+        put(store, b"k%03d" % number, b"%d" % (number * 7 % 200))
+    newest = RangeRequest(*ALL, 2, sort_order=SortOrder.DESCEND, sort_target=SortTarget.MOD)
+    reading = store.scan(newest, store._environment.tables)
+    largest = 0
+    while not reading.step(3, 1 << 20):
+        largest = max(largest, len(reading.kvs))
+    assert [kv.key for kv in reading.kvs] == [b"k199", b"k198"]
+    assert (reading.count, reading.more) == (200, True)
+    assert largest <= 2 * 2 + 10
+    assert store.range(newest).kvs == reading.kvs
+
+
+def test_an_answer_has_a_bound(store):
+    for number in range(10):
+        put(store, b"k%d" % number, b"v" * 1000)
+    reading = store.scan(RangeRequest(*ALL), store._environment.tables, 5000)
+    with pytest.raises(AnswerTooLarge, match="ask for the range in pages"):
+        reading.step(100, 1 << 20)
+    reading = store.scan(RangeRequest(*ALL, 4), store._environment.tables, 5000)
+    assert reading.step(100, 1 << 20)
+    reading = store.scan(RangeRequest(*ALL, count_only=True), store._environment.tables, 5000)
+    assert reading.step(100, 1 << 20)
+    assert reading.count == 10
+
+
+def test_a_read_within_bounds_or_not_at_all(store):
+    for number in range(10):
+        put(store, b"k%d" % number, b"v" * 1000)
+    assert store.range_within(RangeRequest(*ALL), 5, 1 << 20) is None
+    assert store.range_within(RangeRequest(*ALL), 100, 5000) is None
+    answer = store.range_within(RangeRequest(*ALL), 100, 1 << 20)
+    assert answer is not None
+    assert answer == store.range(RangeRequest(*ALL))
+
+
+def test_without_an_order_the_limit_comes_before_the_sort(store):
+    """As in etcd, which reads one more than the limit."""
+    for key, value in ((b"a", b"3"), (b"b", b"2"), (b"c", b"1"), (b"d", b"0")):
+        put(store, key, value)
+    by_value = RangeRequest(*ALL, 2, sort_target=SortTarget.VALUE)
+    assert names(store.range(by_value)) == [b"c", b"b"]
+    assert store.range(by_value).more
+    ascending = RangeRequest(*ALL, 2, sort_order=SortOrder.ASCEND, sort_target=SortTarget.VALUE)
+    assert names(store.range(ascending)) == [b"d", b"c"]
+
+
+def test_unknown_sorts_are_refused(store):
+    for order, target in ((3, 0), (-1, 0), (0, 5), (1, -1)):
+        with pytest.raises(InvalidSortOption, match="etcdserver: invalid sort option"):
+            store.range(RangeRequest(b"a", sort_order=order, sort_target=target))
+        with pytest.raises(InvalidSortOption):
+            store.execute(TxnRequest((), (RangeRequest(b"a", sort_order=order, sort_target=target),)))
+
+
+def test_a_put_may_keep_what_is_there(store):
+    for request in (PutRequest(b"a", b"", ignore_value=True), PutRequest(b"a", b"v", ignore_lease=True)):
+        with pytest.raises(KeyNotFound, match="etcdserver: key not found"):
+            store.execute(request)
+        with pytest.raises(KeyNotFound):
+            store.execute(TxnRequest((), (PutRequest(b"b", b"x"), request)))
+    assert store.revision == 1, "nothing of the transaction has been done"
+    put(store, b"a", b"kept")
+    answer = store.execute(PutRequest(b"a", b"", prev_kv=True, ignore_value=True))
+    assert answer.prev_kv.value == b"kept"
+    assert store.range(RangeRequest(b"a")).kvs == [KeyValue(b"a", b"kept", 2, 3, 2)]
+
+
+def test_what_a_nested_transaction_puts_a_later_one_may_delete(store):
+    """Two changes of a key in one revision: etcd's rule lets that through. A watcher is shown what was before both."""
+    put(store, b"a", b"old")
+    inner = TxnRequest((), (PutRequest(b"a", b"new"),)), TxnRequest((), (DeleteRangeRequest(b"a"),))
+    store.take_changes()
+    answer = store.execute(TxnRequest((), (*inner, RangeRequest(b"a"))))
+    assert (answer.revision, answer.responses[2].count) == (3, 0)
+    changes = store.take_changes()
+    assert [(change.kv.value, change.kv.version) for change in changes] == [(b"new", 2), (b"", 0)]
+    assert [store.previous(change).value for change in changes] == [b"old", b"old"]
+    assert store.range(RangeRequest(b"a", revision=2)).kvs[0].value == b"old"
+    store.execute(CompactRequest(3))
+    while store.compact_step(1):
+        pass
+    assert store.range(RangeRequest(*ALL)).count == 0
+
+
+def test_nested_compares_look_before_anything_runs(store):
+    missing = Compare(b"a", CompareTarget.VERSION, CompareResult.EQUAL, 0)
+    nested = TxnRequest((missing,), (RangeRequest(b"a"),), (DeleteRangeRequest(b"x"),))
+    answer = store.execute(TxnRequest((missing,), (PutRequest(b"a", b"1"), nested)))
+    assert answer.responses[1].succeeded
+    assert answer.responses[1].responses[0].kvs[0].value == b"1"
+
+
+def test_a_range_compare_is_for_every_key(store):
+    def holds(*compare) -> bool:
+        return store.execute(TxnRequest((Compare(*compare),))).succeeded
+
+    put(store, b"a1", b"x")
+    put(store, b"a2", b"x")
+    prefix = b"b"
+    assert holds(b"a", CompareTarget.VALUE, CompareResult.EQUAL, b"x", prefix)
+    assert not holds(b"a", CompareTarget.CREATE, CompareResult.EQUAL, 2, prefix)
+    assert holds(b"a", CompareTarget.CREATE, CompareResult.LESS, 4, prefix)
+    assert holds(b"c", CompareTarget.CREATE, CompareResult.EQUAL, 0, b"\0")
+    assert not holds(b"c", CompareTarget.VALUE, CompareResult.NOT_EQUAL, b"x", b"\0")
+    assert holds(b"a", CompareTarget.LEASE, CompareResult.EQUAL, 0, prefix)
 
 
 def test_a_count_within_a_transaction_sees_its_writes(store):
@@ -210,3 +371,37 @@ def test_a_missing_record_is_damage_and_not_an_answer(store, environment):
         store.range(RangeRequest(b"a"))
     with pytest.raises(StorageError, match=r"revision 2\.0 is missing"):
         store.range(RangeRequest(*ALL))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (PutRequest(b"a", b"other", prev_kv=True),),
+        (DeleteRangeRequest(b"a"),),
+        (DeleteRangeRequest(b"a"), PutRequest(b"a", b"again", prev_kv=True)),
+        (TxnRequest((), (), (PutRequest(b"a", b"then"),)),),
+        (TxnRequest((), (DeleteRangeRequest(b"\0", b"\0"),), ()),),
+    ],
+)
+def test_plain_puts_notice_what_else_has_changed_a_key(environment, tmp_path_factory, between):
+    together = Store(environment)
+    other = StateEnvironment.open(tmp_path_factory.mktemp("alone"), sync=False)
+    alone = Store(other)
+    run = [PutRequest(b"a", b"1"), PutRequest(b"b", b"2"), PutRequest(b"a", b"3")]
+    for commands in (run, between, run):
+        assert together.execute_all(commands) == [alone.execute(command) for command in commands]
+        assert together.take_changes() == alone.take_changes()
+    for revision in range(1, together.revision + 1):
+        request = RangeRequest(*ALL, revision=revision)
+        assert together.range(request) == alone.range(request)
+    other.close()
+
+
+def test_what_is_remembered_of_keys_is_bounded_and_forgotten_with_the_state(environment, monkeypatch):
+    monkeypatch.setattr(puts, "REMEMBERED_KEYS", 8)
+    store = Store(environment)
+    for number in range(50):
+        store.execute_all([PutRequest(b"k%d" % (2 * number + more), b"") for more in (0, 1)])
+        assert len(store._recent.known) <= 10
+    store.forget()
+    assert not store._recent.known

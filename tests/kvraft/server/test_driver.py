@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from typing import TYPE_CHECKING
-
 import pytest
 
 from kvraft.errors import (
@@ -16,139 +13,9 @@ from kvraft.errors import (
     Stopped,
     TooManyRequests,
 )
-from kvraft.raft.core import Raft
-from kvraft.raft.messages import (
-    Configuration,
-    Entry,
-    HardState,
-    Message,
-    MessageKind,
-    RaftConfig,
-    RaftStart,
-    Role,
-    SnapshotMeta,
-)
-from kvraft.server.driver import Driver, DriverConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kvraft.storage.log import LogBatch
-
-CONFIG = DriverConfig(request_timeout_ticks=5, max_pending=10)
-
-
-class Log:
-    """A log that is durable when the test says so."""
-
-    def __init__(self) -> None:
-        self.entries_by_index: dict[int, Entry] = {}
-        self.submitted: list[LogBatch] = []
-        self.stalled_seconds = 0.0
-
-    def submit(self, batch: LogBatch) -> None:
-        self.submitted.append(batch)
-        for entry in batch.entries:
-            self.entries_by_index[entry.index] = entry
-
-    def oldest_pending_seconds(self) -> float:
-        return self.stalled_seconds
-
-    def term(self, index: int) -> int:
-        return self.entries_by_index[index].term
-
-    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        return [self.entries_by_index[index] for index in range(low, high)]
-
-
-class Machine:
-    """A state machine whose answer to an entry is its data."""
-
-    def __init__(self) -> None:
-        self.applied_index = 0
-        self.durable_index = 0
-        self.uncommitted = 0
-        self.configuration: Configuration | None = None
-
-    def apply(self, entries: Sequence[Entry]) -> list[object]:
-        self.applied_index = entries[-1].index
-        return [entry.data for entry in entries]
-
-    def commit(self) -> None:
-        self.durable_index = self.applied_index
-
-    def install(self, writer: SnapshotMeta) -> None:
-        self.applied_index = writer.index
-
-
-class Transport:
-    def __init__(self) -> None:
-        self.sent: list[Message] = []
-
-    def send(self, messages: Sequence[Message]) -> None:
-        self.sent += messages
-
-    def send_snapshot(self, message: Message) -> None:
-        self.sent.append(message)
-
-
-class Node:
-    """Member 1 of 1, 2 and 3 (or of ``voters``), whose peers are the test."""
-
-    def __init__(self, voters: tuple[int, ...] = (1, 2, 3)) -> None:
-        self.log, self.machine, self.transport = Log(), Machine(), Transport()
-        raft = Raft(
-            RaftConfig(node_id=1),
-            RaftStart(HardState(), Configuration(voters)),
-            self.log,
-            random.Random(1),
-        )
-        self.driver = Driver(raft, self.machine, self.log, self.transport, CONFIG, lambda member: f"http://m{member}")
-        self.answers: dict[str, object] = {}
-
-    def turn(self) -> None:
-        """Take turns and write what they give to the disk until nothing is left."""
-        while self.driver.has_work or self.log.submitted:
-            self.driver.turn()
-            batches, self.log.submitted = self.log.submitted, []
-            for batch in batches:
-                self.driver.durable(batch.seq)
-
-    def lead(self) -> None:
-        """Win an election with member 2's votes; the no-op of the term is not committed."""
-        self.driver.raft.campaign()
-        self.turn()
-        term = self.driver.raft.term + 1
-        self.receive(Message(MessageKind.PREVOTE_RESPONSE, 2, 1, term))
-        self.receive(Message(MessageKind.VOTE_RESPONSE, 2, 1, term))
-        assert self.driver.raft.role is Role.LEADER
-
-    def receive(self, message: Message) -> None:
-        self.driver.receive(message)
-        self.turn()
-
-    def acknowledge(self, index: int) -> None:
-        """Member 2 has the log up to ``index``."""
-        self.receive(Message(MessageKind.APPEND_RESPONSE, 2, 1, self.driver.raft.term, index=index))
-
-    def propose(self, name: str) -> None:
-        self.driver.propose(name.encode(), lambda answer: self._answered(name, answer))
-
-    def read(self, name: str) -> None:
-        self.driver.read(lambda error: self._answered(name, error))
-
-    def _answered(self, name: str, answer: object) -> None:
-        assert name not in self.answers, "answered twice"
-        self.answers[name] = answer
-
-    def tick(self, times: int) -> None:
-        for _ in range(times):
-            self.driver.tick()
-        self.turn()
-
-
-def kinds(node: Node) -> dict[str, type]:
-    return {name: type(answer) for name, answer in node.answers.items()}
+from kvraft.raft.messages import Entry, Message, MessageKind, Role, SnapshotMeta
+from kvraft.server.driver import DriverConfig
+from tests.kvraft.drivers import CONFIG, Node, kinds
 
 
 def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
@@ -318,3 +185,25 @@ def test_whatever_arrives_in_one_turn_is_handled_in_some_turn(count: int) -> Non
         node.propose(str(number))
     node.turn()
     assert len(node.answers) == count
+
+
+def test_what_arrives_together_shares_entries_up_to_a_bound() -> None:
+    node = Node((1,))
+    node.driver.config = DriverConfig(max_batch_bytes=6)
+    node.driver.raft.campaign()
+    node.turn()
+    last = node.driver.raft.last_index
+    for name in ("aaa", "bbb", "c", "dddddddddddd", "e", "f"):
+        node.propose(name)
+    assert node.driver.waiting == 0
+    node.driver.turn()
+    assert node.driver.waiting == 6
+    assert [entry.data for batch in node.log.submitted for entry in batch.entries] == [
+        b"aaa,bbb",
+        b"c,dddddddddddd",
+        b"e,f",
+    ]
+    node.turn()
+    assert node.driver.raft.last_index == last + 3
+    assert {name: answer for name, answer in node.answers.items() if answer != name.encode()} == {}
+    assert (len(node.answers), node.driver.waiting) == (6, 0)

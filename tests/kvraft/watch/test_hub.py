@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import InvalidArgument
 from kvraft.raft.messages import Configuration, Entry
@@ -18,6 +19,8 @@ from kvraft.types import (
     WatchBatch,
     WatchRequest,
 )
+from kvraft.watch.fragments import event_bytes, split_batch
+from kvraft.watch.hub import WatchHub
 from kvraft.watch.watcher import WatcherState
 
 ALL = (b"\0", b"\0")
@@ -34,7 +37,10 @@ class Store:
     def apply(self, *commands):
         first = self.machine.applied_index + 1
         return self.machine.apply(
-            [Entry(first + number, 1, 0, encode_command(command)) for number, command in enumerate(commands)]
+            [
+                Entry(first + number, 1, 0, join_commands([encode_command(command)]))
+                for number, command in enumerate(commands)
+            ]
         )
 
     def put(self, *keys: bytes) -> None:
@@ -347,3 +353,92 @@ def test_a_watcher_that_has_seen_everything_is_never_told_of_a_compaction(tmp_pa
     assert not follower.hub.catch_up(10)
     assert follower.hub.statistics() == {"synced": 2, "lagging": 0, "blocked": 0}
     follower.machine.close()
+
+
+def test_filters_leave_events_of_a_kind_out(store):
+    sinks = {options: Sink() for options in ((False, False), (True, False), (False, True), (True, True))}
+    for (no_put, no_delete), sink in sinks.items():
+        store.hub.watch(WatchRequest(*ALL, no_put=no_put, no_delete=no_delete), sink)
+    store.put(b"a")
+    store.apply(DeleteRangeRequest(b"a"))
+    late = Sink()
+    store.hub.watch(WatchRequest(*ALL, start_revision=1, no_put=True), late)
+    store.hub.catch_up(100)
+    kinds = {options: [e.kind for batch in sink.batches for e in batch.events] for options, sink in sinks.items()}
+    assert kinds == {
+        (False, False): [EventKind.PUT, EventKind.DELETE],
+        (True, False): [EventKind.DELETE],
+        (False, True): [EventKind.PUT],
+        (True, True): [],
+    }
+    assert sinks[True, True].batches == [], "a batch without events would be progress, which nobody asked for"
+    assert late.seen() == [(b"a", 3)]
+
+
+def test_a_stream_is_at_a_revision_when_all_of_its_watchers_are(store):
+    assert store.hub.progress_of_all([]) is None
+    store.put(b"a", b"a")
+    here = store.hub.watch(WatchRequest(*ALL), Sink())
+    behind = store.hub.watch(WatchRequest(*ALL, start_revision=1), Sink())
+    ahead = store.hub.watch(WatchRequest(*ALL, start_revision=5), Sink())
+    full = store.hub.watch(WatchRequest(*ALL), Sink(room=0))
+    assert store.hub.progress_of_all([here]) == 3
+    assert store.hub.progress_of_all([here, behind]) is None
+    assert store.hub.progress_of_all([here, ahead]) is None
+    store.hub.catch_up(100)
+    assert store.hub.progress_of_all([here, behind]) == 3
+    store.put(b"b", b"b")
+    assert store.hub.progress_of_all([here, behind, ahead]) == 5
+    assert store.hub.progress_of_all([here, full]) is None
+
+
+def test_progress_is_told_now_and_then_while_nothing_happens(tmp_path):
+    store = Store(tmp_path)
+    chances = iter([0.0, 0.5, 1.0] + [0.0] * 100)
+    hub = WatchHub(store.machine._store, 600.0, lambda: next(chances))
+    hub.notify_progress(1000.0)
+    sinks = [Sink() for _ in range(3)]
+    watchers = [hub.watch(WatchRequest(b"k", progress_notify=True), sink) for sink in sinks]
+    silent = Sink()
+    hub.watch(WatchRequest(b"k"), silent)
+    hub.notify_progress(1599.9)
+    assert [len(sink.batches) for sink in sinks] == [0, 0, 0]
+    hub.notify_progress(1600.0)
+    assert [len(sink.batches) for sink in sinks] == [1, 0, 0]
+    hub.notify_progress(1630.0)
+    hub.notify_progress(1660.0)
+    assert [sink.batches for sink in sinks] == [[WatchBatch(1, [])]] * 3
+    store.put(b"k")
+    hub.publish(store.machine._store.changes(2, 10, 1000)[0])
+    hub.notify_progress(2260.0)
+    assert [len(sink.batches) for sink in sinks] == [2, 2, 2], "an event has been progress enough"
+    hub.notify_progress(2860.0)
+    assert [sink.batches[-1] for sink in sinks] == [WatchBatch(2, [])] * 3
+    hub.cancel(watchers[0])
+    hub.notify_progress(9999.0)
+    assert [len(sink.batches) for sink in sinks] == [3, 4, 4]
+    assert len(silent.batches) == 1
+    store.machine.close()
+
+
+def test_ended_watches_are_not_kept_until_their_progress_would_be_due(store, sink):
+    for _ in range(1000):
+        store.hub.cancel(store.hub.watch(WatchRequest(*ALL, progress_notify=True), sink))
+    kept = store.hub.watch(WatchRequest(*ALL, progress_notify=True), sink)
+    assert len(store.hub._periodic) < 200
+    store.hub.notify_progress(700.0)
+    assert store.hub.progress(kept) == sink.batches[0].revision
+
+
+def test_a_batch_is_split_between_events(store, sink):
+    store.hub.watch(WatchRequest(*ALL, prev_kv=True), sink)
+    store.apply(TxnRequest((), tuple(PutRequest(b"%d" % number, b"v" * 100) for number in range(10))))
+    (batch,) = sink.batches
+    one = event_bytes(batch.events[0])
+    assert split_batch(batch, 10 * one) == [batch]
+    for size, parts in ((10 * one - 1, [9, 1]), (3 * one, [3, 3, 3, 1]), (1, [1] * 10)):
+        split = split_batch(batch, size)
+        assert [len(part.events) for part in split] == parts
+        assert [event for part in split for event in part.events] == batch.events
+        assert {part.revision for part in split} == {batch.revision}
+    assert all(len(msgspec.msgpack.encode(event)) <= event_bytes(event) for event in batch.events)

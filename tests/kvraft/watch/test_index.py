@@ -42,7 +42,7 @@ def test_match_finds_exactly_those_who_want_it(steps, probes, pending):
                 found = [watcher for group in groups for watcher in group.watchers]
                 assert len(set(found)) == len(found)
                 assert set(found) == {watcher for watcher in known if wants(watcher, key)}
-                names = [(group.key, group.end, group.prev_kv) for group in groups]
+                names = [(group.key, group.end, group.options) for group in groups]
                 assert len(set(names)) == len(names), "watchers of one range and option are one group"
         assert set(index.watchers()) == set(known)
         assert bool(index) == bool(known)

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kvraft.apply.command import encode_command
+from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import KvraftError
 from kvraft.mvcc.check import check_command
@@ -90,14 +90,14 @@ class WatchModel(RuleBasedStateMachine):
     def apply(self, data, count, follow, remove):
         for _ in range(count):
             command = data.draw(commands(self.model.revision))
-            self.entries.append(Entry(len(self.entries) + 1, 1, 0, encode_command(command)))
+            self.entries.append(Entry(len(self.entries) + 1, 1, 0, join_commands([encode_command(command)])))
             try:
                 check_command(command)
                 expected = self.model.execute(command)
             except KvraftError as error:
-                assert type(self.leader.apply(self.entries[-1:])[0]) is type(error)
+                assert [type(answer) for (answer,) in self.leader.apply(self.entries[-1:])] == [type(error)]
             else:
-                assert self.leader.apply(self.entries[-1:]) == [expected]
+                assert self.leader.apply(self.entries[-1:]) == [[expected]]
         if follow:
             self.follow(len(self.entries))
         if remove:
@@ -125,15 +125,15 @@ class WatchModel(RuleBasedStateMachine):
         for machine in (self.leader, self.member):
             machine.compact_step(limit)
 
-    @rule(data=st.data(), watched=ranges, prev_kv=st.booleans(), full=st.booleans())
-    def watch(self, data, watched, prev_kv, full):
+    @rule(data=st.data(), watched=ranges, options=st.tuples(*[st.booleans()] * 3), full=st.booleans())
+    def watch(self, data, watched, options, full):
         start = data.draw(st.just(0) | st.integers(1, self.member.revision + 3))
         sink = Sink()
         sink.full = full
-        watcher = self.member.watch.watch(WatchRequest(*watched, start, prev_kv), sink)
+        watcher = self.member.watch.watch(WatchRequest(*watched, start, *options), sink)
         start = start or self.member.revision + 1
         sink.complete_to = start - 1
-        self.watchers.append((watcher, sink, WatchRequest(*watched, start, prev_kv)))
+        self.watchers.append((watcher, sink, WatchRequest(*watched, start, *options)))
 
     @rule(data=st.data(), full=st.booleans())
     def fill_or_empty(self, data, full):
@@ -154,6 +154,7 @@ class WatchModel(RuleBasedStateMachine):
             (kv, previous)
             for kv, previous in self.model.log
             if request.start_revision <= kv.mod_revision <= revision and inside(kv.key, request.key, request.range_end)
+            if not (request.no_put if kv.version else request.no_delete)
         ]
         assert [event.kv for event in sink.events] == [kv for kv, _ in expected]
         for event, (kv, previous) in zip(sink.events, expected, strict=True):

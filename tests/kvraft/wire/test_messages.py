@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvraft.errors import BY_WIRE, Compacted, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
-from kvraft.raft.messages import Entry, Message
+from kvraft.raft.messages import Entry, Message, MessageKind
 from kvraft.types import Compare, PutRequest, PutResponse, RangeRequest, TxnRequest
 from kvraft.wire import native, peer
+from kvraft.wire.frames import FrameDecoder
 
 key = st.binary(min_size=1, max_size=20)
 puts = st.builds(PutRequest, key, st.binary(max_size=50), st.integers(0, 2**63 - 1), st.booleans())
@@ -28,7 +29,14 @@ def test_requests_come_back(request: native.Request) -> None:
 
 @given(st.binary(max_size=300))
 def test_garbage_is_a_protocol_error_or_a_request(body: bytes) -> None:
-    for decode in (native.decode_request, native.decode_answer, peer.decode_control, peer.decode_messages):
+    for decode in (
+        native.decode_request,
+        native.decode_answer,
+        peer.decode_control,
+        peer.decode_messages,
+        peer.decode_questions,
+        peer.decode_answers,
+    ):
         try:
             decode(body)
         except ProtocolError as error:
@@ -88,3 +96,32 @@ def test_raft_messages_come_back() -> None:
     assert peer.decode_messages(peer.encode_messages(sent)[4:]) == sent
     hello = peer.Hello(1, 2, 3, peer.MESSAGES, ("http://127.0.0.1:1",), "m1")
     assert peer.decode_control(peer.encode_control(hello)[4:]) == hello
+
+
+def test_questions_and_answers_of_members_come_through() -> None:
+    questions = [peer.Propose(1, b"a"), peer.Ask(2, b"b")]
+    (payload,) = FrameDecoder(1 << 20).feed(peer.encode_questions(questions))
+    assert payload.startswith(peer.QUESTIONS)
+    assert peer.decode_questions(payload) == questions
+    answers = [peer.Proposed(1, 7, 3), peer.Answered(2, b"c")]
+    (payload,) = FrameDecoder(1 << 20).feed(peer.encode_answers(answers))
+    assert peer.decode_answers(payload) == answers
+
+
+def test_no_list_of_messages_passes_for_questions() -> None:
+    message = Message(MessageKind.HEARTBEAT, 1, 2, 3)
+    for count in (0, 1, 15, 16, 70_000):
+        assert not peer.encode_messages([message] * count)[4:].startswith(peer.QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\x01", b"\x01\xc0", b"\x01\x91\x93\x09\x01\xc4\x00", b"\x01\x91\x93\x01\x01\xc4\x00"]
+)
+def test_malformed_questions_are_refused(payload: bytes) -> None:
+    with pytest.raises(ProtocolError, match="malformed questions"):
+        peer.decode_questions(payload)
+
+
+def test_malformed_answers_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="malformed answers"):
+        peer.decode_answers(b"\xc0")

@@ -1,0 +1,267 @@
+"""The leader's clock over leases: when they end, and what of that is written down. Synchronous, the clock is given.
+
+Only a leader that has applied everything from before its term keeps time. It hears of grants and revokes as they are
+applied, renews without an entry in the log, and has those that have ended revoked, under its term, so that a revoke
+decided by a leader that is none any more does nothing (etcd #15247).
+
+A new leader knows nothing of its predecessor's renewals. It gives every lease all of its TTL again, unless the
+predecessor had written down that less was left; and an election timeout on top, because the old one may have renewed
+until it was deposed. What is left is written down for leases that nobody has renewed for half of their TTL, which who
+renews in time never comes to; a renewal after that must first take it back in the log, as it would otherwise be lost
+with the leader.
+
+Every lease has one place in a heap, for the first thing that is to happen to it. A renewal does not touch the heap:
+it is found out when the old time comes. So renewals cost next to nothing, and so do leases that nothing happens to.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from heapq import heappop, heappush, heapreplace
+from math import ceil, inf
+from typing import TYPE_CHECKING, Protocol
+
+from kvraft.errors import KvraftError, NotLeader, TooManyRequests
+from kvraft.types import LeaseCheckpointRequest, LeaseRevokeRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvraft.types import LeaseCommand
+
+    Propose = Callable[[LeaseCommand, Callable[[object], None]], None]
+    """Proposes on this member and calls back with the answer or an error."""
+    Renewed = Callable[["int | KvraftError"], None]
+    """Gets the TTL, 0 when there is no such lease, or an error."""
+
+EXPIRIES_PER_SECOND = 1000
+CHECKPOINT_LEASES = 1000
+"""Leases in one entry that writes down what is left."""
+LOADED_PER_TICK = 2000
+"""Leases that a new leader takes up per tick, so that many of them do not hold it up."""
+CHECKED_PER_TICK = 5000
+RETRY_SECONDS = 1.0
+"""A revoke that failed is not tried again before."""
+CHECKPOINT_SHARE = 0.5
+CHECKPOINT_AGAIN_SHARE = 0.1
+MAX_WAITING = 10_000
+"""Renewals that wait for the end of a lease; past it: TooManyRequests."""
+
+
+class Records(Protocol):
+    """The replicated state of leases; see :class:`~kvraft.lease.table.LeaseTable`."""
+
+    def get(self, lease_id: int) -> tuple[int, int] | None: ...
+
+    def walk(self, after: int | None, limit: int) -> Sequence[tuple[int, int, int]]: ...
+
+
+class _Timer:
+    """One lease on the leader's clock."""
+
+    __slots__ = ("checkpoint_at", "expiry", "is_revoking", "is_written_down", "ttl", "wake")
+
+    def __init__(self, ttl: int, expiry: float, checkpoint_at: float, *, is_written_down: bool) -> None:
+        self.ttl = ttl
+        self.expiry = expiry
+        self.checkpoint_at = checkpoint_at
+        self.is_written_down = is_written_down
+        """Whether the log says, or will, that less than the whole TTL is left."""
+        self.is_revoking = False
+        self.wake = min(expiry, checkpoint_at)
+        """Its place in the heap; an entry that says anything else is not valid any more."""
+
+
+class Lessor:
+    """One member's; see the module. ``term`` is the one that it keeps time in, 0 when it does not."""
+
+    def __init__(self, records: Records, propose: Propose, clock: Callable[[], float], election_seconds: float) -> None:
+        self._records = records
+        self._propose = propose
+        self._clock = clock
+        self._election_seconds = election_seconds
+        self.term = 0
+        self._timers: dict[int, _Timer] = {}
+        self._heap: list[tuple[float, int]] = []
+        self._loaded_to: int | None = None
+        self._loading = False
+        self._since = 0.0
+        self._last_tick = 0.0
+        self._allowance = 0.0
+        self._waiting: dict[int, list[Renewed]] = {}
+        self._waiting_count = 0
+
+    # ------------------------------------------------------------------ time
+
+    def tick(self, term: int) -> None:
+        """Time has passed. ``term``: the one that this member leads in, with its first entry applied; 0: it does not.
+
+        Proposes the end of what has ended.
+        """
+        if term != self.term:
+            self._demote()
+            if term:
+                self._promote(term)
+        if not term:
+            return
+        now = self._clock()
+        if self._loading:
+            self._load()
+        allowance = self._allowance + EXPIRIES_PER_SECOND * (now - self._last_tick)
+        self._allowance = min(allowance, EXPIRIES_PER_SECOND)
+        self._last_tick = now
+        if self._heap and self._heap[0][0] <= now:
+            self._happen(now)
+
+    def _promote(self, term: int) -> None:
+        self.term = term
+        self._since = self._last_tick = self._clock()
+        self._allowance = 0.0
+        self._loading, self._loaded_to = True, None
+
+    def _demote(self) -> None:
+        self.term = 0
+        self._timers.clear()
+        self._heap.clear()
+        self._loading = False
+        waiting, self._waiting, self._waiting_count = self._waiting, {}, 0
+        for renewals in waiting.values():
+            for answer in renewals:
+                answer(NotLeader())
+
+    def _load(self) -> None:
+        """Take up the next leases of those that were there when this member came to lead."""
+        found = self._records.walk(self._loaded_to, LOADED_PER_TICK)
+        for lease_id, ttl, remaining in found:
+            if lease_id not in self._timers:
+                self._take_up(lease_id, ttl, remaining)
+        self._loading = len(found) == LOADED_PER_TICK
+        self._loaded_to = found[-1][0] if found else None
+
+    def _take_up(self, lease_id: int, ttl: int, remaining: int) -> _Timer:
+        expiry = self._since + (remaining or ttl) + self._election_seconds
+        first = self._again_seconds(ttl) if remaining else self._first_seconds(ttl)
+        timer = self._timers[lease_id] = _Timer(ttl, expiry, self._since + first, is_written_down=bool(remaining))
+        heappush(self._heap, (timer.wake, lease_id))
+        return timer
+
+    def _first_seconds(self, ttl: int) -> float:
+        return max(ttl * CHECKPOINT_SHARE, self._election_seconds)
+
+    def _again_seconds(self, ttl: int) -> float:
+        return max(ttl * CHECKPOINT_AGAIN_SHARE, self._election_seconds)
+
+    def _happen(self, now: float) -> None:
+        """What is due."""
+        heap, timers = self._heap, self._timers
+        written: list[tuple[int, int]] = []
+        for _ in range(CHECKED_PER_TICK):
+            if not heap or heap[0][0] > now:
+                break
+            wake, lease_id = heap[0]
+            timer = timers.get(lease_id)
+            if timer is None or timer.wake != wake or timer.is_revoking:
+                heappop(heap)
+            elif timer.expiry <= now:
+                if self._allowance < 1:
+                    break
+                self._allowance -= 1
+                heappop(heap)
+                self._expire(lease_id, timer)
+            else:
+                if timer.checkpoint_at <= now:
+                    rest = ceil(timer.expiry - now)
+                    timer.checkpoint_at = now + self._again_seconds(timer.ttl)
+                    if rest < timer.ttl:
+                        timer.is_written_down = True
+                        written.append((lease_id, rest))
+                timer.wake = min(timer.expiry, timer.checkpoint_at)
+                heapreplace(heap, (timer.wake, lease_id))
+        for start in range(0, len(written), CHECKPOINT_LEASES):
+            self._propose(LeaseCheckpointRequest(tuple(written[start : start + CHECKPOINT_LEASES])), _whatever)
+
+    def _expire(self, lease_id: int, timer: _Timer) -> None:
+        timer.is_revoking = True
+        self._propose(LeaseRevokeRequest(lease_id, self.term), partial(self._expired, lease_id, timer))
+
+    def _expired(self, lease_id: int, timer: _Timer, answer: object) -> None:
+        """The revoke has been answered; unless it has been applied the lease is still there, and tried again."""
+        if self._timers.get(lease_id) is timer:
+            timer.is_revoking = False
+            timer.wake = self._clock() + RETRY_SECONDS
+            heappush(self._heap, (timer.wake, lease_id))
+
+    # ------------------------------------------------------------------ what is asked
+
+    def renew(self, lease_id: int, answer: Renewed) -> None:
+        """Start its TTL afresh. Whoever asks has made sure that this member leads, in ``term``.
+
+        For a lease that has ended the answer comes when it is gone.
+        """
+        timer = self._find(lease_id)
+        if timer is None:
+            answer(0)
+        elif timer.is_revoking or timer.expiry <= self._clock():
+            if self._waiting_count >= MAX_WAITING:
+                answer(TooManyRequests())
+            else:
+                self._waiting_count += 1
+                self._waiting.setdefault(lease_id, []).append(answer)
+        elif timer.is_written_down:
+            timer.checkpoint_at = inf  # not again while it is being taken back
+            self._propose(LeaseCheckpointRequest(((lease_id, 0),)), partial(self._taken_back, lease_id, timer, answer))
+        else:
+            self._start_afresh(timer)
+            answer(timer.ttl)
+
+    def _start_afresh(self, timer: _Timer) -> None:
+        now = self._clock()
+        timer.expiry = now + timer.ttl
+        timer.checkpoint_at = now + self._first_seconds(timer.ttl)
+
+    def _taken_back(self, lease_id: int, timer: _Timer, answer: Renewed, outcome: object) -> None:
+        if self._timers.get(lease_id) is not timer:
+            answer(0 if self.term and self._records.get(lease_id) is None else NotLeader())
+        elif isinstance(outcome, KvraftError):
+            timer.checkpoint_at = self._clock() + self._again_seconds(timer.ttl)
+            answer(outcome)
+        else:
+            timer.is_written_down = False
+            if not timer.is_revoking and timer.expiry > self._clock():
+                self._start_afresh(timer)
+                answer(timer.ttl)
+            else:
+                self.renew(lease_id, answer)
+
+    def remaining(self, lease_id: int) -> tuple[float, int] | None:
+        """What is left of it and what it was granted for, in seconds; None when there is no such lease."""
+        timer = self._find(lease_id)
+        return None if timer is None else (max(timer.expiry - self._clock(), 0.0), timer.ttl)
+
+    def _find(self, lease_id: int) -> _Timer | None:
+        timer = self._timers.get(lease_id)
+        if timer is None and self._loading and (known := self._records.get(lease_id)) is not None:
+            timer = self._take_up(lease_id, *known)
+        return timer
+
+    # ------------------------------------------------------------------ what has been applied
+
+    def granted(self, lease_id: int, ttl: int) -> None:
+        """A lease has come into being."""
+        if self.term:
+            now = self._clock()
+            timer = _Timer(ttl, now + ttl, now + self._first_seconds(ttl), is_written_down=False)
+            self._timers[lease_id] = timer
+            heappush(self._heap, (timer.wake, lease_id))
+
+    def revoked(self, lease_id: int) -> None:
+        """A lease has gone, and its keys with it."""
+        self._timers.pop(lease_id, None)
+        renewals = self._waiting.pop(lease_id, ())
+        self._waiting_count -= len(renewals)
+        for answer in renewals:
+            answer(0)
+
+
+def _whatever(answer: object) -> None:
+    """What is written down for later is written down again if it got lost."""

@@ -1,0 +1,136 @@
+"""The replicated state of leases: what they were granted for, what is left of them, and which keys hang on them.
+
+``lease``: lease id -> granted TTL and what a leader has last written down of the rest, both in seconds (0: all of it).
+``leased``: lease id + key -> nothing; the store keeps it with every put and delete.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Protocol
+
+from kvraft.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
+from kvraft.mvcc.records import LEASE_ID
+from kvraft.types import (
+    LeaseCheckpointRequest,
+    LeaseCheckpointResponse,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+)
+
+if TYPE_CHECKING:
+    from kvraft.mvcc.store import Store
+    from kvraft.storage.state import StateEnvironment
+    from kvraft.types import LeaseCommand
+
+LEASE_COMMANDS = frozenset({LeaseGrantRequest, LeaseRevokeRequest, LeaseCheckpointRequest})
+MAX_TTL_SECONDS = 9_000_000_000
+RECORD = struct.Struct(">qq")
+"""Granted TTL, remaining seconds."""
+
+
+class Observer(Protocol):
+    """Hears of what has been applied; see :class:`~kvraft.lease.lessor.Lessor`."""
+
+    def granted(self, lease_id: int, ttl: int) -> None: ...
+
+    def revoked(self, lease_id: int) -> None: ...
+
+
+def check_lease_command(command: LeaseCommand) -> None:
+    """Raise what is wrong with ``command`` by itself: LeaseTtlTooLarge; LeaseNotFound for the id 0."""
+    if isinstance(command, LeaseGrantRequest):
+        if not command.lease_id:
+            raise LeaseNotFound
+        if command.ttl > MAX_TTL_SECONDS:
+            raise LeaseTtlTooLarge
+    elif isinstance(command, LeaseRevokeRequest) and not command.lease_id:
+        raise LeaseNotFound
+
+
+class LeaseTable:
+    """Lease commands and questions over the open transaction of ``environment``. ``observer`` may be set."""
+
+    def __init__(self, environment: StateEnvironment, store: Store) -> None:
+        self._environment = environment
+        self._store = store
+        self.observer: Observer | None = None
+
+    # ------------------------------------------------------------------ commands
+
+    def execute(
+        self, command: LeaseCommand, term: int
+    ) -> LeaseGrantResponse | LeaseRevokeResponse | LeaseCheckpointResponse:
+        """Do ``command``, from an entry of ``term``. Raises a KvraftError, the same on every member."""
+        check_lease_command(command)
+        if isinstance(command, LeaseGrantRequest):
+            return self._grant(command)
+        if isinstance(command, LeaseRevokeRequest):
+            return self._revoke(command, term)
+        return self._checkpoint(command)
+
+    def _grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
+        ttl = max(request.ttl, 1)  # the smallest is the matter of whoever proposes: members may differ in it
+        key, record = LEASE_ID.pack(request.lease_id), RECORD.pack(ttl, 0)
+        if not self._environment.tables.lease.put(key, record, overwrite=False):
+            raise LeaseExists
+        if self.observer is not None:
+            self.observer.granted(request.lease_id, ttl)
+        return LeaseGrantResponse(self._store.revision, request.lease_id, ttl)
+
+    def _revoke(self, request: LeaseRevokeRequest, term: int) -> LeaseRevokeResponse:
+        tables, lease_id = self._environment.tables, request.lease_id
+        if request.term and request.term != term:
+            raise LeaseNotFound(f"{LeaseNotFound.text}: expired in term {request.term}, which is over")
+        if tables.lease.pop(LEASE_ID.pack(lease_id)) is None:
+            raise LeaseNotFound
+        self._store.delete_keys(self.keys(lease_id))
+        if self.observer is not None:
+            self.observer.revoked(lease_id)
+        return LeaseRevokeResponse(self._store.revision)
+
+    def _checkpoint(self, request: LeaseCheckpointRequest) -> LeaseCheckpointResponse:
+        lease = self._environment.tables.lease
+        for lease_id, remaining in request.remaining:
+            found = self.get(lease_id)
+            if found is not None:
+                lease.put(LEASE_ID.pack(lease_id), RECORD.pack(found[0], min(max(remaining, 0), found[0])))
+        return LeaseCheckpointResponse(self._store.revision)
+
+    # ------------------------------------------------------------------ questions
+
+    def get(self, lease_id: int) -> tuple[int, int] | None:
+        """What it was granted for and what was left of it when that was last written down, 0 if never; in seconds."""
+        raw = self._environment.tables.lease.get(LEASE_ID.pack(lease_id))
+        return None if raw is None else RECORD.unpack(raw)
+
+    def walk(self, after: int | None, limit: int) -> list[tuple[int, int, int]]:
+        """Up to ``limit`` leases behind ``after`` (None: from the first): id, granted TTL, remaining."""
+        cursor = self._environment.tables.lease
+        found: list[tuple[int, int, int]] = []
+        more = cursor.first() if after is None else cursor.set_range(LEASE_ID.pack(after))
+        if more and after is not None and cursor.key() == LEASE_ID.pack(after):
+            more = cursor.next()
+        while more and len(found) < limit:
+            ttl, remaining = RECORD.unpack(cursor.value())
+            found.append((LEASE_ID.unpack(cursor.key())[0], ttl, remaining))
+            more = cursor.next()
+        return found
+
+    def ids(self) -> list[int]:
+        """Every lease."""
+        cursor = self._environment.tables.lease
+        cursor.first()
+        return [LEASE_ID.unpack(key)[0] for key in cursor.iternext(keys=True, values=False)]
+
+    def keys(self, lease_id: int) -> list[bytes]:
+        """The keys that hang on it, in order."""
+        low = LEASE_ID.pack(lease_id)
+        keys = []
+        for found, _ in self._environment.tables.leased.walk(low, None):
+            if not found.startswith(low):
+                break
+            keys.append(found[LEASE_ID.size :])
+        return keys

@@ -1,0 +1,125 @@
+"""Plain puts that were committed together: the same as one ``Store.execute`` after the other, in a few calls to LMDB.
+
+Most of what a store is asked is to put one key. For a run of such puts the records are appended and the heads set with
+one call each, and what was put lately is remembered, so that most keys need not be looked up; see
+docs/explanation/write-path.md for what that saves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvraft.mvcc.records import ANCHOR, HEAD, ID, LEASE_ID, POSITION, POSITION_BYTES, Change, encode_record
+from kvraft.types import KeyValue, PutRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvraft.mvcc.counts import CountCache
+    from kvraft.storage.tables import StateMeta, Tables
+
+    Known = tuple[int, int, bytes, bytes]
+    """A key's create revision, its version, its id, and the position of its newest change."""
+
+ID_BYTES = 8
+REMEMBERED_KEYS = 16_384
+
+
+class RecentHeads:
+    """What ``cur`` says of keys that were put lately, without a lease.
+
+    Whoever else changes a key's head forgets the key here.
+    """
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Known] = {}
+
+    def forget(self, key: bytes) -> None:
+        self.known.pop(key, None)
+
+    def trim(self) -> None:
+        """Back within bounds, a quarter at a time so that it is seldom."""
+        if len(self.known) > REMEMBERED_KEYS:
+            for key in list(self.known)[: REMEMBERED_KEYS // 4]:
+                del self.known[key]
+
+
+def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
+    """Where the run of plain puts from ``start`` on ends: puts that ask for nothing else, of keys without a bucket."""
+    for place in range(start, len(commands)):
+        put = commands[place]
+        if (
+            type(put) is not PutRequest
+            or put.lease
+            or put.prev_kv
+            or put.ignore_value
+            or put.ignore_lease
+            or not 0 < len(put.key) <= threshold
+        ):
+            return place
+    return len(commands)
+
+
+def put_all(
+    tables: Tables,
+    meta: StateMeta,
+    recent: RecentHeads,
+    counts: CountCache,
+    puts: Sequence[PutRequest],
+    changes: list[Change] | None,
+) -> None:
+    """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
+    known = recent.known
+    records: list[tuple[bytes, bytes]] = []
+    heads: dict[bytes, bytes] = {}
+    main = meta.revision
+    for put in puts:
+        main += 1
+        key, value = put.key, put.value
+        create, version, key_id, previous = known.get(key) or _look_up(tables, key, main)
+        if not version:
+            counts.created(key)
+        elif version % ANCHOR == 0:
+            tables.hist.put(key_id + previous, b"")
+        version += 1
+        position = POSITION.pack(main, 0)
+        known[key] = (create, version, key_id, position)
+        records.append((position, encode_record((key, value, create, main, version, 0, key_id, previous))))
+        heads[key] = HEAD.pack(main, 0, create, version, 0, key_id)
+        if changes is not None:
+            changes.append(Change(KeyValue(key, value, create, main, version), previous))
+    tables.rev.putmulti(records, append=True)
+    tables.cur.put_short(heads)
+    recent.trim()
+    meta.revision = main
+
+
+def _look_up(tables: Tables, key: bytes, main: int) -> Known:
+    """The key before a plain put at revision ``main``, off its lease; with version 0 if it does not exist."""
+    head = tables.cur.get(key)
+    if head is None:
+        return (main, 0, *begin_key(tables, key))
+    _, _, create, version, lease, key_id = HEAD.unpack(head)
+    if lease:
+        change_lease(tables, key, lease, 0)
+    return create, version, key_id, head[:POSITION_BYTES]
+
+
+def begin_key(tables: Tables, key: bytes) -> tuple[bytes, bytes]:
+    """For a key that is about to exist: its id, and where it was deleted, if it has existed before."""
+    gone = tables.dead.pop(key)
+    if gone is None:
+        return tables.allocate().to_bytes(ID_BYTES), b""
+    key_id, previous = gone[ID], gone[:POSITION_BYTES]
+    tables.hist.put(key_id + previous, b"")
+    return key_id, previous
+
+
+def change_lease(tables: Tables, key: bytes, old: int, new: int) -> None:
+    """Take ``key`` off one lease and hang it on another; 0 is none."""
+    if old:
+        tables.leased.pop(LEASE_ID.pack(old) + key)
+    if new:
+        tables.leased.put(LEASE_ID.pack(new) + key, b"")

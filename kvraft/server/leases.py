@@ -1,0 +1,138 @@
+"""What a member does about leases: the requests of clients, and the clock while it leads."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from math import ceil
+from typing import TYPE_CHECKING
+
+from kvraft.apply.command import encode_command
+from kvraft.errors import KvraftError, NotLeader
+from kvraft.lease.lessor import Lessor
+from kvraft.types import (
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseKeepAliveResponse,
+    LeaseLeasesRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvraft.apply.machine import StateMachine
+    from kvraft.server.driver import Driver
+    from kvraft.server.service import Answer, Caller, Handler
+    from kvraft.types import Command, LeaseCommand
+
+
+def min_ttl_seconds(election_ms: int) -> int:
+    """The smallest TTL: one and a half election timeouts, so that a lease outlives a change of leaders."""
+    return ceil(election_ms * 1.5 / 1000)
+
+
+def open_lessor(driver: Driver, machine: StateMachine, election_ms: int) -> Lessor:
+    """The lessor of a member: it proposes through ``driver`` and hears of what ``machine`` applies."""
+
+    def propose(command: LeaseCommand, waiter: Callable[[object], None]) -> None:
+        driver.propose(encode_command(command), waiter)
+
+    lessor = Lessor(machine.leases, propose, time.monotonic, election_ms / 1000)
+    machine.leases.observer = lessor
+    return lessor
+
+
+class LeaseService:
+    """The handlers; ``propose`` is the service's, with its checks. Parts are set when the member opens."""
+
+    driver: Driver
+    machine: StateMachine
+    lessor: Lessor
+
+    def __init__(self, election_ms: int, propose: Callable[[Command, bytes, Caller, Answer], None]) -> None:
+        self._min_ttl = min_ttl_seconds(election_ms)
+        self._propose = propose
+
+    def open(self, driver: Driver, machine: StateMachine, election_ms: int) -> None:
+        """The member's other parts are there."""
+        self.driver, self.machine = driver, machine
+        self.lessor = open_lessor(driver, machine, election_ms)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self.lessor.tick(self.driver.leading_term)
+
+    def handlers(self) -> dict[type, Handler]:
+        """By the kind of request."""
+        return {
+            LeaseGrantRequest: self._grant,
+            LeaseRevokeRequest: self._revoke,
+            LeaseKeepAliveRequest: self._keep_alive,
+            LeaseTimeToLiveRequest: self._time_to_live,
+            LeaseLeasesRequest: self._leases,
+        }
+
+    def _grant(self, request: LeaseGrantRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        lease_id = request.lease_id
+        while not lease_id:
+            lease_id = secrets.randbits(63)
+        request = LeaseGrantRequest(max(request.ttl, self._min_ttl), lease_id)
+        self._propose(request, encode_command(request), caller, answer)
+
+    def _revoke(self, request: LeaseRevokeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        if request.term:  # the leader's alone to say
+            request = LeaseRevokeRequest(request.lease_id)
+            body = encode_command(request)
+        self._propose(request, body, caller, answer)
+
+    def _keep_alive(self, request: LeaseKeepAliveRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        def renewed(ttl: int | KvraftError) -> None:
+            if isinstance(ttl, KvraftError):
+                answer(ttl)
+            else:
+                answer(LeaseKeepAliveResponse(self.machine.revision, request.lease_id, ttl))
+
+        self._as_leader(body, caller, answer, lambda: self.lessor.renew(request.lease_id, renewed))
+
+    def _time_to_live(self, request: LeaseTimeToLiveRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        def look() -> None:
+            lease_id, revision = request.lease_id, self.machine.revision
+            found = self.lessor.remaining(lease_id)
+            if found is None:
+                answer(LeaseTimeToLiveResponse(revision, lease_id, -1))
+            else:
+                keys = self.machine.leases.keys(lease_id) if request.keys else []
+                answer(LeaseTimeToLiveResponse(revision, lease_id, int(found[0]), found[1], keys))
+
+        self._as_leader(body, caller, answer, look)
+
+    def _leases(self, request: LeaseLeasesRequest, body: bytes, caller: Caller, answer: Answer) -> None:
+        def read(error: KvraftError | None) -> None:
+            answer(error or LeaseLeasesResponse(self.machine.revision, self.machine.leases.ids()))
+
+        self.driver.read(read)
+
+    def _as_leader(self, body: bytes, caller: Caller, answer: Answer, action: Callable[[], None]) -> None:
+        """Do ``action`` if this member leads, which a quorum has confirmed since; else have the leader do it."""
+        term = self.driver.leading_term
+        if not term:
+            if caller.forwards:
+                self.driver.ask_leader(body, answer, repeatable=True)  # type: ignore[arg-type]
+            else:
+                answer(self.driver.no_leader())
+            return
+
+        def confirmed(error: KvraftError | None) -> None:
+            if error is None and self.driver.leading_term == term:
+                self.lessor.tick(term)
+                action()
+            elif caller.forwards:
+                self.driver.ask_leader(body, answer, repeatable=True)  # type: ignore[arg-type]
+            else:
+                answer(error or NotLeader())
+
+        self.driver.read(confirmed)
