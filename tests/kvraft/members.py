@@ -132,6 +132,12 @@ class Members:
             for index in (member.machine.applied_index, member.driver.raft.last_index)
         }
 
+    async def published(self) -> None:
+        """Every member has told its name and URLs, and everybody knows them: nothing happens by itself any more."""
+        await until(
+            lambda: all(known.client_urls for member in self.running.values() for known in member.machine.members)
+        )
+
     async def leader(self) -> str:
         """The name of a running member that leads, as soon as there is one."""
         await until(lambda: bool(self._leaders()))

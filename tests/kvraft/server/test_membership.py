@@ -16,6 +16,7 @@ from kvraft.errors import (
     MemberNotFound,
     MemberNotLearner,
     NotEnoughStarted,
+    NotLeader,
     NotSupportedForLearner,
     PeerUrlExists,
     TooManyLearners,
@@ -25,10 +26,18 @@ from kvraft.server import peers
 from kvraft.server.config import ConfigError
 from kvraft.server.membership import new_member_id
 from kvraft.server.snapshots import next_control
-from kvraft.types import RangeRequest
+from kvraft.types import (
+    MemberAddRequest,
+    MemberAddResponse,
+    MemberListResponse,
+    MemberRemoveRequest,
+    MoveLeaderRequest,
+    RangeRequest,
+)
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.members import open_members, until
+from tests.kvraft.server.test_forwarding import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +61,7 @@ async def grown(members: Members, client: Client, name: str) -> Member:
 async def settled(members: Members) -> None:
     """Everybody has applied the same, no change is under way, and every member has told its name."""
     await until(lambda: all(map(is_at_rest, running(members))))
-    await until(lambda: all(known.client_urls for member in running(members) for known in member.machine.members))
+    await members.published()
     await until(lambda: all(len(m.peers.connected()) == len(m.machine.members) - 1 for m in running(members)))
     await members.applied_everywhere()
 
@@ -322,6 +331,20 @@ def test_ids_of_added_members_depend_on_urls_token_and_time() -> None:
     one = new_member_id(("http://b:1", "http://a:1"), "t", 1)
     assert one == new_member_id(("http://a:1", "http://b:1"), "t", 1)
     assert len({one, new_member_id(("http://a:1",), "t", 1), new_member_id(("http://a:1", "http://b:1"), "t", 2)}) == 3
+
+
+async def test_a_follower_has_the_leader_change_the_members_for_who_wants_that(tmp_path: Path) -> None:
+    async with open_members(tmp_path) as members:
+        await settled(members)
+        leader = await leading(members)
+        follower = next(member for member in running(members) if member is not leader)
+        added = await ask(follower, MemberAddRequest((NOWHERE,), True))
+        assert isinstance(added, MemberAddResponse)
+        removed = await ask(follower, MemberRemoveRequest(added.member.member_id))
+        assert isinstance(removed, MemberListResponse)
+        assert len(removed.members) == 3
+        refused = await ask(follower, MoveLeaderRequest(follower.member_id))
+        assert isinstance(refused, NotLeader)
 
 
 async def introduce(

@@ -110,6 +110,7 @@ async def test_stopping_the_leader_hands_over_and_leaves_no_write_unanswered(tmp
 
 async def test_who_waits_when_a_member_stops_is_told(tmp_path: Path) -> None:
     async with open_members(tmp_path) as members:
+        await members.published()
         leader = await members.leader()
         for name in list(members.running):
             if name != leader:
