@@ -13,7 +13,7 @@ GENERATE_NAME_MAX_PREFIX = 58
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 # What the server alone decides; whatever a client sends in these on create is dropped.
-_SERVER_SET = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields")
+_SERVER_SET = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
 
 def new_uid() -> str:
@@ -62,5 +62,4 @@ def carry_metadata(metadata: dict[str, Any], old: dict[str, Any]) -> None:
         metadata["generation"] = old["generation"]
     else:
         metadata.pop("generation", None)
-    for field in ("selfLink", "managedFields"):
-        metadata.pop(field, None)
+    metadata.pop("selfLink", None)

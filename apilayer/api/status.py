@@ -160,6 +160,11 @@ def conflict(resource: str, group: str, name: str, message: str = _MODIFIED) -> 
     return _error(409, "Conflict", text, _details(name, group, resource))
 
 
+def apply_conflict(message: str, causes: Sequence[Mapping[str, str]]) -> StatusError:
+    """409: an apply would change fields that other managers own; one cause per field."""
+    return _error(409, "Conflict", message, {"causes": [dict(cause) for cause in causes]})
+
+
 def expired(message: str, continue_token: str | None = None) -> StatusError:
     """410: the revision asked for was compacted; `continue_token` resumes inconsistently where that helps."""
     status = _failure(410, "Expired", message)

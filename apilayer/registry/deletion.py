@@ -62,7 +62,7 @@ def decide(strategy: Strategy, obj: Object, options: DeleteOptions, now: datetim
     else:
         graceful = False
     finalizers = _finalizers_for(metadata.get("finalizers") or [], options)
-    if finalizers != (metadata.get("finalizers") or []):
+    if set(finalizers) != set(metadata.get("finalizers") or ()):
         if finalizers:
             metadata["finalizers"] = finalizers
         else:
@@ -80,7 +80,7 @@ def _begin_graceful(strategy: Strategy, obj: Object, options: DeleteOptions, now
     metadata = obj["metadata"]
     if "deletionTimestamp" in metadata:
         running = metadata.get("deletionGracePeriodSeconds")
-        if running is None:
+        if not running:  # its time is over, only the deletion itself is missing
             return False, False
         wanted = options.grace_period_seconds
         if wanted is None or wanted >= running:

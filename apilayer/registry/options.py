@@ -13,6 +13,7 @@ import attrs
 
 from apilayer.api import field, status
 from apilayer.api.gotext import quote
+from apilayer.api.managed import manager_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,29 +181,46 @@ _NO_LIST_OPTIONS = ListOptions()
 
 @attrs.frozen
 class WriteOptions:
-    """What every write takes: dry run or not, and how strict unknown fields are treated."""
+    """What every write takes: dry run or not, how strict unknown fields are treated, and who makes the change.
+
+    Without a manager (the server's own changes) managedFields stay as they are. `force` is for applies: take what
+    others own.
+    """
 
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
+    manager: str = ""
+    force: bool = False
 
     @staticmethod
-    def parse(query: Query, kind: str, *, content_type: str = "") -> WriteOptions:
-        """From the query of a create, update or patch (`kind` is e.g. CreateOptions). Raises StatusError 422."""
-        if not query:
-            return _NO_WRITE_OPTIONS
-        errors = list(_dry_run_errors(query.get("dryRun")))
-        if _flag(query, "force") is not None and kind == "PatchOptions" and "apply-patch" not in content_type:
+    def parse(query: Query, kind: str, *, user_agent: str = "", applies: bool = False) -> WriteOptions:
+        """From the query of a create, update or patch (`kind` is e.g. CreateOptions). Raises StatusError 422.
+
+        `applies` says that a patch is an apply. Without a field manager the User-Agent names the manager.
+        """
+        if not query and not applies:
+            return WriteOptions(manager=_program(user_agent))
+        manager = _text(query, "fieldManager")
+        force = _flag(query, "force") if kind == "PatchOptions" else None
+        errors = []
+        if applies and not manager:
+            errors.append(field.required("fieldManager", "is required for apply patch"))
+        if force is not None and not applies:
             errors.append(field.forbidden("force", "may not be specified for non-apply patch"))
-        errors.extend(_field_manager_errors(_text(query, "fieldManager")))
+        errors.extend(_field_manager_errors(manager))
+        errors.extend(_dry_run_errors(query.get("dryRun")))
         validation = _text(query, "fieldValidation")
         if validation not in _VALIDATIONS:
             errors.append(field.not_supported("fieldValidation", validation, _VALIDATIONS))
         if errors:
             raise status.invalid(kind, _META_GROUP, "", errors)
-        return WriteOptions(bool(query.get("dryRun")), cast("FieldValidation", validation or "Warn"))
+        strictness = cast("FieldValidation", validation or "Warn")
+        return WriteOptions(bool(query.get("dryRun")), strictness, manager or _program(user_agent), bool(force))
 
 
-_NO_WRITE_OPTIONS = WriteOptions()
+@lru_cache(maxsize=256)
+def _program(user_agent: str) -> str:
+    return manager_name("", user_agent)
 
 
 def _dry_run_errors(values: list[str] | None) -> list[FieldError]:
@@ -212,7 +230,7 @@ def _dry_run_errors(values: list[str] | None) -> list[FieldError]:
 
 
 def _field_manager_errors(manager: str) -> list[FieldError]:
-    if len(manager) > MAX_FIELD_MANAGER:
+    if len(manager.encode()) > MAX_FIELD_MANAGER:
         return [field.too_long("fieldManager", manager, MAX_FIELD_MANAGER)]
     for index, char in enumerate(manager):
         if not char.isprintable():
@@ -242,6 +260,7 @@ class DeleteOptions:
                 "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
                 "propagationPolicy": query["propagationPolicy"][0] if "propagationPolicy" in query else None,
                 "orphanDependents": _flag(query, "orphanDependents"),
+                "preconditions": {"uid": query["uid"][0]} if _text(query, "uid") else None,
             }
         else:
             raw = dict(body)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Store
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+OWN_MANAGER = "kube-apiserver"
+"""Who managedFields name for what the server does of its own accord."""
 
 
 @attrs.frozen(eq=False)
@@ -78,7 +80,7 @@ class Registry:
             if self.cache.of(namespaces.resource).get(namespaces.key("", name)) is not None:
                 continue
             try:
-                await namespaces.create("", {"metadata": {"name": name}}, WriteOptions())
+                await namespaces.create("", {"metadata": {"name": name}}, WriteOptions(manager=OWN_MANAGER))
             except status.StatusError as error:
                 if error.code != 409:
                     raise
@@ -103,6 +105,24 @@ class Registry:
         if may_create and self.cache.of(api.resource).get(api.store.key(namespace, name)) is None:
             await self._require_namespace(api.resource, namespace, name)
         return await api.store.update(namespace, name, obj, options, subresource)
+
+    async def apply(
+        self,
+        api: ResourceApi,
+        namespace: str,
+        name: str,
+        config: Object,
+        check: Callable[[Object], None],
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> tuple[Entry, bool]:
+        """Applies a configuration, see `ResourceStore.apply`. Raises StatusError."""
+
+        async def admit_new() -> None:
+            if namespace:
+                await self._require_namespace(api.resource, namespace, name)
+
+        return await api.store.apply(namespace, name, config, check, options, admit_new, subresource)
 
     async def _require_namespace(self, resource: Resource, namespace: str, name: str) -> None:
         """Looks in the cache first, and in the store when that does not know the namespace (yet)."""

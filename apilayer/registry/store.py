@@ -12,6 +12,7 @@ import attrs
 
 from apilayer.api import field, meta, status
 from apilayer.api.defaults import apply_defaults
+from apilayer.api.managed import FieldManager, keep_times
 from apilayer.api.validation import validate_create, validate_update
 from apilayer.registry import deletion
 from apilayer.registry.listing import FRESHNESS_TIMEOUT_SECONDS
@@ -20,7 +21,7 @@ from apilayer.storage.codec import CorruptObject
 from apilayer.storage.interface import KeyChanged, KeyExists, RequestTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from apilayer.registry.options import DeleteOptions, WriteOptions
@@ -59,6 +60,7 @@ class ResourceStore:
         self._cache = cache.of(self.resource)
         self._codec = self._cache.codec
         self._clock = clock
+        self._managers: dict[str, FieldManager] = {}
 
     def key(self, namespace: str, name: str) -> bytes:
         """The store's key of an object; `namespace` "" for cluster-scoped resources."""
@@ -103,17 +105,40 @@ class ResourceStore:
         except CorruptObject as error:
             raise status.internal_error(str(error)) from error
 
+    def _fields(self, subresource: str) -> FieldManager:
+        manager = self._managers.get(subresource)
+        if manager is None:
+            manager = self._managers[subresource] = FieldManager(self.resource, subresource)
+        return manager
+
+    def _track(self, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> None:
+        """Sets the managedFields of `new`, which the write makes of `old`."""
+        if options.manager:
+            self._fields(subresource).update(old, new, options.manager, self._time())
+        elif old is not None and "managedFields" in old["metadata"]:
+            new["metadata"].setdefault("managedFields", old["metadata"]["managedFields"])
+
+    def _time(self) -> str:
+        return meta.timestamp(self._clock())
+
     # ------------------------------------------------------------------ create
 
-    async def create(self, namespace: str, obj: Object, options: WriteOptions) -> Entry:
-        """Stores a new object, which this call owns and changes. Raises StatusError 409, 422 or 500."""
+    async def create(self, namespace: str, obj: Object, options: WriteOptions, *, applied: bool = False) -> Entry:
+        """Stores a new object, which this call owns and changes. Raises StatusError 409, 422 or 500.
+
+        `applied`: the object comes from an apply, so its managedFields are as they should be.
+        """
         metadata = obj["metadata"]
-        meta.init_metadata(metadata, self._clock())
         if namespace:
             metadata["namespace"] = namespace
         else:
             metadata.pop("namespace", None)
         apply_defaults(self.resource, obj)
+        if applied:
+            metadata.pop("resourceVersion", None)
+        else:
+            self._track(None, obj, options, "")
+        meta.init_metadata(metadata, self._clock())
         generate = bool(metadata.get("generateName")) and not metadata.get("name")
         attempts = GENERATE_NAME_ATTEMPTS if generate else 1
         while True:
@@ -133,6 +158,7 @@ class ResourceStore:
                     raise self._already_exists(metadata["name"], error.current) from error
 
     async def _put_new(self, key: bytes, obj: Object, options: WriteOptions) -> Entry:
+        """Creates the key. What is too large with its managedFields is stored without them."""
         value = self._codec.encode(obj)
         if options.dry_run:
             record, _ = await self._store.get(key)
@@ -142,6 +168,8 @@ class ResourceStore:
         try:
             return self._codec.entry(key, value, await self._store.create(key, value))
         except RequestTooLarge as error:
+            if obj["metadata"].pop("managedFields", None) is not None:
+                return await self._put_new(key, obj, options)
             raise status.too_many_items(str(error)) from error
 
     def _already_exists(self, name: str, current: Record) -> status.StatusError:
@@ -172,7 +200,9 @@ class ResourceStore:
             self._check_version(name, old, revision, patching=False)
             if uid and uid != old["metadata"].get("uid"):
                 raise self._uid_conflict(namespace, name, uid, old)
-            return {**obj, "metadata": dict(metadata)}
+            new = {**obj, "metadata": dict(metadata)}
+            self._track(old, new, options, subresource)
+            return new
 
         try:
             return await self._change(namespace, name, transform, options, subresource), False
@@ -197,16 +227,64 @@ class ResourceStore:
 
         def transform(old: Object) -> Object:
             patched = apply(old)
-            apply_defaults(self.resource, patched)
-            given = patched["metadata"].get("resourceVersion") or ""
-            try:
-                revision = parse_revision(given)
-            except ValueError as error:
-                raise status.raw(500, str(error)) from error
-            self._check_version(name, old, revision, patching=True)
+            self._complete(name, old, patched)
+            self._track(old, patched, options, subresource)
             return patched
 
         return await self._change(namespace, name, transform, options, subresource)
+
+    async def apply(
+        self,
+        namespace: str,
+        name: str,
+        config: Object,
+        check: Callable[[Object], None],
+        options: WriteOptions,
+        admit_new: Callable[[], Awaitable[None]],
+        subresource: str = "",
+    ) -> tuple[Entry, bool]:
+        """Applies a configuration: (stored state, whether that created the object).
+
+        `check` looks at what came out, `admit_new` is awaited before an object is created. Raises StatusError 400,
+        404 for a subresource of an absent object, 409 for conflicts, 422, 500, and whatever these two raise.
+        """
+        fields = self._fields(subresource)
+
+        def transform(old: Object) -> Object:
+            new = fields.apply(old, config, options.manager, force=options.force, time=self._time())
+            check(new)
+            self._complete(name, old, new)
+            return new
+
+        while True:
+            try:
+                return await self._change(namespace, name, transform, options, subresource), False
+            except status.StatusError as error:
+                if error.code != 404 or subresource:
+                    raise
+            new = fields.apply(None, config, options.manager, force=options.force, time=self._time())
+            check(new)
+            if new["metadata"].get("uid"):
+                raise self._no_such_uid(name, new["metadata"]["uid"])
+            await admit_new()
+            try:
+                return await self.create(namespace, new, options, applied=True), True
+            except status.StatusError as error:
+                if error.status.get("reason") != "AlreadyExists":
+                    raise
+
+    def _no_such_uid(self, name: str, uid: str) -> status.StatusError:
+        message = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        return status.conflict(self.resource.plural, self.resource.group, name, message)
+
+    def _complete(self, name: str, old: Object, patched: Object) -> None:
+        """Fills in defaults and holds the patch to the resourceVersion that it gives."""
+        apply_defaults(self.resource, patched)
+        try:
+            revision = parse_revision(patched["metadata"].get("resourceVersion") or "")
+        except ValueError as error:
+            raise status.raw(500, str(error)) from error
+        self._check_version(name, old, revision, patching=True)
 
     def _check_version(self, name: str, old: Object, revision: int, *, patching: bool) -> None:
         if not revision:
@@ -275,13 +353,16 @@ class ResourceStore:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if "namespace" in old["metadata"]:
             new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
+        owners = new["metadata"].get("managedFields")
         if subresource == "status":
             self.strategy.prepare_status_update(new, old)
         elif not subresource:
             self.strategy.prepare_update(new, old)
+        _put_owners(new, owners)
         errors = validate_update(self.resource, new, old, subresource)
         if errors:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)
+        keep_times(old, new)
         return new, new == old
 
     async def _store_change(self, key: bytes, entry: Entry, new: Object, options: WriteOptions) -> Entry:
@@ -296,6 +377,8 @@ class ResourceStore:
         try:
             return self._codec.entry(key, value, await self._store.update(key, value, entry.revision))
         except RequestTooLarge as error:
+            if new["metadata"].pop("managedFields", None) is not None:
+                return await self._store_change(key, entry, new, options)
             raise status.too_many_items(str(error)) from error
 
     # ------------------------------------------------------------------ delete
@@ -325,3 +408,12 @@ class ResourceStore:
         value = self._codec.encode(obj)
         revision = entry.revision if dry_run else await self._store.update(key, value, entry.revision)
         return self._codec.entry(key, value, revision)
+
+
+def _put_owners(obj: Object, entries: list[Object] | None) -> None:
+    """Sets managedFields, whatever metadata the strategy went back to."""
+    metadata = obj["metadata"]
+    if metadata.get("managedFields") != entries:
+        obj["metadata"] = {key: value for key, value in metadata.items() if key != "managedFields"}
+        if entries:
+            obj["metadata"]["managedFields"] = entries

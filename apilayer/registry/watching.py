@@ -149,7 +149,7 @@ class WatchOpener:
             initial, _, _ = self._cache.page(scope, selection) if scope == prefix else self._one(scope)
             initial = [entry for entry in initial if selection.matches(entry)]
         else:
-            await self._lister.wait_until(0)
+            await self._freshen("0" if revision else text, 0)
             after = revision or self._all.revision
             initial = []
         failure = None

@@ -9,7 +9,8 @@ import trio
 
 from apilayer.api import status
 from apilayer.api.decode import decode_body, decode_options
-from apilayer.api.patch import apply_patch
+from apilayer.api.managed import is_apply, read_configuration
+from apilayer.api.patch import apply_patch, patch_type_of
 from apilayer.api.table import check_include_object
 from apilayer.api.validation.warnings import create_warnings
 from apilayer.pipeline.encoding import pretty_wanted
@@ -46,6 +47,11 @@ class Call:
     def content_type(self) -> str | None:
         """The Content-Type of the request's body."""
         return self.context.request.headers.get("content-type")
+
+    def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
+        """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
+        user_agent = self.context.request.headers.get("user-agent", "")
+        return WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
 
 
 class ResourceHandlers:
@@ -93,7 +99,7 @@ class ResourceHandlers:
 
     async def _create(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
-        options = WriteOptions.parse(call.context.query, "CreateOptions")
+        options = call.write_options("CreateOptions")
         obj, warnings = _decode(call, body, options)
         _check_namespace(call, obj)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
@@ -101,7 +107,7 @@ class ResourceHandlers:
 
     async def _update(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
-        options = WriteOptions.parse(call.context.query, "UpdateOptions")
+        options = call.write_options("UpdateOptions")
         obj, warnings = _decode(call, body, options)
         _check_name(call, obj)
         _check_namespace(call, obj)
@@ -112,8 +118,11 @@ class ResourceHandlers:
 
     async def _patch(self, call: Call, form: Form) -> Response:
         content_type = call.content_type
+        if is_apply(content_type):
+            return await self._apply(call, form)
+        patch_type_of(content_type)
         body = await call.context.request.read_body()
-        options = WriteOptions.parse(call.context.query, "PatchOptions", content_type=content_type or "")
+        options = call.write_options("PatchOptions")
         latest: list[Patched] = []
 
         def apply(old: Object) -> Object:
@@ -125,14 +134,28 @@ class ResourceHandlers:
                 field_validation=options.field_validation,
             )
             latest[:] = [patched]
-            _require_metadata(patched.object)
-            _check_name(call, patched.object)
-            _check_namespace(call, patched.object)
+            _check_result(call, patched.object)
             return patched.object
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
         warnings = [text for patched in latest for text in patched.warnings + _advice(call, patched.object)]
         return form.object(entry, 200, warnings)
+
+    async def _apply(self, call: Call, form: Form) -> Response:
+        body = await call.context.request.read_body()
+        options = call.write_options("PatchOptions", applies=True)
+        config = read_configuration(body)
+        warnings: list[str] = []
+
+        def check(result: Object) -> None:
+            warnings[:] = config.warnings(options.field_validation)
+            _check_result(call, result)
+            warnings.extend(_advice(call, result))
+
+        entry, created = await self._registry.apply(
+            call.api, call.namespace, call.name, config.object, check, options, call.subresource
+        )
+        return form.object(entry, 201 if created else 200, warnings)
 
     async def _delete(self, call: Call, form: Form) -> Response:
         options = await _delete_options(call)
@@ -179,6 +202,13 @@ def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, lis
 def _require_metadata(obj: Object) -> None:
     if not isinstance(obj.get("metadata"), dict):
         obj["metadata"] = {}
+
+
+def _check_result(call: Call, obj: Object) -> None:
+    """What a patch makes must be the object that the URL names."""
+    _require_metadata(obj)
+    _check_name(call, obj)
+    _check_namespace(call, obj)
 
 
 async def _listing(form: Form, listing: Listing) -> Response:

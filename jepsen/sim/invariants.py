@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jepsen.sim.disk import Image
+    from jepsen.sim.leases import LeaseJudge
 
 
 NOBODY = Configuration(())
@@ -34,6 +35,7 @@ class Invariants:
         "changes",
         "elections",
         "images",
+        "leases",
     )
 
     def __init__(self, founding_index: int = 0, configuration: Configuration = NOBODY) -> None:
@@ -51,6 +53,8 @@ class Invariants:
         """What is durable on each node."""
         self._configurations = [configuration, configuration]
         """The one in force after the last entry applied, and the one before the last change."""
+        self.leases: LeaseJudge | None = None
+        """In runs with leases."""
 
     @property
     def configuration(self) -> Configuration:

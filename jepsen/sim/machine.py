@@ -17,6 +17,8 @@ from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvraft.lease.table import Observer
+
 
 class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt to change a key. ``attempt`` is unique in a run: it may take effect once at most."""
@@ -26,6 +28,10 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key: str
     value: str | None = None
     expected: str | None = None
+
+
+GRANT, EXPIRE, CHECKPOINT = "grant", "expire", "checkpoint"
+"""Kinds of commands beside a history's: of the lease that is the key. Values: TTL; term; "lease:rest,..."."""
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -66,6 +72,8 @@ class State(msgspec.Struct, frozen=True):
     """Key to value and the revision of its last change."""
     configuration: Configuration = Configuration(())
     """Who takes part; nobody that this node knows of, until it has received its first snapshot."""
+    leases: dict[int, tuple[int, int]] = {}
+    """Lease to TTL and what is left of it, 0: all."""
 
 
 class Snapshot:
@@ -94,6 +102,9 @@ class SimMachine:
         "committed",
         "configuration",
         "durable",
+        "leases",
+        "observer",
+        "on_expired",
         "revision",
         "uncommitted",
         "values",
@@ -104,6 +115,8 @@ class SimMachine:
     ) -> None:
         self._on_apply = on_apply
         self._on_install = on_install
+        self.observer: Observer | None = None
+        self.on_expired: Callable[[Command], None] = lambda _command: None
         self.committed = self.durable = state
         self._load(state)
 
@@ -111,6 +124,7 @@ class SimMachine:
         self.applied_index, self.applied_term, self.revision = state.index, state.term, state.revision
         self.values = dict(state.values)
         self.configuration = state.configuration
+        self.leases = dict(state.leases)
         self.uncommitted = 0
 
     @property
@@ -125,20 +139,23 @@ class SimMachine:
 
     def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Any]]:
         """Apply entries; the answers are what the history calls results."""
-        answers = []
+        answers: list[list[Any]] = []
         for entry in entries:
             commands = self._on_apply(entry)
             if entry.kind == EntryKind.CONFIGURATION:
                 self.configuration = changed(self.configuration, entry)
                 answers.append([None])
             else:
-                answers.append([self._execute(command) for command in commands])
+                answers.append([self._execute(command, entry.term) for command in commands])
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.uncommitted += len(entries)
         return answers
 
-    def _execute(self, command: Command) -> bool | None:
+    def _execute(self, command: Command, term: int) -> bool | None:
+        if command.kind in (GRANT, EXPIRE, CHECKPOINT):
+            self._lease(command, term)
+            return None
         current = self.values.get(command.key)
         if command.kind == Kind.DELETE:
             if current is None:
@@ -152,6 +169,25 @@ class SimMachine:
         self.revision += 1
         self.values[command.key] = (command.value, self.revision)
         return None if command.kind == Kind.WRITE else True
+
+    def _lease(self, command: Command, term: int) -> None:
+        """As ``kvraft.lease.table`` does it. A lease's key stands for those that hang on it."""
+        assert command.value is not None
+        if command.kind == CHECKPOINT:
+            for pair in command.value.split(","):
+                lease, _, left = pair.partition(":")
+                if int(lease) in self.leases:
+                    self.leases[int(lease)] = (self.leases[int(lease)][0], int(left))
+            return
+        lease_id, number = int(command.key), int(command.value)
+        if command.kind == GRANT:
+            self.leases[lease_id] = (number, 0)
+            if self.observer is not None:
+                self.observer.granted(lease_id, number)
+        elif number in (0, term) and self.leases.pop(lease_id, None) is not None:
+            self.on_expired(command)
+            if self.observer is not None:
+                self.observer.revoked(lease_id)
 
     def commit(self) -> None:
         """Everything applied will survive a crash as of the next commit, and may as of this one."""
@@ -168,7 +204,14 @@ class SimMachine:
 
     def state(self) -> State:
         """A copy of the present state."""
-        return State(self.applied_index, self.applied_term, self.revision, dict(self.values), self.configuration)
+        return State(
+            self.applied_index,
+            self.applied_term,
+            self.revision,
+            dict(self.values),
+            self.configuration,
+            dict(self.leases),
+        )
 
 
 def snapshot_meta(state: State) -> SnapshotMeta:

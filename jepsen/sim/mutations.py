@@ -5,22 +5,26 @@ Each mutation takes one promise away, the way a plausible bug would.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import msgspec
 
+from kvraft.lease.lessor import Lessor
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, HardState, Message, MessageKind, ReadState, Ready, Role
 from kvraft.raft.outbox import Outbox
 from kvraft.raft.quorum import committed_index
 from kvraft.server.driver import Driver
 from kvraft.server.forwarding import Forwarded, Forwarder
+from kvraft.types import LeaseRevokeRequest
 
 if TYPE_CHECKING:
     import random
     from typing import Any
 
+    from kvraft.lease.lessor import Renewed
     from kvraft.raft.messages import LogReader, RaftConfig, RaftStart
     from kvraft.wire.peer import Proposed
 
@@ -146,12 +150,31 @@ class AnswerWhenProposed(Driver):
         self.forwarder = _HastyForwarder(self._transport, self._await_entry)
 
 
+class RenewWithoutTakingBack(Lessor):
+    """Renews in memory alone what the log says has little time left."""
+
+    def renew(self, lease_id: int, answer: Renewed) -> None:
+        timer = self._find(lease_id)
+        if timer is not None:
+            timer.is_written_down = False
+        super().renew(lease_id, answer)
+
+
+class ExpireWithoutTerm(Lessor):
+    """Ends leases as any client may: a leader that has been deposed without knowing has its successor do it."""
+
+    def _expire(self, lease_id: int, timer: Any) -> None:
+        timer.is_revoking = True
+        self._propose(LeaseRevokeRequest(lease_id), partial(self._expired, lease_id, timer))
+
+
 @attrs.frozen
 class Mutation:
     """The types that a run's nodes are made of."""
 
     core: type[Raft] = Raft
     driver: type[Driver] = Driver
+    lessor: type[Lessor] = Lessor
 
 
 MUTATIONS = {
@@ -162,6 +185,8 @@ MUTATIONS = {
     "accept-lower-term-append": Mutation(core=AcceptLowerTermAppend),
     "repeat-lost-questions": Mutation(driver=RepeatLostQuestions),
     "answer-when-proposed": Mutation(driver=AnswerWhenProposed),
+    "renew-without-taking-back": Mutation(lessor=RenewWithoutTakingBack),
+    "expire-without-term": Mutation(lessor=ExpireWithoutTerm),
     "count-learners": Mutation(core=CountLearners),
     "ignore-outgoing": Mutation(core=IgnoreOutgoing),
     "stand-before-applying": Mutation(core=StandBeforeApplying),

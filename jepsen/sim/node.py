@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jepsen.sim.disk import SimDisk
+from jepsen.sim.leases import Leases
 from jepsen.sim.machine import Change, Command, SimMachine, State, encode_command, snapshot_meta
 from jepsen.sim.network import Line
 from jepsen.sim.world import SECOND, Violation
 from kvraft.errors import KvraftError
+from kvraft.lease.lessor import Lessor
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, Entry, RaftConfig, RaftStart, Role
 from kvraft.server.driver import Driver, DriverConfig
@@ -51,6 +53,7 @@ class SimNode:
         invariants: Invariants,
         core: type[Raft] = Raft,
         driver: type[Driver] = Driver,
+        lessor: type[Lessor] = Lessor,
     ) -> None:
         self.node_id = node_id
         self.world = world
@@ -69,6 +72,9 @@ class SimNode:
         """Called when a snapshot has replaced the state; the log follows."""
         self._core = core
         self._driver_type = driver
+        self._lessor_type = lessor
+        self.leases: Leases | None = None
+        """In runs with leases; None while the process is down."""
         self._machine: SimMachine | None = None
         first = founding_state(options) if node_id <= options.nodes else State(0, 0, 0, {})
         self._states = (first, first)
@@ -126,6 +132,10 @@ class SimNode:
             max_proposals_per_turn=options.max_proposals_per_turn,
         )
         self.driver = self._driver_type(raft, machine, disk, Line(self.network, self), config, _leader_url)
+        judge = self.invariants.leases
+        if judge is not None:
+            machine.on_expired = judge.ended
+            self.leases = Leases(self.driver, machine, judge, options.election_ticks, self._lessor_type)
         self._seen = (raft.term, raft.commit_index)
         self._role = raft.role
         world.note(f"node {self.node_id} starts, life {self.life}", image.hard_state)
@@ -153,7 +163,7 @@ class SimNode:
     def _end(self) -> None:
         assert self._machine is not None
         self._states = (self._machine.durable, self._machine.committed)
-        self.driver = self._machine = None
+        self.driver = self._machine = self.leases = None
         self._held.clear()
         hung_up, self._hung_up = self._hung_up, {}
         for lost in hung_up.values():
@@ -210,15 +220,25 @@ class SimNode:
         if self.paused:
             self._held.append((self._tick, (life,)))
             return
-        self.world.after(int(self.options.tick * self.tick_rate), self._tick, life)
-        self.advance_clock(1)
+        interval = int(self.options.tick * self.tick_rate)
+        self.world.after(interval, self._tick, life)
+        if self.invariants.leases is not None:
+            self.invariants.leases.ticked(self.node_id, interval)
+        self._advance(1)
 
     def advance_clock(self, ticks: int) -> None:
-        """So many ticks at once: one, or the jump of a clock."""
+        """The clock jumps."""
+        if self.invariants.leases is not None:
+            self.invariants.leases.jumped(ticks)
+        self._advance(ticks)
+
+    def _advance(self, ticks: int) -> None:
         if self.driver is None or self.paused:
             return
         for _ in range(ticks):
             self.driver.tick()
+            if self.leases is not None:
+                self.leases.tick()
         self._observe(self.driver.raft)
         self.driver.commit_if_due(due=True)
         if self.driver.has_work:

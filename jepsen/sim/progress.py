@@ -133,6 +133,9 @@ def _members(traffic: Traffic) -> list[int]:
 
 
 def _converged(traffic: Traffic) -> bool:
+    """Everybody has applied everything, and every lease, which nobody renews any more, has ended."""
+    if any(state.leases for node in _members(traffic) if (state := traffic.nodes[node].state()) is not None):
+        return False
     indexes = {index for pair in _indexes(traffic).values() for index in pair}
     return len(indexes) == 1
 

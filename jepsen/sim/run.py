@@ -13,6 +13,7 @@ from jepsen.history import Outcome
 from jepsen.sim.clients import Client, Traffic
 from jepsen.sim.faults import Faults
 from jepsen.sim.invariants import Invariants
+from jepsen.sim.leases import LeaseClient, LeaseJudge
 from jepsen.sim.mutations import mutation
 from jepsen.sim.network import Network, format_message
 from jepsen.sim.node import SimNode, founding_state
@@ -63,11 +64,16 @@ def run_seed(
     options = draw_options(world.rng, duration_s)
     founded = founding_state(options)
     invariants = Invariants(founded.index, founded.configuration)
+    if options.leases:
+        invariants.leases = LeaseJudge(world)
     network = Network(world, options)
     broken = mutation(break_name)
     for node_id in range(1, options.processes + 1):
         network.nodes[node_id] = SimNode(
-            node_id, world, options, network, invariants, core=broken.core, driver=broken.driver
+            *(node_id, world, options, network, invariants),
+            core=broken.core,
+            driver=broken.driver,
+            lessor=broken.lessor,
         )
     nodes = network.nodes
     invariants.images = {node_id: node.disk.image for node_id, node in nodes.items()}
@@ -79,6 +85,8 @@ def run_seed(
             node.start()
         for _ in range(options.clients):
             Client(traffic)
+        for _ in range(options.leases):
+            LeaseClient(traffic)
         faults.start()
         world.run(until=options.duration)
         world.now = options.duration

@@ -1,6 +1,7 @@
 """Commands as the data of log entries, and the check that they pass before they are proposed and when applied.
 
 An entry carries a batch: the msgpack array of the commands that arrived together, each as its client sent it.
+While authentication is on, each is in an envelope that says who proposed it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,43 @@ from kvraft.types import Command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvraft.auth.identity import Identity
+
 __all__ = [
     "MAX_TXN_OPS",
+    "Authorized",
     "check_command",
     "decode_commands",
     "encode_command",
     "join_commands",
+    "seal",
 ]
 
+_AUTHORIZED = 60
+
+
+class Authorized(msgspec.Struct, frozen=True, array_like=True, tag=_AUTHORIZED):
+    """A command, who proposed it, and the revision of users and roles at which they were known to be that."""
+
+    user: str
+    auth_revision: int
+    command: Command
+
+
 _encoder = msgspec.msgpack.Encoder()
-_batch_decoder: msgspec.msgpack.Decoder[list[Command]] = msgspec.msgpack.Decoder(list[Command])
+_batch_decoder: msgspec.msgpack.Decoder[list[Command | Authorized]] = msgspec.msgpack.Decoder(
+    list[Command | Authorized]
+)
 
 
 def encode_command(command: Command) -> bytes:
     """One command, as the native protocol carries it too."""
     return _encoder.encode(command)
+
+
+def seal(encoded: bytes, identity: Identity) -> bytes:
+    """An encoded command in its envelope: ``identity`` proposes it."""
+    return _encoder.encode((_AUTHORIZED, identity.user, identity.auth_revision, msgspec.Raw(encoded)))
 
 
 def join_commands(encoded: Sequence[bytes]) -> bytes:
@@ -42,6 +65,6 @@ def join_commands(encoded: Sequence[bytes]) -> bytes:
     return head + b"".join(encoded)
 
 
-def decode_commands(data: bytes) -> list[Command]:
+def decode_commands(data: bytes) -> list[Command | Authorized]:
     """The commands of an entry. Raises ``msgspec.MsgspecError`` for bytes that are no batch of commands."""
     return _batch_decoder.decode(data)

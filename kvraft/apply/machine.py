@@ -11,10 +11,13 @@ import lmdb
 import msgspec
 
 from kvraft.apply.alarms import Alarms
-from kvraft.apply.command import MAX_TXN_OPS, check_command, decode_commands, join_commands
+from kvraft.apply.auth import Envelopes
+from kvraft.apply.command import MAX_TXN_OPS, Authorized, check_command, decode_commands, join_commands
 from kvraft.apply.defragment import Defragmentation
 from kvraft.apply.layers import capped, corrupt, takes_space
 from kvraft.apply.membership import MAX_REMOVED, apply_change
+from kvraft.auth.access import Access
+from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
 from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
 from kvraft.mvcc.store import Store
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from kvraft.mvcc.scan import RangeScan
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
     from kvraft.storage.view import StateView
-    from kvraft.types import LeaseCommand, MemberInfo
+    from kvraft.types import AuthCommand, LeaseCommand, MemberInfo
 
 QUOTA_BYTES = 2 << 30
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -54,7 +57,8 @@ MAX_UNCOMMITTED_BYTES = 64 << 20
 class StateMachine:
     """State, store, leases and watches of one member.
 
-    ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`.
+    ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`,
+    ``auth`` the :class:`~kvraft.auth.store.AuthStore`, and ``access`` what checks by it.
     """
 
     def __init__(
@@ -66,7 +70,12 @@ class StateMachine:
         self._store.others = {
             **dict.fromkeys(LEASE_COMMANDS, self._lease_command),
             AlarmRequest: self._alarm_command,
+            **dict.fromkeys(AUTH_COMMANDS, self._auth_command),
+            Authorized: self._opened_command,
         }
+        self.auth = AuthStore(environment)
+        self.access = Access(self.auth, self.leases.keys)
+        self._envelopes = Envelopes(self.access)
         self._entry_term = 0
         self._quota_bytes = quota_bytes
         self._uncommitted_bytes = 0
@@ -216,16 +225,29 @@ class StateMachine:
     def _stack_layers(self) -> None:
         """What stands around the store at present; see ``kvraft.apply.layers``."""
         around: Layer | None = None
+        if self.auth.enabled:
+            around = self._envelopes.authorized(self._store.dispatch)
         if self.alarms.active(AlarmType.NOSPACE):
             around = capped(around or self._store.dispatch)
         if self.alarms.active(AlarmType.CORRUPT):
             around = corrupt(around or self._store.dispatch)
+        if self.auth.enabled and around is not None:
+            around = self._envelopes.opened(around)
         self._store.around = around
 
     def _alarm_command(self, command: AlarmRequest) -> Response:
         answer = self.alarms.execute(command)
         self._stack_layers()
         return answer
+
+    def _auth_command(self, command: AuthCommand) -> Response:
+        answer = self.auth.execute(command)
+        self._stack_layers()
+        return answer
+
+    def _opened_command(self, command: Authorized) -> Response:
+        """Proposed while authentication was on; now it is off, and everybody may."""
+        return (self._store.around or self._store.dispatch)(command.command)
 
     def check(self, command: Command, max_ops: int = MAX_TXN_OPS) -> None:
         """Raises what is wrong with the command itself, whatever the state is."""
@@ -292,7 +314,7 @@ class StateMachine:
                 commands = decode_commands(entry.data)
                 operations = len(commands)
                 self._entry_term = entry.term
-                answers = self._store.execute_all(commands, answered=answered)
+                answers = self._store.execute_all(commands, answered=answered)  # type: ignore[arg-type] # see others
         except msgspec.MsgspecError:
             answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
         meta.applied_index, meta.applied_term = entry.index, entry.term
@@ -419,6 +441,7 @@ class StateMachine:
 
     def _replaced(self) -> None:
         self._store.forget()
+        self.auth.forget()
         self.uncommitted = 0
         self._uncommitted_bytes = 0
         self._measured_bytes = self._environment.sizes()[1]

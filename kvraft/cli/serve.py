@@ -90,6 +90,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DURATION",
         help="how often the leader compares the members' data (10m); 0: never",
     )
+    add(
+        "--auth-token",
+        default="simple",
+        metavar="KIND",
+        help="tokens of users: simple, or jwt,sign-method=...,pub-key=...,priv-key=...,ttl=... (%(default)s)",
+    )
+    add("--auth-token-ttl", type=int, default=300, metavar="S", help="life of an unused simple token (%(default)s)")
+    add("--bcrypt-cost", type=int, default=10, help="how dear it is to try a password (%(default)s)")
     for prefix, whose in (("", "clients"), ("peer-", "peers")):
         add(f"--{prefix}cert-file", default="", help=f"certificate shown to {whose}")
         add(f"--{prefix}key-file", default="", help="its private key")
@@ -215,6 +223,9 @@ def config_from(args: argparse.Namespace) -> MemberConfig:
         auto_compaction_retention=args.auto_compaction_retention,
         corrupt_check_seconds=args.experimental_corrupt_check_time,
         watch_progress_seconds=args.experimental_watch_progress_notify_interval,
+        auth_token=args.auth_token,
+        auth_token_ttl_seconds=args.auth_token_ttl,
+        bcrypt_cost=args.bcrypt_cost,
         client_tls=TlsConfig(args.cert_file, args.key_file, args.trusted_ca_file, args.client_cert_auth),
         peer_tls=TlsConfig(
             args.peer_cert_file, args.peer_key_file, args.peer_trusted_ca_file, args.peer_client_cert_auth, "--peer-"

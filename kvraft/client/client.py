@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from kvraft.channel import Closed, dial, split_url
 from kvraft.client import election, lock
+from kvraft.client.auth import NOT_LOGGED_IN, AuthOperations, Login
 from kvraft.client.connection import Connection
 from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.watch import WatchStream
@@ -93,6 +95,7 @@ class Client:
         timeout_seconds: float,
         max_request_bytes: int,
         nursery: trio.Nursery,
+        login: Login | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("endpoints: at least one is required")
@@ -103,6 +106,8 @@ class Client:
         self.timeout_seconds = timeout_seconds
         self._max_request_bytes = max_request_bytes
         self._nursery = nursery
+        self._login = login
+        self.auth = AuthOperations(self._read, self._write)
         self._connections: dict[str, Connection] = {}
         self._current: Connection | None = None  # where writes and linearizable reads go
         self._preferred = self.endpoints[0]
@@ -226,7 +231,12 @@ class Client:
     ) -> T:
         """Ask this one member, once."""
         deadline = trio.current_time() + (timeout_seconds or self.timeout_seconds)
-        connection = await self._connection(endpoint.rstrip("/"))
+        connection, token = await self._connection(endpoint.rstrip("/")), self.token
+        try:
+            return self._expect(await connection.call(request, deadline), kind)
+        except NOT_LOGGED_IN as error:
+            if not await self.log_in(error, token, deadline):
+                raise
         return self._expect(await connection.call(request, deadline), kind)
 
     # ------------------------------------------------------------------ members
@@ -392,6 +402,8 @@ class Client:
         except (OSError, Closed) as error:
             raise Unavailable(f"{url}: {error}") from error
         connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes)
+        if self._login is not None and self._login.token:
+            connection.bear(self._login.token)
         self._connections[url] = connection
         self._nursery.start_soon(connection.run)
         return connection
@@ -407,30 +419,48 @@ class Client:
         at = self.endpoints.index(self._preferred) if self._preferred in self.endpoints else -1
         self._preferred = self.endpoints[(at + 1) % len(self.endpoints)]
 
+    # ------------------------------------------------------------------ on whose behalf
+
+    @property
+    def token(self) -> str:
+        """What was last got for the user's password; "" for nothing."""
+        return self._login.token if self._login is not None else ""
+
+    async def log_in(self, refused: KvraftError, used: str, deadline: float) -> bool:
+        """Get a token after a member has ``refused`` what came with the token ``used``.
+
+        False when that is not why it refused, or there is no user to be. Raises what keeps us from a token.
+        """
+        if self._login is None or not isinstance(refused, NOT_LOGGED_IN):
+            return False
+        ask = partial(self._persist, deadline=deadline, repeatable=True)
+        return await self._login.renew(used, ask, self._connections.values())
+
     # ------------------------------------------------------------------ what may be asked again
 
-    async def _write(self, request: native.Request, kind: type[T]) -> T:
-        deadline = trio.current_time() + self.timeout_seconds
-        current = self._current
-        if current is not None and current.alive:
-            try:
-                return self._expect(await current.call(request, deadline), kind)
-            except Unavailable as error:
-                self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-            except OutcomeUnknown:
-                self.turn_away(current)  # whoever asks next had better ask elsewhere
-                raise
-        return self._expect(await self._persist(request, deadline, repeatable=False), kind)
+    def _write(self, request: native.Request, kind: type[T]) -> Awaitable[T]:
+        return self._call(request, kind, repeatable=False)
 
-    async def _read(self, request: native.Request, kind: type[T]) -> T:
+    def _read(self, request: native.Request, kind: type[T]) -> Awaitable[T]:
+        return self._call(request, kind, repeatable=True)
+
+    async def _call(self, request: native.Request, kind: type[T], *, repeatable: bool) -> T:
         deadline = trio.current_time() + self.timeout_seconds
-        current = self._current
-        if current is not None and current.alive:
-            try:
-                return self._expect(await current.call(request, deadline), kind)
-            except (Unavailable, OutcomeUnknown) as error:
-                self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
-        return self._expect(await self._persist(request, deadline, repeatable=True), kind)
+        current, token = self._current, self.token
+        try:
+            if current is not None and current.alive:
+                try:
+                    return self._expect(await current.call(request, deadline), kind)
+                except (Unavailable, OutcomeUnknown) as error:
+                    # Whatever becomes of this one, whoever asks next had better ask elsewhere.
+                    self.turn_away(current, error.leader if isinstance(error, NotLeader) else "")
+                    if not (error.definite or repeatable):
+                        raise
+            return self._expect(await self._persist(request, deadline, repeatable=repeatable), kind)
+        except NOT_LOGGED_IN as error:
+            if not await self.log_in(error, token, deadline):
+                raise
+        return self._expect(await self._persist(request, deadline, repeatable=repeatable), kind)
 
     async def repeatable(self, request: native.Request, kind: type[T]) -> T:
         """Ask something that does no harm when it is done twice, until there is an answer or the time is over."""
@@ -478,15 +508,21 @@ async def open_client(
     ssl_context: ssl.SSLContext | None = None,
     timeout_seconds: float = 10.0,
     max_request_bytes: int = native.MAX_REQUEST_FRAME_BYTES,
+    user: str = "",
+    password: str = "",
 ) -> AsyncIterator[Client]:
     """A client of the store whose members serve ``endpoints`` (``http://host:port`` or ``https://``).
 
     ``timeout_seconds`` bounds every operation, the search for a leader included. Requests above
     ``max_request_bytes`` are refused without being sent; raise it for members with a larger ``--max-request-bytes``.
+
+    ``user`` is whom to be where the store asks for that: the client authenticates when a member first refuses to serve
+    nobody, and again when its token has ended. A user that a certificate in ``ssl_context`` names needs none of this.
     """
+    login = Login(user, password) if user else None
     try:
         async with trio.open_nursery() as nursery:
-            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery)
+            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:

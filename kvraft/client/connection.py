@@ -142,6 +142,10 @@ class Connection:
         self._send(watch_id, request)
         return watch_id
 
+    def bear(self, token: str) -> None:
+        """What is asked from now on is asked by the owner of ``token``."""
+        self._send(native.CONNECTION_ID, native.Bearer(token))
+
     def cancel_watch(self, watch_id: bytes) -> None:
         """End a watch; its sink is not called again."""
         if self._watches.pop(watch_id, None) is not None and self.alive:

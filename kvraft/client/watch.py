@@ -44,6 +44,7 @@ class WatchStream:
         self._arrived = WakeUp()
         self._connection: Connection | None = None
         self._watch_id = b""
+        self._token = ""
         self._failure: KvraftError | None = None
         self._over = False
 
@@ -87,7 +88,7 @@ class WatchStream:
         """Attach where need be, or wait for something to arrive. Raises a failure that is for good."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            if not isinstance(failure, (Unavailable, OutcomeUnknown)):
+            if not isinstance(failure, (Unavailable, OutcomeUnknown)) and not await self._logged_in(failure):
                 self._over = True
                 raise failure
             await trio.sleep(self._backoff)
@@ -96,6 +97,15 @@ class WatchStream:
             await self._attach()
         else:
             await self._arrived.wait()
+
+    async def _logged_in(self, failure: KvraftError) -> bool:
+        """Whether ``failure`` was about a token, and there is a new one."""
+        try:
+            deadline = trio.current_time() + self._client.timeout_seconds
+            return await self._client.log_in(failure, self._token, deadline)
+        except (Unavailable, OutcomeUnknown) as error:
+            self._failure = error
+            return True
 
     async def request_progress(self) -> None:
         """Ask for a batch that tells how far this watch is, once it has caught up with its member."""
@@ -107,6 +117,7 @@ class WatchStream:
         try:
             connection = await self._client.any_connection()
             request = msgspec.structs.replace(self._request, start_revision=self._next_revision)
+            self._token = self._client.token
             self._watch_id = connection.watch(request, self._take)
             self._connection = connection
         except Unavailable as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from kvraft.auth.identity import NO_CREDENTIALS, Credentials
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp
 from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
 from kvraft.logs import fields
@@ -45,8 +46,11 @@ class ClientConnection:
     def __init__(self, member: Member, channel: Channel) -> None:
         self._member = member
         self._channel = channel
+        self.credentials = NO_CREDENTIALS
+        """See ``service.Caller``."""
         self._unanswered = 0
         self._watchers: dict[bytes, Watcher] = {}
+        self._starting: set[bytes] = set()  # watches whose token is on its way here
         self._blocked: set[bytes] = set()
         self._held: list[Callable[[], None]] = []
         self._queued_bytes = 0
@@ -167,6 +171,7 @@ class ClientConnection:
             await channel.handshake()
         if scope.cancelled_caught:
             raise HandshakeFailed("TLS handshake failed: not finished in time")
+        self.credentials = Credentials(common_name=self._member.auth.common_name(channel.peer_certificate))
         data = b""
         with trio.move_on_after(PREFACE_SECONDS) as scope:
             while len(data) < len(native.PREFACE) and native.PREFACE.startswith(data):
@@ -193,6 +198,7 @@ class ClientConnection:
         kind = type(request)
         if kind is native.WatchCancel:
             watcher = self._watchers.pop(request_id, None)
+            self._starting.discard(request_id)
             if watcher is not None:
                 self._member.machine.watch.cancel(watcher)
             return
@@ -202,6 +208,9 @@ class ClientConnection:
         if kind is WatchRequest:
             self._watch(request_id, request)  # type: ignore[arg-type]
             return
+        if kind is native.Bearer:
+            self.credentials = Credentials(request.token, self.credentials.common_name)  # type: ignore[union-attr]
+            return
         self._unanswered += 1
         if self._unanswered > MAX_UNANSWERED:
             self.answer(request_id, TooManyRequests())
@@ -209,18 +218,28 @@ class ClientConnection:
             self._member.service.start(request, body, self, partial(self.answer, request_id))
 
     def _watch(self, request_id: bytes, request: WatchRequest) -> None:
-        if request_id in self._watchers:
+        if request_id in self._watchers or request_id in self._starting:
             raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
-        try:
-            if len(self._watchers) >= MAX_WATCHES:
-                raise TooManyRequests
-            self._watchers[request_id] = self._member.service.watch(request, _Sink(self, request_id))
-        except KvraftError as error:
-            self._queue(native.encode_answer(request_id, native.to_failure(error)))
+        if len(self._watchers) + len(self._starting) >= MAX_WATCHES:
+            self._refuse_watch(request_id, TooManyRequests())
             return
+        self._starting.add(request_id)
+        start = partial(self._start_watch, request_id, request)
+        self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+
+    def _start_watch(self, request_id: bytes, request: WatchRequest) -> None:
+        if request_id not in self._starting or self._channel.closed:
+            return
+        self._watchers[request_id] = self._member.service.watch(request, _Sink(self, request_id), self)
+        self._starting.discard(request_id)
         if request.start_revision <= 0:  # tells the client where its watch begins
             self._queue(native.encode_answer(request_id, WatchBatch(self._member.machine.revision, [])))
         self._member.wake.set()
+
+    def _refuse_watch(self, request_id: bytes, error: object) -> None:
+        self._starting.discard(request_id)
+        assert isinstance(error, KvraftError)
+        self._queue(native.encode_answer(request_id, native.to_failure(error)))
 
     def _progress(self, request_id: bytes) -> None:
         watcher = self._watchers.get(request_id)

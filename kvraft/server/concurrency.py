@@ -96,7 +96,8 @@ class LocalStore:
     ) -> AsyncIterator[AsyncIterator[WatchBatch]]:
         """See ``Client.watch``."""
         hub, batches = self._member.machine.watch, _Batches(self._member)
-        watcher = self._member.service.watch(WatchRequest(key, range_end, start_revision), batches)
+        request = WatchRequest(key, range_end, start_revision)
+        watcher = self._member.service.watch(request, batches, self._caller)
         self._member.wake.set()
         try:
             yield batches

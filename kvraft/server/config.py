@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from kvraft.auth.passwords import MAX_COST, MIN_COST
 from kvraft.channel import split_url
 from kvraft.server.autocompact import parse_retention
 
@@ -103,6 +104,9 @@ class MemberConfig:
     watch_progress_seconds: float = 600.0
     corrupt_check_seconds: float = 600.0
     """How often the leader compares the members' data; 0: never."""
+    auth_token: str = "simple"  # noqa: S105 (a kind, as etcd's flag has it)
+    auth_token_ttl_seconds: int = 300
+    bcrypt_cost: int = 10
     client_tls: TlsConfig = attrs.field(factory=TlsConfig)
     peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
 
@@ -144,6 +148,7 @@ class MemberConfig:
             ("--quota-backend-bytes", self.quota_backend_bytes),
             ("--max-request-bytes", self.max_request_bytes),
             ("--max-txn-ops", self.max_txn_ops),
+            ("--auth-token-ttl", self.auth_token_ttl_seconds),
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
@@ -161,6 +166,8 @@ class MemberConfig:
             raise ConfigError("--experimental-watch-progress-notify-interval must be >0")
         if self.corrupt_check_seconds < 0:
             raise ConfigError("--experimental-corrupt-check-time must not be negative")
+        if not MIN_COST <= self.bcrypt_cost <= MAX_COST:
+            raise ConfigError(f"--bcrypt-cost must be {MIN_COST} to {MAX_COST} (set to {self.bcrypt_cost})")
         if self.max_request_bytes > MAX_REQUEST_BYTES:
             raise ConfigError(
                 f"--max-request-bytes must be at most {MAX_REQUEST_BYTES} (set to {self.max_request_bytes})"

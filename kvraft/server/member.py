@@ -19,6 +19,7 @@ from kvraft.logs import fields
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, Role, SnapshotMeta
 from kvraft.server.alarms import SpaceWatch
+from kvraft.server.auth import AuthService
 from kvraft.server.autocompact import parse_retention
 from kvraft.server.clients import ClientConnection, serve_client
 from kvraft.server.config import ConfigError, MemberConfig, TlsConfig
@@ -69,6 +70,7 @@ class Member:
         self.wake = WakeUp()
         self.membership = Membership(self)
         self.request_seconds = 5 + 2 * config.election_ms / 1000
+        self.auth = AuthService(self)
         self.dirty: list[ClientConnection] = []
         self.ready = trio.Event()
         """Set when clients are served and a leader is known."""
@@ -103,6 +105,7 @@ class Member:
             watch_progress_seconds=config.watch_progress_seconds,
         )
         self._opened.callback(self.machine.close)
+        self.machine.auth.tokens = self.auth.tokens
         self.log_store = LogStore.open(member_dir / "log")
         self._opened.callback(self.log_store.close)
         self._know_each_other(joined)
@@ -362,7 +365,7 @@ class Member:
             target = compaction.look(trio.current_time(), self.machine.revision, leads=leads)
             if target is not None:
                 log.info("compacting by itself", extra=fields(revision=target))
-                body = native.encode_request_body(CompactRequest(target))
+                body = self.auth.as_root(native.encode_request_body(CompactRequest(target)))
                 self.driver.propose(body, partial(self._compacted_by_itself, compaction, target))
                 self.wake.set()
             await trio.sleep(compaction.pause_seconds)

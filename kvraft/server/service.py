@@ -6,8 +6,10 @@ to ``Service.start``, and turn the answer into their own words. Nothing here kno
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kvraft.auth.identity import ALWAYS, ROOT, Identity
 from kvraft.errors import KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
 from kvraft.mvcc.check import check_range
 from kvraft.mvcc.txn import is_serializable, only_reads
@@ -31,6 +33,7 @@ from kvraft.wire.native import decode_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvraft.auth.identity import Credentials
     from kvraft.server.member import Member
     from kvraft.watch.watcher import Sink, Watcher
     from kvraft.wire.native import Request
@@ -53,6 +56,11 @@ class Caller(Protocol):
         ...
 
     @property
+    def credentials(self) -> Credentials | Identity:
+        """What it shows; or who it is, when that needs no proof."""
+        ...
+
+    @property
     def forwards(self) -> bool:
         """Whether a follower has the leader do what only that can.
 
@@ -66,6 +74,8 @@ class Peer:
 
     congested = False
     forwards = False
+    credentials = Identity(ROOT, ALWAYS)
+    """What users may is checked where they ask; members are known by their certificates."""
 
     def hold(self, retry: Callable[[], None]) -> None:
         """Never needed: a peer's answers are bounded by what it may ask at once."""
@@ -88,6 +98,7 @@ class Service:
             StatusRequest: self._status,
             **member.membership.handlers,
             **self.maintenance.handlers,
+            **member.auth.handlers(),
         }
         self.leases = LeaseService(member.config.election_ms, self._propose)
         self._handlers |= self.leases.handlers()
@@ -98,15 +109,20 @@ class Service:
 
         ``body`` is ``request`` in the native encoding (``native.encode_body``): what a log entry will hold.
         """
-        handler = self._handlers.get(type(request))
         try:
             if caller is not self._peer and self._member.is_learner and not _is_served_by_learners(request):
                 raise NotSupportedForLearner
-            if handler is None:
-                raise NotSupported(f"etcdserver: {type(request).__name__} is not supported")
-            handler(request, body, caller, answer)
+            if self._member.machine.auth.enabled:
+                gated = partial(self._gated, request, body, caller, answer)
+                self._member.auth.when_known(caller.credentials, answer, gated)
+            else:
+                self._handlers.get(type(request), _unknown)(request, body, caller, answer)
         except KvraftError as error:
             answer(error)
+
+    def _gated(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
+        self._member.auth.check_gate(request, caller)
+        self._handlers.get(type(request), _unknown)(request, body, caller, answer)
 
     def serve_peer(self, body: bytes, answer: Answer) -> None:
         """Answer what another member asks; see ``Driver.ask``."""
@@ -122,7 +138,10 @@ class Service:
         if len(body) > member.config.max_request_bytes:
             raise RequestTooLarge
         member.machine.admit(request, member.config.max_txn_ops)
-        member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]
+        if member.machine.auth.enabled:
+            member.auth.propose(body, caller, answer)
+        else:
+            member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]
 
     def _status(self, request: StatusRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         answer(self._member.status())
@@ -145,12 +164,20 @@ class Service:
             raise RequestTooLarge
         machine = self._member.machine
         machine.check(request, self._member.config.max_txn_ops)
-        self._read(lambda: answer(machine.read_txn(request)), is_serializable(request), caller, answer)
+
+        def read() -> None:
+            if machine.auth.enabled:
+                machine.access.check(self._member.auth.who(caller.credentials), request)
+            answer(machine.read_txn(request))
+
+        self._read(read, is_serializable(request), caller, answer)
 
     def _range(self, request: RangeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         check_range(request)
 
         def read() -> None:
+            if self._member.machine.auth.enabled:
+                self._check_read(request, caller)
             found = self._member.machine.range_within(request, QUICK_KEYS, QUICK_BYTES)
             if found is not None:
                 answer(found)
@@ -179,13 +206,26 @@ class Service:
         else:
             self._member.driver.read(ready)
 
-    def watch(self, request: WatchRequest, sink: Sink) -> Watcher:
-        """Start a watch. Raises what is wrong with it as a ``KvraftError``."""
+    def _check_read(self, request: RangeRequest | WatchRequest, caller: Caller) -> None:
+        member = self._member
+        member.machine.access.check_read(member.auth.who(caller.credentials), request.key, request.range_end)
+
+    def watch(self, request: WatchRequest, sink: Sink, caller: Caller) -> Watcher:
+        """Start a watch. Raises what is wrong with it as a ``KvraftError``.
+
+        A caller whose token may be too new for this member goes through ``AuthService.when_known`` first.
+        """
         if self._member.is_learner:
             raise NotSupportedForLearner
+        if self._member.machine.auth.enabled:
+            self._check_read(request, caller)
         return self._member.machine.watch.watch(request, sink)
 
 
 def _is_served_by_learners(request: Request) -> bool:
     """As etcd has it: who has no vote may lag behind, and answers only what may be old."""
     return isinstance(request, StatusRequest) or (isinstance(request, RangeRequest) and request.serializable)
+
+
+def _unknown(request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
+    raise NotSupported(f"etcdserver: {type(request).__name__} is not supported")

@@ -3,8 +3,8 @@
 ``rev``: (main, sub) -> one put or delete, in the order in which they happened. ``cur``: key -> head of a live key.
 ``dead``: key -> head of a deleted key that still has history. ``long``: what of both has long keys. ``hist``: (key
 id, main, sub) of some superseded changes, from where older ones are found. ``lease`` and ``leased``: leases, and the
-keys of each. ``meta``: the format version and one :class:`StateMeta`. What is inside the records belongs to
-``kvraft.mvcc`` and ``kvraft.lease``.
+keys of each. ``auth``: users and roles. ``meta``: the format version and one :class:`StateMeta`. What is inside the
+records belongs to ``kvraft.mvcc``, ``kvraft.lease`` and ``kvraft.auth``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 META_KEY = b"meta"
-TABLES = (b"rev", b"cur", b"dead", b"long", b"hist", b"lease", b"leased")
+TABLES = (b"rev", b"cur", b"dead", b"long", b"hist", b"lease", b"leased", b"auth")
 """The data tables, in the order in which a snapshot carries them. Their places are its numbers: only append."""
 MAX_TABLES = 32
 """What an environment has room for."""
@@ -66,18 +66,19 @@ _decode_meta = msgspec.msgpack.Decoder(StateMeta).decode
 class Databases:
     """The handles of one open environment."""
 
-    __slots__ = ("by_name", "cur", "dead", "hist", "lease", "leased", "long", "meta", "rev")
+    __slots__ = ("auth", "by_name", "cur", "dead", "hist", "lease", "leased", "long", "meta", "rev")
 
     def __init__(self, environment: lmdb.Environment) -> None:
         self.by_name = {name: environment.open_db(name) for name in TABLES}
-        self.rev, self.cur, self.dead, self.long, self.hist, self.lease, self.leased = self.by_name.values()
+        handles = self.by_name.values()
+        self.rev, self.cur, self.dead, self.long, self.hist, self.lease, self.leased, self.auth = handles
         self.meta = environment.open_db(b"meta")
 
 
 class Tables:
     """The tables within one transaction: a cursor or an ordered map for each. Dies with the transaction."""
 
-    __slots__ = ("cur", "databases", "dead", "hist", "lease", "leased", "meta", "rev", "txn")
+    __slots__ = ("auth", "cur", "databases", "dead", "hist", "lease", "leased", "meta", "rev", "txn")
 
     def __init__(self, txn: lmdb.Transaction[bytes], databases: Databases, meta: StateMeta) -> None:
         self.txn = txn
@@ -87,6 +88,7 @@ class Tables:
         self.hist = txn.cursor(databases.hist)
         self.cur = KeyTable(txn, databases.cur, databases.long, meta.threshold, self.allocate)
         self.dead = KeyTable(txn, databases.dead, databases.long, meta.threshold, self.allocate)
+        self.auth = txn.cursor(databases.auth)
         self.lease = txn.cursor(databases.lease)
         self.leased = KeyTable(txn, databases.leased, databases.long, meta.threshold, self.allocate)
 

@@ -24,6 +24,8 @@ from kvraft.types.auth import (
     RoleListRequest,
     RoleListResponse,
     RoleRevokePermissionRequest,
+    TokenGrantRequest,
+    TokenGrantResponse,
     UserAddRequest,
     UserChangePasswordRequest,
     UserDeleteRequest,
@@ -122,8 +124,9 @@ AuthCommand = (
     | RoleDeleteRequest
     | RoleGrantPermissionRequest
     | RoleRevokePermissionRequest
+    | TokenGrantRequest
 )
-Command = KvCommand | LeaseCommand | AlarmRequest
+Command = KvCommand | LeaseCommand | AlarmRequest | AuthCommand
 """What is replicated: a log entry's data is one of these, encoded."""
 
 LeaseResponse = (
@@ -133,6 +136,16 @@ LeaseResponse = (
     | LeaseTimeToLiveResponse
     | LeaseLeasesResponse
     | LeaseCheckpointResponse
+)
+AuthResponse = (
+    AuthChangedResponse
+    | AuthStatusResponse
+    | AuthenticateResponse
+    | UserGetResponse
+    | UserListResponse
+    | RoleGetResponse
+    | RoleListResponse
+    | TokenGrantResponse
 )
 MaintenanceResponse = AlarmResponse | DefragmentResponse | HashResponse | HashKVResponse
 Response = (
@@ -148,6 +161,7 @@ Response = (
     | MemberAddResponse
     | MemberListResponse
     | MoveLeaderResponse
+    | AuthResponse
 )
 
 __all__ = [
@@ -160,6 +174,7 @@ __all__ = [
     "AuthCommand",
     "AuthDisableRequest",
     "AuthEnableRequest",
+    "AuthResponse",
     "AuthStatusRequest",
     "AuthStatusResponse",
     "AuthenticateRequest",
@@ -233,6 +248,8 @@ __all__ = [
     "SortTarget",
     "Status",
     "StatusRequest",
+    "TokenGrantRequest",
+    "TokenGrantResponse",
     "TxnRequest",
     "TxnResponse",
     "UserAddRequest",

@@ -7,6 +7,16 @@ import enum
 import msgspec
 
 
+def _without_secrets(struct: msgspec.Struct) -> str:
+    """A ``repr`` that may be logged: of what is secret only whether it is there."""
+    secret = ("password", "hashed_password", "token")
+    shown = (
+        f"{name}={'***' if name in secret and getattr(struct, name) else repr(getattr(struct, name))}"
+        for name in struct.__struct_fields__
+    )
+    return f"{type(struct).__name__}({', '.join(shown)})"
+
+
 class PermissionType(enum.IntEnum):
     READ = 0
     WRITE = 1
@@ -37,6 +47,8 @@ class AuthenticateRequest(msgspec.Struct, frozen=True, array_like=True, gc=False
     name: str
     password: str
 
+    __repr__ = _without_secrets
+
 
 class UserAddRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=44):
     """``password`` is hashed before it is proposed and never replicated; ``no_password``: certificates only."""
@@ -45,6 +57,8 @@ class UserAddRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag
     password: str = ""
     no_password: bool = False
     hashed_password: str = ""
+
+    __repr__ = _without_secrets
 
 
 class UserGetRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=45):
@@ -65,6 +79,8 @@ class UserChangePasswordRequest(msgspec.Struct, frozen=True, array_like=True, gc
     name: str
     password: str = ""
     hashed_password: str = ""
+
+    __repr__ = _without_secrets
 
 
 class UserGrantRoleRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=49):
@@ -94,14 +110,27 @@ class RoleDeleteRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, 
 
 
 class RoleGrantPermissionRequest(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """``permission`` None: it was not given, which has an error of its own."""
+
     name: str
-    permission: Permission
+    permission: Permission | None
 
 
 class RoleRevokePermissionRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=56):
     role: str
     key: bytes
     range_end: bytes = b""
+
+
+class TokenGrantRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=57):
+    """Internal: a password has been checked; every member is to know this token, of which it learns the digest alone.
+
+    ``auth_revision`` is the one at which the password was checked: with a newer one the check is void.
+    """
+
+    name: str
+    digest: bytes
+    auth_revision: int
 
 
 class AuthStatusResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=42):
@@ -113,6 +142,8 @@ class AuthStatusResponse(msgspec.Struct, frozen=True, array_like=True, gc=False,
 class AuthenticateResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=43):
     revision: int
     token: str
+
+    __repr__ = _without_secrets
 
 
 class UserGetResponse(msgspec.Struct, frozen=True, array_like=True, tag=45):
@@ -139,3 +170,10 @@ class AuthChangedResponse(msgspec.Struct, frozen=True, array_like=True, gc=False
     """The answer to every request that changes users, roles or whether authentication is on."""
 
     revision: int
+
+
+class TokenGrantResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=57):
+    """Internal: ``index`` is the log entry that made the token known."""
+
+    revision: int
+    index: int

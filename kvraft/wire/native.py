@@ -16,39 +16,44 @@ import msgspec
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.types import (
     AlarmRequest,
+    AuthDisableRequest,
+    AuthEnableRequest,
+    AuthenticateRequest,
+    AuthStatusRequest,
     CompactRequest,
-    CompactResponse,
     DefragmentRequest,
     DeleteRangeRequest,
-    DeleteRangeResponse,
     HashKVRequest,
     HashRequest,
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseLeasesRequest,
-    LeaseResponse,
     LeaseRevokeRequest,
     LeaseTimeToLiveRequest,
-    MaintenanceResponse,
     MemberAddRequest,
-    MemberAddResponse,
     MemberListRequest,
-    MemberListResponse,
     MemberPromoteRequest,
     MemberRemoveRequest,
     MemberUpdateRequest,
     MoveLeaderRequest,
-    MoveLeaderResponse,
     PutRequest,
-    PutResponse,
     RangeRequest,
-    RangeResponse,
     Response,
-    Status,
+    RoleAddRequest,
+    RoleDeleteRequest,
+    RoleGetRequest,
+    RoleGrantPermissionRequest,
+    RoleListRequest,
+    RoleRevokePermissionRequest,
     StatusRequest,
     TxnRequest,
-    TxnResponse,
-    WatchBatch,
+    UserAddRequest,
+    UserChangePasswordRequest,
+    UserDeleteRequest,
+    UserGetRequest,
+    UserGrantRoleRequest,
+    UserListRequest,
+    UserRevokeRoleRequest,
     WatchRequest,
 )
 from kvraft.wire.frames import HEADER_BYTES
@@ -67,10 +72,38 @@ class WatchCancel(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """Ends the watch of the same request id; what is on its way may still arrive."""
 
 
+class Bearer(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=61):
+    """What follows on this connection is asked by the owner of ``token``; "" by nobody again. There is no answer."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Bearer(token={'***' if self.token else ''!r})"
+
+
 class WatchProgress(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """Asks the watch of the same request id for a batch without events, once it has caught up."""
 
 
+AuthRequest = (
+    AuthEnableRequest
+    | AuthDisableRequest
+    | AuthStatusRequest
+    | AuthenticateRequest
+    | UserAddRequest
+    | UserGetRequest
+    | UserListRequest
+    | UserDeleteRequest
+    | UserChangePasswordRequest
+    | UserGrantRoleRequest
+    | UserRevokeRoleRequest
+    | RoleAddRequest
+    | RoleGetRequest
+    | RoleListRequest
+    | RoleDeleteRequest
+    | RoleGrantPermissionRequest
+    | RoleRevokePermissionRequest
+)
 Request = (
     RangeRequest
     | PutRequest
@@ -96,6 +129,8 @@ Request = (
     | MemberPromoteRequest
     | MemberListRequest
     | MoveLeaderRequest
+    | Bearer
+    | AuthRequest
 )
 
 
@@ -107,21 +142,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=0):
     leader: str = ""
 
 
-Answer = (
-    RangeResponse
-    | PutResponse
-    | DeleteRangeResponse
-    | TxnResponse
-    | CompactResponse
-    | LeaseResponse
-    | WatchBatch
-    | Status
-    | MaintenanceResponse
-    | MemberAddResponse
-    | MemberListResponse
-    | MoveLeaderResponse
-    | Failure
-)
+Answer = Response | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_SECONDS = 20.0
 
@@ -52,8 +52,8 @@ def resident_mib(pid: int) -> float:
 
 
 @contextmanager
-def store_cluster(program: str, size: int = 3) -> Iterator[Cluster]:
-    """``program`` is "kvraft" or "etcd"; the flags are the same."""
+def store_cluster(program: str, size: int = 3, flags: Sequence[str] = ()) -> Iterator[Cluster]:
+    """``program`` is "kvraft" or "etcd"; the flags are the same, and ``flags`` are more of them."""
     command = [sys.executable, "-m", "kvraft.cli.main", "serve"] if program == "kvraft" else ["etcd"]
     directory = Path(tempfile.mkdtemp(prefix=f"bench-{program}-"))
     ports = free_ports(2 * size)
@@ -71,7 +71,7 @@ def store_cluster(program: str, size: int = 3) -> Iterator[Cluster]:
                         [*command, "--name", name, "--data-dir", str(directory / name),
                          "--listen-client-urls", client, "--advertise-client-urls", client,
                          "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                         "--initial-cluster", initial],
+                         "--initial-cluster", initial, *flags],
                         stdout=log, stderr=subprocess.STDOUT, env=environment,
                     )
                 )  # fmt: skip

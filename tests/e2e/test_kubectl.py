@@ -112,6 +112,33 @@ def test_diff_shows_what_apply_would_change(k: LocalCluster) -> None:
     assert data_of(k, "settings") == {"a": "1"}
 
 
+def test_server_side_apply_after_apply_on_the_clients_side(k: LocalCluster) -> None:
+    k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2"))
+    applied = k.kubectl("apply", "--server-side", "-f", "-", stdin=config_map(a="1", c="3"))
+    assert applied == "configmap/settings serverside-applied\n"
+    assert data_of(k, "settings") == {"a": "1", "c": "3"}, "no conflict with itself, and what is not mentioned goes"
+    assert k.kubectl("apply", "-f", "-", stdin=config_map(a="1", c="4")) == "configmap/settings configured\n"
+    assert data_of(k, "settings") == {"a": "1", "c": "4"}
+
+
+def test_two_appliers(k: LocalCluster) -> None:
+    def apply(manager: str, *more: str, codes: tuple[int, ...] = (0,), **data: str) -> str:
+        command = ("apply", "--server-side", f"--field-manager={manager}", *more, "-f", "-")
+        return k.kubectl(*command, stdin=config_map(**data), codes=codes)
+
+    apply("alpha", a="1")
+    apply("beta", a="1", b="1")
+    apply("alpha", a="2", codes=(1,))
+    assert data_of(k, "settings") == {"a": "1", "b": "1"}
+    apply("alpha", "--force-conflicts", a="2")
+    assert data_of(k, "settings") == {"a": "2", "b": "1"}
+    apply("alpha", c="1")
+    assert data_of(k, "settings") == {"b": "1", "c": "1"}, "alpha let go of a, which nobody else owned any more"
+    shown = json.loads(k.kubectl("get", "cm", "settings", "-o", "json", "--show-managed-fields"))
+    owners = {entry["manager"]: entry["fieldsV1"] for entry in shown["metadata"]["managedFields"]}
+    assert owners == {"alpha": {"f:data": {"f:c": {}}}, "beta": {"f:data": {"f:b": {}}}}
+
+
 def test_labels_annotations_and_selectors(k: LocalCluster) -> None:
     for name in ("one", "two"):
         k.kubectl("create", "configmap", name)

@@ -228,8 +228,16 @@ def _finish(
     if field_validation == "Strict" and (problems or repeated):
         texts = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if repeated else []
         raise DecodeError(f"strict decoding error: {', '.join(texts + problems)}")
+    _keep_reset(document, fields)
     obj = {"kind": resource.kind, "apiVersion": resource.api_version, **fields}
     return Decoded(obj, [] if field_validation == "Ignore" else repeated + problems)
+
+
+def _keep_reset(document: dict[str, Any] | Pairs, fields: dict[str, Any]) -> None:
+    """An empty list of managedFields, unlike others, is not the same as none: it asks for them to be dropped."""
+    metadata = dict(document).get("metadata")
+    if metadata and dict(metadata).get("managedFields") == []:
+        fields["metadata"]["managedFields"] = []
 
 
 def _convert(

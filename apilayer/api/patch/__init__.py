@@ -6,6 +6,6 @@ picks one and turns what goes wrong into the answers of a real server. Inputs ar
 
 from __future__ import annotations
 
-from apilayer.api.patch.apply import PATCH_TYPES, Patched, apply_patch
+from apilayer.api.patch.apply import PATCH_TYPES, Patched, apply_patch, patch_type_of
 
-__all__ = ["PATCH_TYPES", "Patched", "apply_patch"]
+__all__ = ["PATCH_TYPES", "Patched", "apply_patch", "patch_type_of"]

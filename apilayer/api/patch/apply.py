@@ -20,7 +20,7 @@ from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import json_text, quote
 from apilayer.api.patch import json_patch, merge_patch, strategic
 from apilayer.api.patch.errors import StrategicPatchError
-from apilayer.api.patch.gotext import go_value
+from apilayer.api.patch.gotext import go_value, struct_order
 from apilayer.api.patch.restore import restore_error
 from apilayer.api.resources import RESOURCES
 from apilayer.api.schema import schema_for
@@ -128,18 +128,14 @@ def _finish(
     field_validation: FieldValidation,
 ) -> Patched:
     if isinstance(patched, dict) and not (patched.get("kind") and patched.get("apiVersion")):
-        # Without its type the server reads nothing of the object, and misses the name first.
-        name = document.get("metadata", {}).get("name", "")
-        raise status.bad_request(
-            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        )
+        raise _untyped(document, patched, field_validation)
     try:
         if not isinstance(patched, dict):
             raise DecodeError(_cannot_unmarshal(patched, "map[string]interface {}"))
         _check_other_kind(patched, resource)
         return _decode(patched, problems, resource, field_validation)
     except DecodeError as error:
-        raise _invalid_patch(_sorted_text(patched), str(error)) from error
+        raise _invalid_patch(_sorted_text(document, patched, resource), str(error)) from error
 
 
 def _decode(patched: Object, problems: list[str], resource: Resource, field_validation: FieldValidation) -> Patched:
@@ -162,13 +158,29 @@ def _check_other_kind(patched: Object, resource: Resource) -> None:
             decode_document(patched, row, field_validation="Ignore")
 
 
-def _sorted_text(patched: Any) -> str:
-    """The result as the server shows it: top-level members sorted, everything below in its own order."""
+def _untyped(document: Object, patched: Object, field_validation: FieldValidation) -> status.StatusError:
+    """Without its type the server reads nothing of the object: all its members are unknown, the name is missing."""
+    name = document.get("metadata", {}).get("name", "")
+    error = status.bad_request(
+        f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    )
+    if field_validation == "Warn":
+        unknown = [quote(f"unknown field {quote(key)}") for key in sorted(patched) if key not in ("kind", "apiVersion")]
+        error.headers = tuple(("Warning", f"299 - {text}") for text in unknown[:_MAX_WARNINGS] if text.isascii())
+    return error
+
+
+def _sorted_text(document: Object, patched: Any, resource: Resource) -> str:
+    """The result as the server shows it: members sorted at the top, what the patch left alone in struct order."""
     try:
         jsontext.check_depth(patched)
     except jsontext.DepthError:
         return ""
-    return json_text(dict(sorted(patched.items())) if isinstance(patched, dict) else patched)
+    if not isinstance(patched, dict):
+        return json_text(patched)
+    untouched = struct_order({key: document[key] for key in patched if key in document}, message_name(resource))
+    shown = {key: untouched[key] if patched[key] == document.get(key) else patched[key] for key in sorted(patched)}
+    return json_text(shown)
 
 
 def _invalid_patch(value: str, detail: str) -> status.StatusError:

@@ -1,8 +1,10 @@
-"""Values as Go's ``%v`` prints them, which is how strategic merge patch errors show what was sent."""
+"""Values as Go prints them in the errors of patches: with ``%v``, or as JSON in the order of its structs."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from apilayer.api.types import message
 
 
 def go_value(value: Any) -> str:
@@ -48,3 +50,20 @@ def go_type(value: Any) -> str:
         if isinstance(value, python_type):
             return name
     return "float64"
+
+
+def struct_order(value: Any, name: str) -> Any:
+    """`value`, a message `name`, with its members in the order of the Go struct; unknown ones come last."""
+    if not isinstance(value, dict):
+        return value
+    fields = message(name).json_fields
+    ordered = {key: value[key] for key in fields if key in value}
+    for key, member in (ordered | value).items():
+        field = fields.get(key)
+        if field is None or not field.is_message or field.is_map:
+            ordered[key] = member
+        elif isinstance(member, list):
+            ordered[key] = [struct_order(item, field.type) for item in member]
+        else:
+            ordered[key] = struct_order(member, field.type)
+    return ordered

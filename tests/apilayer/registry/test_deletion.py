@@ -108,6 +108,18 @@ def test_a_grace_period_can_only_be_shortened() -> None:
     assert run("pods", ending, grace_period_seconds=0).remove
 
 
+def test_a_deletion_that_broke_off_after_its_mark_is_completed() -> None:
+    ended = pod(deletionTimestamp=NOW_TEXT, deletionGracePeriodSeconds=0)
+    assert run("pods", ended) == Decision(None, remove=True)
+
+
+def test_the_order_of_finalizers_is_no_change() -> None:
+    held = configmap(finalizers=["orphan", "a.b/c"], deletionTimestamp=NOW_TEXT, deletionGracePeriodSeconds=0)
+    decision = run("configmaps", held)
+    assert not decision.remove
+    assert decision.update == held
+
+
 def test_a_pod_with_finalizers_is_held_after_its_grace_period() -> None:
     decision = run("pods", pod(finalizers=["a.b/c"]), grace_period_seconds=0)
     assert decision.update is not None

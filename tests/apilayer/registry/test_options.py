@@ -98,9 +98,25 @@ def test_bad_write_options(query: dict[str, list[str]], part: str) -> None:
 
 
 def test_write_options() -> None:
-    assert WriteOptions.parse({}, "CreateOptions") == WriteOptions(dry_run=False, field_validation="Warn")
+    assert WriteOptions.parse({}, "CreateOptions") == WriteOptions(manager="unknown")
     query = {"dryRun": ["All", "All"], "fieldValidation": ["Strict"], "fieldManager": ["kubectl"]}
-    assert WriteOptions.parse(query, "CreateOptions") == WriteOptions(dry_run=True, field_validation="Strict")
+    expected = WriteOptions(dry_run=True, field_validation="Strict", manager="kubectl")
+    assert WriteOptions.parse(query, "CreateOptions", user_agent="curl/8") == expected
+
+
+def test_the_manager_is_named_by_the_user_agent_when_nothing_else_names_it() -> None:
+    assert WriteOptions.parse({}, "CreateOptions", user_agent="kubectl/v1.36.0 (linux)").manager == "kubectl"
+    assert WriteOptions.parse({"dryRun": ["All"]}, "UpdateOptions", user_agent="a\tb/1").manager == "ab"
+    assert WriteOptions.parse({}, "PatchOptions", user_agent="ä" * 100).manager == "ä" * 64
+    assert WriteOptions.parse({}, "PatchOptions").manager == "unknown"
+
+
+def test_an_apply_needs_a_field_manager_and_may_force() -> None:
+    text = "fieldManager: Required value: is required for apply patch"
+    assert text in message_of(422, WriteOptions.parse, {}, "PatchOptions", applies=True)
+    options = WriteOptions.parse({"fieldManager": ["a"], "force": ["true"]}, "PatchOptions", applies=True)
+    assert options.force
+    assert options.manager == "a"
 
 
 def test_delete_options_from_the_query_or_the_body() -> None:
@@ -121,3 +137,8 @@ def test_delete_options_from_the_query_or_the_body() -> None:
 )
 def test_bad_delete_options(body: dict[str, object], part: str) -> None:
     assert part in message_of(422, DeleteOptions.parse, {}, body)
+
+
+def test_the_uid_of_a_deletion_may_stand_in_the_query() -> None:
+    assert DeleteOptions.parse({"uid": ["u"]}, None).uid == "u"
+    assert DeleteOptions.parse({"uid": ["u"]}, {}).uid is None

@@ -109,6 +109,8 @@ class Member:
                 self.install()
             if any(start <= machine.applied_index < end for start, end in DEFRAGMENT):
                 self.defragment()
+            elif self.copy is not None:
+                self.copy.abort()
             first = machine.applied_index + 1
             new = [entry_at(index) for index in range(first, min(first + BATCH, LAST + 1))]
             if self.acknowledge_early:
@@ -131,7 +133,8 @@ class Member:
         if self.copy is None or self.copy.over:
             self.copy, self.copied = machine.begin_defragmentation(), False
         elif not self.copied:
-            self.copied = self.copy.copy_step()
+            for _ in range(5):
+                self.copied = self.copied or self.copy.copy_step()
             if self.copied:
                 self.copy.open()
         else:

@@ -93,3 +93,14 @@ def test_it_is_of_the_revisions_up_to_one(store):
     assert len(set(known)) == len(known)
     store.execute(PutRequest(b"later", b""))
     assert [kv_hash(store, revision) for revision in range(2, store.revision)] == known
+
+
+def test_what_has_been_removed_and_what_is_about_to_be_count_the_same(store):
+    """Superseded puts, a deleted key, and one that came back; before, while and after the removal."""
+    store.execute(PutRequest(b"k3", b"back"))
+    store.execute(CompactRequest(store.revision))
+    seen = {kv_hash(store, store.revision)}
+    while store.compact_step(1):
+        seen.add(kv_hash(store, store.revision))
+    seen.add(kv_hash(store, store.revision))
+    assert len(seen) == 1

@@ -148,11 +148,14 @@ def test_a_count_follows_what_comes_and_goes(store, walked, monkeypatch):
     assert store.range(everything).count == 91
     assert store.range(RangeRequest(b"k", b"l", 5)).count == 91
     assert len(walked) <= 6
+    store.execute_all([PutRequest(b"k-a", b""), PutRequest(b"k-b", b""), PutRequest(b"k-a", b"again")])
+    assert store.range(everything).count == 93
+    assert len(walked) <= 6
     for number in range(100):  # more than is remembered: walked again
         put(store, b"z%d" % number)
     walked.clear()
-    assert store.range(everything).count == 91
-    assert len(walked) == 91
+    assert store.range(everything).count == 93
+    assert len(walked) == 93
 
 
 def test_a_sorted_read_keeps_no_more_than_its_answer(store, monkeypatch):

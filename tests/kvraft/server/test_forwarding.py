@@ -20,7 +20,23 @@ from kvraft.errors import (
 )
 from kvraft.raft.messages import Entry, Message, MessageKind, SnapshotMeta
 from kvraft.server.forwarding import MAX_SERVED
-from kvraft.types import KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, Status, StatusRequest
+from kvraft.types import (
+    KeyValue,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveRequest,
+    LeaseKeepAliveResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    RangeResponse,
+    Status,
+    StatusRequest,
+)
 from kvraft.wire import native
 from kvraft.wire.peer import Answered, Ask, Propose, Proposed
 from tests.kvraft.drivers import CONFIG, Node, kinds
@@ -322,6 +338,31 @@ async def test_every_member_takes_writes_and_reads_its_own(tmp_path: Path) -> No
             read = await ask(member, RangeRequest(key, serializable=True))  # without a word with anybody else
             revision = written.revision
             assert read == RangeResponse(revision, [KeyValue(key, b"v", revision, revision, 1)], 1)
+
+
+async def test_every_member_serves_leases(tmp_path: Path) -> None:
+    async with open_members(tmp_path) as members:
+        for name in sorted(members.running):
+            member = members.running[name]
+            granted = await ask(member, LeaseGrantRequest(60))
+            assert isinstance(granted, LeaseGrantResponse)
+            lease = granted.lease_id
+            assert not isinstance(await ask(member, PutRequest(b"k", b"v", lease)), KvraftError)
+            renewed = await ask(member, LeaseKeepAliveRequest(lease))
+            assert isinstance(renewed, LeaseKeepAliveResponse)
+            assert (renewed.lease_id, renewed.ttl) == (lease, 60)
+            left = await ask(member, LeaseTimeToLiveRequest(lease, keys=True))
+            assert isinstance(left, LeaseTimeToLiveResponse)
+            assert left.ttl in (59, 60)
+            assert (left.granted_ttl, left.keys) == (60, [b"k"])
+            revoked = await ask(member, LeaseRevokeRequest(lease, term=12345))  # not theirs to say: ignored
+            assert isinstance(revoked, LeaseRevokeResponse)
+            gone = await ask(member, LeaseKeepAliveRequest(lease))
+            assert isinstance(gone, LeaseKeepAliveResponse)
+            assert gone.ttl == 0
+            gone = await ask(member, LeaseTimeToLiveRequest(lease))
+            assert isinstance(gone, LeaseTimeToLiveResponse)
+            assert (gone.ttl, gone.granted_ttl, gone.keys) == (-1, 0, [])
 
 
 async def test_writes_at_followers_survive_the_end_of_the_leader(tmp_path: Path) -> None:

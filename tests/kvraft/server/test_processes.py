@@ -87,3 +87,29 @@ async def test_a_leader_that_is_stopped_and_goes_on_later(tmp_path: Path) -> Non
         async with open_client(processes.urls) as client:
             load._client = client
             await load.check(processes)
+
+
+async def test_leases_outlive_a_leader_that_is_killed_and_end_when_they_should(tmp_path: Path) -> None:
+    with start_processes(tmp_path) as processes:
+        async with open_client(processes.urls) as client:
+            await processes.leader(client)
+            short, long = [(await client.lease_grant(ttl)).lease_id for ttl in (3, 600)]
+            begun = trio.current_time()
+            for number in range(5):
+                await client.put(b"short/%d" % number, b"", lease=short)
+                await client.put(b"long/%d" % number, b"", lease=long)
+            async with client.watch(b"short/", b"short0") as stream:
+                leader = await processes.leader(client)
+                processes.kill(leader)
+                with trio.fail_after(60):
+                    batch = await anext(stream)
+                    while not batch.events:
+                        batch = await anext(stream)
+                assert trio.current_time() - begun >= 3
+                assert [event.kv.key for event in batch.events] == [b"short/%d" % number for number in range(5)]
+                assert {(event.kind, event.kv.mod_revision) for event in batch.events} == {(1, batch.revision)}
+            processes.start(leader)
+            assert await client.leases() == [long]
+            assert (await client.range(b"\0", b"\0", count_only=True)).count == 5
+            assert (await client.lease_revoke(long)).revision == batch.revision + 1
+            assert (await client.range(b"\0", b"\0", count_only=True)).count == 0
