@@ -20,7 +20,7 @@ import trio
 from kvraft.errors import KvraftError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 RECEIVE_BYTES = 64 * 1024
 """Below what malloc takes from the kernel each time: a larger buffer costs more than the data in it."""
@@ -28,6 +28,8 @@ SEND_BYTES = 256 * 1024
 """The most that is joined for one send: with a slow reader's backlog of megabytes, joining all of it each time costs
 more than sending."""
 TLS_RECORD_BYTES = 16 * 1024
+MAX_URLS = 16
+MAX_URL_LENGTH = 2048
 KEEPALIVE_SECONDS = 30
 """A silent peer is asked by TCP after so long whether it is still there, then three times every ten seconds."""
 
@@ -218,6 +220,16 @@ def split_url(url: str) -> tuple[str, str, int]:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f'URL must not contain a path: "{url}"')
     return parts.scheme, parts.hostname, parts.port
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless these are between one and ``MAX_URLS`` URLs that can be dialled."""
+    if not urls:
+        raise ValueError("at least one URL is required")
+    if len(urls) > MAX_URLS or max(map(len, urls)) > MAX_URL_LENGTH:
+        raise ValueError(f"at most {MAX_URLS} URLs of {MAX_URL_LENGTH} characters are allowed")
+    for url in urls:
+        split_url(url)
 
 
 async def dial(url: str, tls: ssl.SSLContext | None, timeout_seconds: float = 5.0) -> Channel:

@@ -346,6 +346,12 @@ class TimeoutLeaderFailure(OutcomeUnknown):
     text = "etcdserver: request timed out, possibly due to previous leader failure"
 
 
+class TimeoutLeaderTransfer(OutcomeUnknown):
+    code = "Unavailable"
+    wire = 59
+    text = "etcdserver: request timed out, leader transfer took too long"
+
+
 class WatchCanceled(KvraftError):
     code = "Canceled"
     wire = 57

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SEEDS_PER_JOB = 10
+PER_SEED = ("elections", "faults", "operations", "unknown", "changes")
 MAX_SHOWN = 5
 """Violations shown in full; the others are listed."""
 
@@ -76,7 +77,7 @@ def _one(args: argparse.Namespace) -> int:
     print(
         f"{report.simulated_s:.3f} simulated seconds, {report.steps} events, {report.elections} elections, "
         f"{report.faults} faults, {report.operations} operations answered, {report.unknown} unknown, "
-        f"{report.entries} entries, digest {report.digest}"
+        f"{report.entries} entries, {report.changes} changes of members, digest {report.digest}"
     )
     return 1 if report.check else 0
 
@@ -89,7 +90,7 @@ def _many(args: argparse.Namespace, seeds: range) -> int:
     digest = hashlib.blake2b(digest_size=8)
     for report in simulate(seeds, args.jobs, args.duration, args.break_name):
         digest.update(f"{report.seed}:{report.digest};".encode())
-        totals.update({name: getattr(report, name) for name in ("operations", "unknown", "elections", "faults")})
+        totals.update({name: getattr(report, name) for name in PER_SEED})
         totals["steps"] += report.steps
         if report.check:
             broken.append(report)
@@ -97,9 +98,7 @@ def _many(args: argparse.Namespace, seeds: range) -> int:
                 print(format_violation(report, args.duration, args.break_name), flush=True)
     seconds = time.perf_counter() - started
     count = len(seeds)
-    per_seed = ", ".join(
-        f"{totals[name] / count:.1f} {name}" for name in ("elections", "faults", "operations", "unknown")
-    )
+    per_seed = ", ".join(f"{totals[name] / count:.1f} {name}" for name in PER_SEED)
     print(f"{count} seeds in {seconds:.1f} s, {count / seconds:.1f} seeds/s, digest {digest.hexdigest()}")
     print(f"per seed: {totals['steps'] / count:.0f} events, {per_seed}")
     if not broken:

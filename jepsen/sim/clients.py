@@ -93,10 +93,10 @@ class Client:
         value = f"v{len(t.history.operations)}" if kind in (Kind.WRITE, Kind.CAS) else None
         expected = t.seen.get(key) if kind is Kind.CAS else None
         if kind is Kind.READ and world.random() < options.follower_reads:
-            self._target = world.between(1, options.nodes + 1)
+            self._target = world.between(1, options.processes + 1)
         self._forwards = bool(options.forwarded_writes) and world.random() < options.forwarded_writes
         if self._forwards:
-            self._target = world.between(1, options.nodes + 1)
+            self._target = world.between(1, options.processes + 1)
         self._start(t.history.invoke(self._process, kind, key, world.now / 1e6, value=value, expected=expected))
 
     def _start(self, operation: Operation) -> None:
@@ -154,7 +154,7 @@ class Client:
         elif self._done_attempts < MAX_ATTEMPTS:
             hint = answer.leader if isinstance(answer, NotLeader) else ""
             self._asked = False
-            self._target = int(hint) if hint else t.world.between(1, t.options.nodes + 1)
+            self._target = int(hint) if hint else t.world.between(1, t.options.processes + 1)
             pause = 1 if hint else min(20 * self._done_attempts, 200)
             t.world.after(pause * MILLISECOND, self._again, operation)
         else:
@@ -175,7 +175,7 @@ class Client:
             return
         t.history.unknown(operation, t.world.now / 1e6)
         self._process = t.new_process()
-        self._target = t.world.between(1, t.options.nodes + 1)
+        self._target = t.world.between(1, t.options.processes + 1)
         self._finish()
 
     def _finish(self) -> None:

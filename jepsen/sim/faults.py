@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jepsen.sim.machine import Change
 from jepsen.sim.world import MILLISECOND
 from kvraft.raft.messages import ProposalDropped, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jepsen.sim.network import Network
     from jepsen.sim.node import SimNode
     from jepsen.sim.options import Options
     from jepsen.sim.world import World
+    from kvraft.raft.messages import Configuration
 
 
 class Faults:
@@ -274,6 +276,51 @@ class Faults:
         node = self._leader() if self._world.random() < 0.5 else self._any()
         node.disk.stall(self._world.between(0, 2 * self._options.fault_length))
 
+    # ------------------------------------------------------------------ who takes part
+
+    def _change(self, wanted: Callable[[Configuration, list[int]], Change | None]) -> None:
+        """What ``wanted`` makes of the leader's configuration and the nodes that are not in it; None: nothing."""
+        leader = self._leader()
+        if leader.driver is not None and leader.driver.raft.may_change:
+            configuration = leader.driver.raft.configuration
+            present = {*configuration.voters, *configuration.learners}
+            change = wanted(configuration, [node for node in self._nodes if node not in present])
+            if change is not None:
+                leader.change(change)
+
+    def _pick(self, nodes: Sequence[int]) -> int:
+        return nodes[self._world.between(0, len(nodes))]
+
+    def _member_add(self) -> None:
+        self._change(lambda c, away: Change((*c.voters, self._pick(away)), c.learners) if away else None)
+
+    def _member_learner(self) -> None:
+        self._change(lambda c, away: Change(c.voters, (*c.learners, self._pick(away))) if away else None)
+
+    def _member_promote(self) -> None:
+        def promote(c: Configuration, away: list[int]) -> Change | None:
+            chosen = self._pick(c.learners) if c.learners else 0
+            rest = tuple(node for node in c.learners if node != chosen)
+            return Change((*c.voters, chosen), rest) if chosen else None
+
+        self._change(promote)
+
+    def _member_remove(self) -> None:
+        self._change(lambda c, away: _without(c, self._pick((*c.voters, *c.learners))))
+
+    def _member_remove_leader(self) -> None:
+        leader = self._leader().node_id
+        self._change(lambda c, away: _without(c, leader))
+
+    def _member_replace(self) -> None:
+        """Several at once: everybody away comes, and as many go."""
+
+        def replace(c: Configuration, away: list[int]) -> Change | None:
+            stay = c.voters[len(away) :]
+            return Change((*stay, *away), c.learners) if away else None
+
+        self._change(replace)
+
     # ------------------------------------------------------------------ leadership
 
     def _transfer(self) -> None:
@@ -284,3 +331,10 @@ class Faults:
             except ProposalDropped:
                 return  # nobody leads at the moment
             leader.wake()
+
+
+def _without(configuration: Configuration, node: int) -> Change | None:
+    """The last voter stays."""
+    voters = tuple(voter for voter in configuration.voters if voter != node)
+    learners = tuple(learner for learner in configuration.learners if learner != node)
+    return Change(voters, learners) if voters else None

@@ -7,39 +7,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jepsen.sim.machine import Command, decode_commands
+from jepsen.sim.machine import Command, changed, decode_commands
 from jepsen.sim.world import Violation
+from kvraft.raft.messages import Configuration, Entry, EntryKind
+from kvraft.raft.quorum import committed_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jepsen.sim.disk import Image
     from jepsen.sim.leases import LeaseJudge
-    from kvraft.raft.messages import Entry
+
+
+NOBODY = Configuration(())
 
 
 class Invariants:
     """The judge of one run. Every method raises ``Violation``."""
 
-    __slots__ = ("_alone", "_attempts", "_leaders", "_refused", "_slots", "applied", "elections", "leases")
+    __slots__ = (
+        "_attempts",
+        "_configurations",
+        "_leaders",
+        "_refused",
+        "_slots",
+        "applied",
+        "changes",
+        "elections",
+        "images",
+        "leases",
+    )
 
-    def __init__(self, nodes: int) -> None:
-        self._alone = nodes == 1
+    def __init__(self, founding_index: int = 0, configuration: Configuration = NOBODY) -> None:
+        """The founders begin behind ``founding_index`` (0 or 1), in term 1, with ``configuration``."""
         self._leaders: dict[int, tuple[int, int]] = {}
         self._slots: dict[tuple[int, int], tuple[int, Entry]] = {}
         self._attempts: dict[int, tuple[int, int]] = {}
         self._refused: set[int] = set()
         self.applied: list[tuple[Entry, tuple[Command, ...], int]] = []
         """What was applied at index 1, 2, ..: the entry, its commands, the term in which it was first applied."""
+        self.applied += [(Entry(index, 1, 0, b""), (), 1) for index in range(1, founding_index + 1)]
         self.elections = 0
+        self.changes = 0
+        self.images: dict[int, Image] = {}
+        """What is durable on each node."""
+        self._configurations = [configuration, configuration]
+        """The one in force after the last entry applied, and the one before the last change."""
         self.leases: LeaseJudge | None = None
         """In runs with leases."""
 
-    def became_leader(self, node: int, life: int, term: int, log: Image) -> None:
-        """Election safety: one leader per term. Leader completeness: it has every entry committed before its term."""
-        # Alone, a node leads before its vote is durable, as nobody can notice: a crash may then repeat the term.
-        leader = self._leaders.setdefault(term, (node, 0 if self._alone else life))
-        life = leader[1] if self._alone else life
+    @property
+    def configuration(self) -> Configuration:
+        """Who takes part, after every entry that was applied anywhere."""
+        return self._configurations[0]
+
+    def became_leader(self, node: int, life: int, term: int, log: Image, configuration: Configuration) -> None:
+        """Election safety: one leader per term, a voter. Leader completeness: it has every entry committed before."""
+        if node not in configuration.voters + configuration.outgoing:
+            raise Violation("election safety", f"node {node} leads term {term} without a vote in {configuration}")
+        leader = self._leaders.setdefault(term, (node, life))
         if leader != (node, life):
             raise Violation(
                 "election safety", f"term {term} has leaders {leader[0]} (life {leader[1]}) and {node} (life {life})"
@@ -89,6 +115,7 @@ class Invariants:
             return commands
         if index > len(applied) + 1:
             raise Violation("state machine safety", f"node {node} applies {index}, nobody applied {len(applied) + 1}")
+        self._committed(entry)
         commands = decode_commands(entry)
         applied.append((entry, commands, term))
         for place, command in enumerate(commands):
@@ -99,6 +126,20 @@ class Invariants:
             if attempt in self._refused:
                 raise Violation("definite errors", f"attempt {attempt} was refused and is applied at {index}")
         return commands
+
+    def _committed(self, entry: Entry) -> None:
+        """Commit quorum: an entry is durable on a quorum by the time it is first applied anywhere; of the voters as of
+        this entry, or as of before the last change, which may have been committed together with it."""
+        index, term = entry.index, entry.term
+        holders = {
+            node: int(image.base >= index or (index <= image.last_index and image.term(index) == term))
+            for node, image in self.images.items()
+        }
+        if holders and not any(committed_index(known, holders) for known in self._configurations):
+            raise Violation("commit quorum", f"{index} of term {term} is on {holders} of {self._configurations}")
+        if entry.kind == EntryKind.CONFIGURATION:
+            self.changes += 1
+            self._configurations = [changed(self.configuration, entry), self.configuration]
 
     def refused(self, attempt: int, error: str) -> None:
         """A client was told that ``attempt`` never takes effect."""

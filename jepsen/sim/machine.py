@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jepsen.history import Kind
+from kvraft.raft.changes import enter, leave
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 
 if TYPE_CHECKING:
@@ -32,8 +33,17 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 GRANT, EXPIRE, CHECKPOINT = "grant", "expire", "checkpoint"
 """Kinds of commands beside a history's: of the lease that is the key. Values: TTL; term; "lease:rest,..."."""
 
+
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who is to vote and who is to learn: the data of a CONFIGURATION entry."""
+
+    voters: tuple[int, ...]
+    learners: tuple[int, ...]
+
+
 encode_command = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
+_decode_change = msgspec.msgpack.Decoder(Change).decode
 _split = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
 
 
@@ -44,6 +54,14 @@ def decode_commands(entry: Entry) -> tuple[Command, ...]:
     return tuple([_decode(data) for data in _split(entry.data)])
 
 
+def changed(configuration: Configuration, entry: Entry) -> Configuration:
+    """The configuration that a CONFIGURATION entry leads to."""
+    if not entry.data:
+        return leave(configuration)
+    change = _decode_change(entry.data)
+    return enter(configuration, change.voters, change.learners)
+
+
 class State(msgspec.Struct, frozen=True):
     """The machine at one applied index: an immutable copy."""
 
@@ -52,6 +70,8 @@ class State(msgspec.Struct, frozen=True):
     revision: int
     values: dict[str, tuple[str, int]]
     """Key to value and the revision of its last change."""
+    configuration: Configuration = Configuration(())
+    """Who takes part; nobody that this node knows of, until it has received its first snapshot."""
     leases: dict[int, tuple[int, int]] = {}
     """Lease to TTL and what is left of it, 0: all."""
 
@@ -80,6 +100,7 @@ class SimMachine:
         "applied_index",
         "applied_term",
         "committed",
+        "configuration",
         "durable",
         "leases",
         "observer",
@@ -102,6 +123,7 @@ class SimMachine:
     def _load(self, state: State) -> None:
         self.applied_index, self.applied_term, self.revision = state.index, state.term, state.revision
         self.values = dict(state.values)
+        self.configuration = state.configuration
         self.leases = dict(state.leases)
         self.uncommitted = 0
 
@@ -117,9 +139,14 @@ class SimMachine:
 
     def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Any]]:
         """Apply entries; the answers are what the history calls results."""
-        answers = []
+        answers: list[list[Any]] = []
         for entry in entries:
-            answers.append([self._execute(command, entry.term) for command in self._on_apply(entry)])
+            commands = self._on_apply(entry)
+            if entry.kind == EntryKind.CONFIGURATION:
+                self.configuration = changed(self.configuration, entry)
+                answers.append([None])
+            else:
+                answers.append([self._execute(command, entry.term) for command in commands])
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.uncommitted += len(entries)
@@ -177,9 +204,16 @@ class SimMachine:
 
     def state(self) -> State:
         """A copy of the present state."""
-        return State(self.applied_index, self.applied_term, self.revision, dict(self.values), dict(self.leases))
+        return State(
+            self.applied_index,
+            self.applied_term,
+            self.revision,
+            dict(self.values),
+            self.configuration,
+            dict(self.leases),
+        )
 
 
-def snapshot_meta(state: State, configuration: Configuration) -> SnapshotMeta:
+def snapshot_meta(state: State) -> SnapshotMeta:
     """What a snapshot of ``state`` says of itself."""
-    return SnapshotMeta(state.index, state.term, configuration)
+    return SnapshotMeta(state.index, state.term, state.configuration)

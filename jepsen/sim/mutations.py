@@ -13,8 +13,9 @@ import msgspec
 
 from kvraft.lease.lessor import Lessor
 from kvraft.raft.core import Raft
-from kvraft.raft.messages import NO_NODE, HardState, Message, MessageKind, ReadState, Ready, Role
+from kvraft.raft.messages import NO_NODE, Configuration, HardState, Message, MessageKind, ReadState, Ready, Role
 from kvraft.raft.outbox import Outbox
+from kvraft.raft.quorum import committed_index
 from kvraft.server.driver import Driver
 from kvraft.server.forwarding import Forwarded, Forwarder
 from kvraft.types import LeaseRevokeRequest
@@ -86,6 +87,37 @@ class AcceptLowerTermAppend(Raft):
             self._outbox.promise(response, index)
 
 
+class CountLearners(Raft):
+    """Commits what a majority of all members has, learners among them."""
+
+    def _maybe_commit(self) -> None:
+        configuration = self.configuration
+        everybody = Configuration(configuration.voters + configuration.learners, configuration.outgoing)
+        _commit_by(self, everybody)
+
+
+class IgnoreOutgoing(Raft):
+    """Decides in a joint configuration by the new voters alone."""
+
+    def _maybe_commit(self) -> None:
+        _commit_by(self, Configuration(self.configuration.voters))
+
+
+class StandBeforeApplying(Raft):
+    """Stands for election with the old voters while a committed change of them waits to be applied."""
+
+    def _has_unapplied_change(self) -> bool:
+        return False
+
+
+def _commit_by(raft: Raft, configuration: Configuration) -> None:
+    matches = {peer: progress.match for peer, progress in raft._replication.progress.items()}
+    matches[raft.node_id] = raft.durable_index
+    index = committed_index(configuration, matches)
+    if index >= raft._term_start and raft._log.commit_to(index):
+        raft._replication.due = True
+
+
 class AckBeforeSync(Driver):
     """Acknowledges entries while the disk is still writing them."""
 
@@ -155,6 +187,9 @@ MUTATIONS = {
     "answer-when-proposed": Mutation(driver=AnswerWhenProposed),
     "renew-without-taking-back": Mutation(lessor=RenewWithoutTakingBack),
     "expire-without-term": Mutation(lessor=ExpireWithoutTerm),
+    "count-learners": Mutation(core=CountLearners),
+    "ignore-outgoing": Mutation(core=IgnoreOutgoing),
+    "stand-before-applying": Mutation(core=StandBeforeApplying),
 }
 
 

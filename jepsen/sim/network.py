@@ -57,7 +57,7 @@ class Network:
         self.loss = options.loss
         self.latency = options.latency
         self.stragglers = options.stragglers
-        ids = range(1, options.nodes + 1)
+        ids = range(1, options.processes + 1)
         self.links = {a: {b: Link() for b in ids if b != a} for a in ids}
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -152,7 +152,7 @@ class Network:
         world = self._world
         sender = self.nodes[message.sender]
         state = sender.committed_state()
-        message = msgspec.structs.replace(message, snapshot=snapshot_meta(state, sender.configuration))
+        message = msgspec.structs.replace(message, snapshot=snapshot_meta(state))
         delay = world.between(2, 10) * (self.latency + self._options.jitter) + world.between(0, 100 * MILLISECOND)
         lost = world.random() < 0.1 + self.loss
         world.after(delay, self._deliver_snapshot, message, Snapshot(state), lost, sender.life)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jepsen.sim.disk import SimDisk
 from jepsen.sim.leases import Leases
-from jepsen.sim.machine import Command, SimMachine, State, encode_command, snapshot_meta
+from jepsen.sim.machine import Change, Command, SimMachine, State, encode_command, snapshot_meta
 from jepsen.sim.network import Line
 from jepsen.sim.world import SECOND, Violation
 from kvraft.errors import KvraftError
@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 MAX_TURNS = 500
 """Turns that follow one wake-up at most; more means that the driver never comes to rest."""
 _BOUNDLESS = 1 << 30
+FOUNDING_INDEX = 1
 
 
 def _leader_url(node_id: int) -> str:
     """Nodes are found by their ids here; nobody has none."""
     return "" if node_id == NO_NODE else str(node_id)
+
+
+def founding_state(options: Options) -> State:
+    """What the first ``options.nodes`` nodes start from; no log reaches so far back, so who joins needs a snapshot."""
+    return State(FOUNDING_INDEX, 1, 0, {}, Configuration(tuple(range(1, options.nodes + 1))))
 
 
 class SimNode:
@@ -54,7 +60,6 @@ class SimNode:
         self.options = options
         self.network = network
         self.invariants = invariants
-        self.configuration = Configuration(tuple(range(1, options.nodes + 1)))
         self.disk = SimDisk(world, options, partial(invariants.written, node_id), self._durable)
         self.driver: Driver | None = None
         self.life = 0
@@ -72,7 +77,8 @@ class SimNode:
         self.leases: Leases | None = None
         """In runs with leases; None while the process is down."""
         self._machine: SimMachine | None = None
-        self._states = (State(0, 0, 0, {}), State(0, 0, 0, {}))
+        first = founding_state(options) if node_id <= options.nodes else State(0, 0, 0, {})
+        self._states = (first, first)
         self._turn_due = False
         self._held: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._seen = (0, 0)
@@ -91,7 +97,7 @@ class SimNode:
         world, options, disk = self.world, self.options, self.disk
         # Whether the last commit survived is up to chance; what is durable always does.
         state = self._states[world.between(0, 2)]
-        disk.align(snapshot_meta(state, self.configuration))
+        disk.align(snapshot_meta(state))
         image = disk.image
         machine = self._machine = SimMachine(state, self._applying, lambda: self.on_install(self))
         raft = self._core(
@@ -106,7 +112,7 @@ class SimNode:
             ),
             RaftStart(
                 hard_state=image.hard_state,
-                configuration=self.configuration,
+                configuration=state.configuration,
                 compacted_index=image.base,
                 compacted_term=image.base_term,
                 last_index=image.last_index,
@@ -122,6 +128,7 @@ class SimNode:
             commit_operations=_BOUNDLESS,
             snapshot_entries=options.snapshot_entries,
             keep_entries=options.keep_entries,
+            max_held_entries=options.max_held_entries,
             max_messages_per_turn=options.max_messages_per_turn,
             max_proposals_per_turn=options.max_proposals_per_turn,
         )
@@ -271,6 +278,13 @@ class SimNode:
         self.wake()
         return True
 
+    def change(self, change: Change) -> None:
+        """Ask for other members; nobody waits for the answer. Nothing happens where that is not possible now."""
+        if self.driver is not None and not self.paused and self.driver.raft.may_change:
+            self.world.note(f"node {self.node_id} proposes", change)
+            self.driver.change(encode_command(change), lambda answer: None)
+            self.wake()
+
     def read(self, key: str, reply: Callable[[Any], None], lost: Callable[[], None]) -> bool:
         """A client's linearizable read, on whatever this node is."""
         if self.driver is None:
@@ -328,5 +342,5 @@ class SimNode:
             self.world.note(f"node {self.node_id} is {role.name.lower()} of term {raft.term}")
             self._role = role
             if role == Role.LEADER:
-                self.invariants.became_leader(self.node_id, self.life, raft.term, self.disk.view)
+                self.invariants.became_leader(self.node_id, self.life, raft.term, self.disk.view, raft.configuration)
                 self.on_elected(self)

@@ -30,6 +30,12 @@ FAULTS = (
     "loss",
     "delay",
     "hints",
+    "member-add",
+    "member-learner",
+    "member-promote",
+    "member-remove",
+    "member-remove-leader",
+    "member-replace",
 )
 """Every kind of fault; ``jepsen.sim.faults`` has a method for each."""
 
@@ -38,6 +44,8 @@ class Options(msgspec.Struct, frozen=True):
     """The options of a run. Durations are microseconds of simulated time, unless a name says otherwise."""
 
     nodes: int
+    spares: int
+    """Nodes that run as well and are no members at first."""
     duration: int
     tick: int
     election_ticks: int
@@ -52,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
     request_timeout_ticks: int
     snapshot_entries: int
     keep_entries: int
+    max_held_entries: int
     # network
     latency: int
     jitter: int
@@ -89,6 +98,11 @@ class Options(msgspec.Struct, frozen=True):
     faults: tuple[str, ...]
     """Kinds that happen in this run, each as often as it stands here."""
 
+    @property
+    def processes(self) -> int:
+        """How many nodes run, members or not."""
+        return self.nodes + self.spares
+
 
 def draw_options(rng: random.Random, duration_s: float | None = None) -> Options:
     """Options from the next numbers of ``rng``; ``duration_s`` overrides for how long faults last."""
@@ -97,15 +111,19 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
     shares = [rng.random() + 0.1, rng.random() + 0.1, rng.random() * 0.8, rng.random() * 0.2]
     total = sum(shares)
     faults = tuple(kind for kind in FAULTS for _ in range(max(0, rng.randrange(-3, 4))))
+    if rng.random() < 0.5:
+        faults = tuple(kind for kind in faults if not kind.startswith("member-"))
     # Some runs are all about elections whose winners die at once: that is how logs come to differ (Raft, figure 8).
     embattled = rng.random() < 0.2
     if embattled:
         faults = ("ambush", "ambush", rng.choice(FAULTS))
+    changing = any(kind.startswith("member-") for kind in faults)
     duration = rng.randrange(8 * SECOND, 18 * SECOND)
     election_ticks = rng.choice((3, 3, 4, 5, 6, 10))
     election = election_ticks * TICK
     return Options(
         nodes=rng.choice((3, 3, 5) if embattled else (1, 3, 3, 3, 3, 3, 5, 5)),
+        spares=rng.choice((1, 2, 2)) if changing else 0,
         duration=duration if duration_s is None else int(duration_s * SECOND),
         tick=TICK,
         election_ticks=election_ticks,
@@ -119,6 +137,7 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         request_timeout_ticks=rng.choice((10, 20, 40)),
         snapshot_entries=rng.choice((10, 20, 60, 10_000)),
         keep_entries=rng.choice((0, 0, 5, 20)),
+        max_held_entries=rng.choice((0, 0, 50)),
         latency=rng.randrange(100, 20 * MILLISECOND),
         jitter=rng.randrange(100, 20 * MILLISECOND),
         loss=rng.choice((0.0, 0.0, 0.01, 0.05)),

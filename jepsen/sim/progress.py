@@ -87,14 +87,25 @@ class Probe:
 
 
 def demand_progress(traffic: Traffic) -> None:
-    """Run a healed cluster until every node has served a write and a read and all agree. Raises ``Violation``."""
+    """Run a healed cluster until every member has served a write and a read and all agree. Raises ``Violation``.
+
+    Who the members are is what a change that was under way leads to; nodes outside may be in any state.
+    """
     traffic.stopped = True
-    world, options, nodes = traffic.world, traffic.options, traffic.nodes
-    probes = [Probe(traffic, node_id) for node_id in nodes]
+    world, options = traffic.world, traffic.options
+    probes: dict[int, Probe] = {}
     bound = world.now + 60 * options.election_ticks * options.tick + 10 * SECOND
 
     def look() -> None:
-        if all(probe.done for probe in probes) and _converged(traffic):
+        present = _members(traffic)
+        for node_id in present:
+            if node_id not in probes:
+                probes[node_id] = Probe(traffic, node_id)
+        if (
+            all(probes[node_id].done for node_id in present)
+            and not traffic.invariants.configuration.outgoing
+            and _converged(traffic)
+        ):
             world.halted = True
         else:
             world.after(options.tick, look)
@@ -102,29 +113,38 @@ def demand_progress(traffic: Traffic) -> None:
     look()
     world.run(until=bound)
     if not world.halted:
-        waiting = [node_id for node_id, probe in zip(nodes, probes, strict=True) if not probe.done]
+        waiting = [node_id for node_id in _members(traffic) if not probes[node_id].done]
         if waiting:
             raise Violation("progress", f"no write and read through nodes {waiting} after healing")
-        raise Violation("progress", f"the nodes do not converge: {_indexes(traffic)}")
-    states = {node_id: node.state() for node_id, node in nodes.items()}
-    first = states[1]
-    for node_id, state in states.items():
-        if state != first:
-            raise Violation("convergence", f"node 1 has {first}, node {node_id} has {state}")
+        raise Violation(
+            "progress", f"the nodes do not converge: {_indexes(traffic)}, {traffic.invariants.configuration}"
+        )
+    first, *others = _members(traffic)
+    state = traffic.nodes[first].state()
+    for node_id in others:
+        other = traffic.nodes[node_id].state()
+        if other != state:
+            raise Violation("convergence", f"node {first} has {state}, node {node_id} has {other}")
+
+
+def _members(traffic: Traffic) -> list[int]:
+    configuration = traffic.invariants.configuration
+    return sorted({*configuration.voters, *configuration.outgoing, *configuration.learners})
 
 
 def _converged(traffic: Traffic) -> bool:
     """Everybody has applied everything, and every lease, which nobody renews any more, has ended."""
-    if any(state.leases for node in traffic.nodes.values() if (state := node.state()) is not None):
+    if any(state.leases for node in _members(traffic) if (state := traffic.nodes[node].state()) is not None):
         return False
     indexes = {index for pair in _indexes(traffic).values() for index in pair}
     return len(indexes) == 1
 
 
 def _indexes(traffic: Traffic) -> dict[int, tuple[int, int]]:
-    """Applied and last index of each node."""
-    return {
-        node_id: (node.driver.machine.applied_index, node.driver.raft.last_index)
-        for node_id, node in traffic.nodes.items()
-        if node.driver is not None
-    }
+    """Applied and last index of each member."""
+    found: dict[int, tuple[int, int]] = {}
+    for node_id in _members(traffic):
+        driver = traffic.nodes[node_id].driver
+        if driver is not None:
+            found[node_id] = (driver.machine.applied_index, driver.raft.last_index)
+    return found

@@ -16,7 +16,7 @@ from jepsen.sim.invariants import Invariants
 from jepsen.sim.leases import LeaseClient, LeaseJudge
 from jepsen.sim.mutations import mutation
 from jepsen.sim.network import Network, format_message
-from jepsen.sim.node import SimNode
+from jepsen.sim.node import SimNode, founding_state
 from jepsen.sim.options import Options, draw_options
 from jepsen.sim.progress import demand_progress
 from jepsen.sim.world import SECOND, TraceEvent, Violation, World
@@ -45,6 +45,8 @@ class Report(msgspec.Struct, frozen=True):
     elections: int
     faults: int
     entries: int
+    changes: int
+    """Entries that changed who takes part."""
     check: str = ""
     detail: str = ""
     trace: tuple[str, ...] = ()
@@ -60,12 +62,13 @@ def run_seed(
     """Simulate one cluster. ``break_name`` is a mutation of the core or driver; ``on_trace`` gets every event."""
     world = World(seed, None if on_trace is None else lambda event: on_trace(format_event(event)))
     options = draw_options(world.rng, duration_s)
-    invariants = Invariants(options.nodes)
+    founded = founding_state(options)
+    invariants = Invariants(founded.index, founded.configuration)
     if options.leases:
         invariants.leases = LeaseJudge(world)
     network = Network(world, options)
     broken = mutation(break_name)
-    for node_id in range(1, options.nodes + 1):
+    for node_id in range(1, options.processes + 1):
         network.nodes[node_id] = SimNode(
             *(node_id, world, options, network, invariants),
             core=broken.core,
@@ -73,6 +76,7 @@ def run_seed(
             lessor=broken.lessor,
         )
     nodes = network.nodes
+    invariants.images = {node_id: node.disk.image for node_id, node in nodes.items()}
     traffic = Traffic(world, options, nodes, invariants)
     faults = Faults(world, options, nodes, network)
     check = detail = ""
@@ -107,6 +111,7 @@ def run_seed(
         elections=invariants.elections,
         faults=faults.injected,
         entries=len(invariants.applied),
+        changes=invariants.changes,
         check=check,
         detail=detail,
         trace=tuple(map(format_event, world.trace)) if check else (),

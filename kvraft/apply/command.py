@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kvraft.mvcc.check import MAX_TXN_OPS, check_command
-from kvraft.raft.messages import Configuration
 from kvraft.types import Command
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ __all__ = [
     "Authorized",
     "check_command",
     "decode_commands",
-    "decode_configuration",
     "encode_command",
     "join_commands",
     "seal",
@@ -45,7 +43,6 @@ _encoder = msgspec.msgpack.Encoder()
 _batch_decoder: msgspec.msgpack.Decoder[list[Command | Authorized]] = msgspec.msgpack.Decoder(
     list[Command | Authorized]
 )
-_configuration_decoder = msgspec.msgpack.Decoder(Configuration)
 
 
 def encode_command(command: Command) -> bytes:
@@ -71,8 +68,3 @@ def join_commands(encoded: Sequence[bytes]) -> bytes:
 def decode_commands(data: bytes) -> list[Command | Authorized]:
     """The commands of an entry. Raises ``msgspec.MsgspecError`` for bytes that are no batch of commands."""
     return _batch_decoder.decode(data)
-
-
-def decode_configuration(data: bytes) -> Configuration:
-    """The data of a CONFIGURATION entry. Raises ``msgspec.MsgspecError``."""
-    return _configuration_decoder.decode(data)

@@ -12,16 +12,10 @@ import msgspec
 
 from kvraft.apply.alarms import Alarms
 from kvraft.apply.auth import Envelopes
-from kvraft.apply.command import (
-    MAX_TXN_OPS,
-    Authorized,
-    check_command,
-    decode_commands,
-    decode_configuration,
-    join_commands,
-)
+from kvraft.apply.command import MAX_TXN_OPS, Authorized, check_command, decode_commands, join_commands
 from kvraft.apply.defragment import Defragmentation
 from kvraft.apply.layers import capped, corrupt, takes_space
+from kvraft.apply.membership import MAX_REMOVED, apply_change
 from kvraft.auth.access import Access
 from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
@@ -53,7 +47,7 @@ if TYPE_CHECKING:
     from kvraft.mvcc.scan import RangeScan
     from kvraft.storage.snapshot import SnapshotReader, SnapshotWriter
     from kvraft.storage.view import StateView
-    from kvraft.types import AuthCommand, LeaseCommand
+    from kvraft.types import AuthCommand, LeaseCommand, MemberInfo
 
 QUOTA_BYTES = 2 << 30
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -124,8 +118,21 @@ class StateMachine:
 
     @property
     def configuration(self) -> Configuration | None:
-        """The members as of the applied index; None until :meth:`initialise`."""
+        """Who takes part as of the applied index; None until :meth:`initialise`, or a joining member's first snapshot.
+
+        The same object until it changes, as :attr:`members` is.
+        """
         return self._environment.meta.configuration
+
+    @property
+    def members(self) -> tuple[MemberInfo, ...]:
+        """Everybody who takes part, in the order of their ids."""
+        return self._environment.meta.members
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """Ids of members that have been removed."""
+        return self._environment.meta.removed
 
     @property
     def cluster_id(self) -> int:
@@ -179,12 +186,40 @@ class StateMachine:
 
     # ------------------------------------------------------------------ writes
 
-    def initialise(self, configuration: Configuration, cluster_id: int, member_id: int) -> None:
-        """Make this the first state of a member, durably. Raises StorageError when it is somebody's already."""
+    def initialise(
+        self,
+        configuration: Configuration | None,
+        cluster_id: int,
+        member_id: int,
+        members: tuple[MemberInfo, ...] = (),
+        index: int = 0,
+    ) -> None:
+        """Make this the first state of a member, durably. Raises StorageError when it is somebody's already.
+
+        A cluster's founders begin at an ``index`` above 0, in term 1. Who joins later begins at 0 and without a
+        ``configuration``: no log reaches back that far, so it is sent a snapshot, and with it what the founders knew.
+        """
         meta = self._environment.meta
-        if meta.configuration is not None:
+        if meta.member_id or meta.configuration is not None:
             raise StorageError(f"{self._environment.path}: is the state of member {meta.member_id:x} already")
-        meta.configuration, meta.cluster_id, meta.member_id = configuration, cluster_id, member_id
+        meta.configuration, meta.cluster_id, meta.member_id, meta.members = (
+            configuration,
+            cluster_id,
+            member_id,
+            members,
+        )
+        meta.applied_index, meta.applied_term = index, int(index > 0)
+        self.commit()
+
+    def stand_alone(self) -> None:
+        """Make this member the only one, durably: the others are lost for good (``--force-new-cluster``)."""
+        meta = self._environment.meta
+        others = tuple(member.member_id for member in meta.members if member.member_id != meta.member_id)
+        alone = [member for member in meta.members if member.member_id == meta.member_id]
+        meta.configuration = Configuration((meta.member_id,))
+        meta.members = tuple(msgspec.structs.replace(member, is_learner=False) for member in alone)
+        meta.removed = (*meta.removed, *others)[-MAX_REMOVED:]
+        self.commit()
         self.commit()
 
     def _stack_layers(self) -> None:
@@ -274,7 +309,7 @@ class StateMachine:
         operations = 1
         try:
             if entry.kind == EntryKind.CONFIGURATION:
-                meta.configuration = decode_configuration(entry.data)
+                answers = self._change(entry.data)
             elif entry.data:
                 commands = decode_commands(entry.data)
                 operations = len(commands)
@@ -286,6 +321,13 @@ class StateMachine:
         self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)
         return answers
+
+    def _change(self, data: bytes) -> list[Response | KvraftError]:
+        try:
+            answer = apply_change(self._environment.meta, data)
+        except KvraftError as refusal:
+            return [refusal]
+        return [] if answer is None else [answer]
 
     def _lease_command(self, command: LeaseCommand) -> Response:
         return self.leases.execute(command, self._entry_term)

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvraft.durations import parse_duration
 from kvraft.logs import LEVELS, configure, fields
@@ -55,13 +55,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--listen-peer-urls", type=_urls, default=("http://localhost:2380",), help="URLs to listen on for peers")
     add("--initial-advertise-peer-urls", type=_urls, default=(), help="peer URLs as peers see them")
     add("--initial-cluster", default="", help="every member: name=peer-url,name=peer-url")
-    add("--initial-cluster-state", choices=("new",), default="new", help="how this member starts (%(default)s)")
+    add(
+        "--initial-cluster-state",
+        choices=("new", "existing"),
+        default="new",
+        help="found the cluster, or join one that has added this member (%(default)s)",
+    )
     add("--initial-cluster-token", default="etcd-cluster", help="keeps clusters apart (%(default)s)")
     add("--heartbeat-interval", type=int, default=100, metavar="MS", help="time between heartbeats (%(default)s)")
     add("--election-timeout", type=int, default=1000, metavar="MS", help="silence before an election (%(default)s)")
     add("--snapshot-count", type=int, default=10_000, help="entries that trigger compaction of the log (%(default)s)")
     add("--quota-backend-bytes", type=int, default=2 << 30, help="how large the state may grow (%(default)s)")
     add("--max-request-bytes", type=int, default=1_572_864, help="how large a request may be (%(default)s)")
+    _add_membership_flags(parser)
     add("--auto-compaction-mode", default="periodic", help="what the retention is of: periodic or revision")
     add(
         "--auto-compaction-retention",
@@ -108,6 +114,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--log-level", choices=tuple(LEVELS), default="info", help="what is logged (%(default)s)")
 
 
+def _add_membership_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    boolean: dict[str, Any] = {"type": _boolean, "nargs": "?", "const": True, "metavar": "BOOL"}
+    add(
+        "--strict-reconfig-check",
+        default=True,
+        help="refuse changes of the membership that would cost the quorum (%(default)s)",
+        **boolean,
+    )
+    add("--max-learners", type=int, default=1, help="how many learners there may be (%(default)s)")
+    add(
+        "--auto-promote-learners",
+        default=False,
+        help="while this member leads, make learners voters once they have caught up",
+        **boolean,
+    )
+    add(
+        "--force-new-cluster",
+        default=False,
+        help="go on as the only member: the others are lost for good, and will be told so if they come back",
+        **boolean,
+    )
+    add(
+        "--snapshot-send-rate-bytes",
+        type=int,
+        default=64 << 20,
+        help="bytes a second that snapshots for other members may take, 0: no limit (%(default)s)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 with one line on standard error otherwise."""
     configure(args.log_level)
@@ -116,10 +152,13 @@ def run(args: argparse.Namespace) -> int:
 
     from kvraft.errors import KvraftError
     from kvraft.server.config import ConfigError
+    from kvraft.server.joining import join
     from kvraft.server.member import Member
 
     try:
-        member = Member(config_from(args))
+        config = config_from(args)
+        joining = config.initial_cluster_state == "existing" and not config.has_data
+        member = Member(config, trio.run(join, config, config.peer_client_tls()) if joining else None)
     except (ConfigError, KvraftError, OSError) as error:
         print(f"kvraft: {error}".replace("\n", " "), file=sys.stderr)
         return 1
@@ -168,6 +207,12 @@ def config_from(args: argparse.Namespace) -> MemberConfig:
         initial_advertise_peer_urls=peer_urls,
         initial_cluster=cluster,
         initial_cluster_token=args.initial_cluster_token,
+        initial_cluster_state=args.initial_cluster_state,
+        force_new_cluster=args.force_new_cluster,
+        strict_reconfig_check=args.strict_reconfig_check,
+        max_learners=args.max_learners,
+        auto_promote_learners=args.auto_promote_learners,
+        snapshot_send_bytes_per_second=args.snapshot_send_rate_bytes,
         heartbeat_ms=args.heartbeat_interval,
         election_ms=args.election_timeout,
         snapshot_count=args.snapshot_count,

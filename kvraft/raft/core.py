@@ -11,6 +11,11 @@ What a reader must know first:
 * APPENDs, heartbeats, read rounds and acknowledgements are built in ``ready``, so that a turn's work shares messages.
 * An empty APPEND that brings a follower nothing new but a commit index is not answered. Heartbeat responses repeat
   how far its log matches, so nothing is lost for good.
+* A configuration is in force from the moment its CONFIGURATION entry is applied, not from when it is in the log. What
+  keeps that safe: one change at a time (``propose_configuration``); an entry that leaves a joint configuration travels
+  with a commit index that covers the one that entered it; and who knows of a committed change that it has not applied
+  does not stand for election (``_has_unapplied_change``). So whoever could win with the old voters alone has
+  not heard of the end of the change, and then a majority of the old voters has not either.
 """
 
 from __future__ import annotations
@@ -49,8 +54,18 @@ if TYPE_CHECKING:
     Handler = Callable[[Message], None]
 
 _NORMAL = int(EntryKind.NORMAL)  # an int proper: cheaper to make and to encode
+_CHANGE = int(EntryKind.CONFIGURATION)
 _KINDS = frozenset(MessageKind)
 _FROM_LEADER = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
+_ANSWERS = frozenset(
+    {
+        MessageKind.APPEND_RESPONSE,
+        MessageKind.HEARTBEAT_RESPONSE,
+        MessageKind.PREVOTE_RESPONSE,
+        MessageKind.VOTE_RESPONSE,
+    }
+)
+_SCAN_BYTES = 1 << 20
 
 
 class Raft:
@@ -87,6 +102,9 @@ class Raft:
         self._heartbeat_due = False
         self._transferee = NO_NODE
         self._term_start = 0
+        self._last_change = 0
+        """The last index at which a CONFIGURATION entry may stand; another one waits until it is applied."""
+        self._offered_to_successor = False
         self._uncommitted_bytes = 0
         self._step_down_reason = ""
         self._handlers = self._handler_table()
@@ -181,8 +199,14 @@ class Raft:
             self._tick_waiting()
 
     def step(self, message: Message) -> None:
-        """Take a message from another member. What is not for this node, from a stranger or unknown is ignored."""
-        if message.sender not in self._members or message.to != self.node_id or message.sender == message.to:
+        """Take a message from another member. What is not for this node or unknown is ignored.
+
+        Requests are taken from anyone (thesis, 4.1): this node may lag behind the change that made the sender a
+        member, and would never hear of it otherwise. Answers count from members only.
+        """
+        if message.to != self.node_id or message.sender == message.to:
+            return
+        if message.kind in _ANSWERS and message.sender not in self._members:
             return
         if message.term > self.term:
             if not self._step_higher_term(message):
@@ -216,6 +240,60 @@ class Raft:
         self._replication.due = True
         return first, term
 
+    @property
+    def may_change(self) -> bool:
+        """Whether this node leads and ``propose_configuration`` would take a change now."""
+        return self.role is Role.LEADER and self._transferee == NO_NODE and not self._is_changing()
+
+    def _is_changing(self) -> bool:
+        return bool(self.configuration.outgoing) or self._log.applied_index < self._last_change
+
+    def propose_configuration(self, data: bytes) -> tuple[int, int]:
+        """Append a CONFIGURATION entry: its index and term. ``data`` is the caller's, and not empty.
+
+        When it is among ``Ready.committed`` the caller works out the configuration that it leads to and calls
+        ``apply_configuration``; if that is a joint one, the leader appends the entry that ends it by itself. Raises
+        ``ProposalDropped`` as ``propose`` does, and while an earlier change is not over; ``ValueError`` without data.
+        """
+        if not data:
+            raise ValueError("a configuration change needs some data")
+        if self.role is not Role.LEADER:
+            raise ProposalDropped("not the leader", self.leader)
+        if self._transferee != NO_NODE:
+            raise ProposalDropped("leadership transfer in progress", self.node_id)
+        if self._is_changing():
+            raise ProposalDropped("a change of the configuration is under way", self.node_id)
+        return self._append_change(data)
+
+    def _append_change(self, data: bytes) -> tuple[int, int]:
+        index = self._last_change = self._log.last_index + 1
+        self._log.append([Entry(index, self.term, _CHANGE, data)])
+        self._replication.due = True
+        return index, self.term
+
+    def apply_configuration(self, configuration: Configuration) -> None:
+        """``configuration`` is what the CONFIGURATION entries handed out so far have led to; it is in force from now.
+
+        Call it after each ``ready`` that hands some out, before anything else. A leader that is no longer among the
+        voters steps down; everybody has been sent the commit index that says why.
+        """
+        if configuration == self.configuration:
+            self.configuration = configuration  # the very object, so that callers may compare by identity
+            return
+        assert self.role in (Role.FOLLOWER, Role.LEADER), "the configuration changed under a candidate"
+        self.configuration = configuration
+        self._members = members(configuration)
+        if self.role is not Role.LEADER:
+            return
+        self._replication.reconfigure(configuration)
+        if not self._is_voter(self.node_id):
+            self._become_follower(self.term, NO_NODE, "this member has left the configuration")
+            return
+        if not self._is_voter(self._transferee):
+            self._transferee = NO_NODE
+        self._maybe_commit()  # fewer voters may be enough now, for this and for reads
+        self._maybe_confirm_reads()
+
     def read_index(self, request_id: int) -> None:
         """Ask for an index that a linearizable read must wait for (thesis, 6.4).
 
@@ -230,8 +308,9 @@ class Raft:
             self._outbox.dropped_reads.append(request_id)
 
     def campaign(self) -> None:
-        """Start an election now. A node that leads or has no vote does nothing."""
-        if self.role is Role.LEADER or not self._is_voter(self.node_id):
+        """Start an election now. A node that leads, has no vote, or has yet to apply a change of who has one does
+        nothing."""
+        if self.role is Role.LEADER or not self._is_voter(self.node_id) or self._has_unapplied_change():
             return
         if self._config.pre_vote:
             self._become_pre_candidate()
@@ -267,6 +346,8 @@ class Raft:
         self._log.persisted(seq)
         if self.role is Role.LEADER:
             self._maybe_commit()
+        elif self.role is Role.CANDIDATE:
+            self._maybe_win_alone()
 
     def suspect_leader(self, peer: int) -> None:
         """``peer``'s process is gone, as far as anyone can tell: if it leads, do not wait for its silence.
@@ -299,7 +380,7 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
         if self.role is Role.LEADER:
-            built = self._replication.due or self._heartbeat_due or self._may_start_round()
+            built = self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint()
         else:
             built = bool(self._following.owes_acknowledgement or self._forwarded.waiting)
         return built or not self._outbox.is_empty()
@@ -317,6 +398,8 @@ class Raft:
 
     def _build_leader_messages(self) -> None:
         messages = self._outbox.messages
+        if self._may_end_joint():
+            self._end_joint()
         if self._may_start_round():
             self._rounds.start(self._fresh_context(), self._log.commit_index)
             self._heartbeat_due = True
@@ -420,11 +503,15 @@ class Raft:
         self.role = Role.CANDIDATE
         self._set_leader(NO_NODE)
         self._set_hard_state(self.term + 1, self.node_id)
-        if self._election.open(self.configuration, self.node_id) is VoteResult.WON:
+        self._election.open(self.configuration, self.node_id)
+        # Nobody can answer before the own vote is durable, so it may be counted already.
+        self._outbox.after_persist += self._vote_requests(MessageKind.VOTE, self.term, force)
+
+    def _maybe_win_alone(self) -> None:
+        """The only voter has won with its own vote, once that is durable: learners may hear from it then, and must
+        not hear from it again in the same term after a crash."""
+        if self._outbox.is_hard_state_durable() and self._election.result(self.configuration) is VoteResult.WON:
             self._become_leader()
-        else:
-            # Nobody can answer before the own vote is durable, so it may be counted already.
-            self._outbox.after_persist += self._vote_requests(MessageKind.VOTE, self.term, force)
 
     def _vote_requests(self, kind: MessageKind, term: int, force: bool) -> list[Message]:
         index, log_term = self._log.last_index, self._log.last_term
@@ -444,6 +531,8 @@ class Raft:
         self._heartbeat_due = False
         self._uncommitted_bytes = 0
         self._replication = Replication(self._config, self.configuration, self._log, self.term)
+        self._last_change = self._log.last_index  # nobody has looked what kinds of entries there are
+        self._offered_to_successor = False
         self._term_start = self._log.last_index + 1
         self._log.append([Entry(self._term_start, self.term, _NORMAL, b"")])
         self._replication.due = True
@@ -472,6 +561,8 @@ class Raft:
             self._heartbeat_elapsed = 0
             self._heartbeat_due = True
             self._replication.tick_heartbeat()
+            if self._transferee != NO_NODE:
+                self._maybe_send_timeout_now(self._transferee)  # it may have been lost, or have come too early
 
     # -- elections
 
@@ -481,15 +572,22 @@ class Raft:
         if granted:
             self._set_hard_state(self.term, m.sender)
             self._election.elapsed = 0
-        self._outbox.promise(self._message(MessageKind.VOTE_RESPONSE, m.sender, reject=not granted))
+        self._outbox.promise(self._vote_answer(MessageKind.VOTE_RESPONSE, m.sender, self.term, granted))
 
     def _handle_prevote(self, m: Message) -> None:
         """Say how one would vote, without voting (thesis, 9.6)."""
         granted = (m.term > self.term or self._is_free_for(m.sender)) and self._log.is_up_to_date(m.index, m.log_term)
         # A grant speaks of the term asked for, a refusal of the own one, which may be news to the asker.
         term = m.term if granted else self.term
-        response = Message(MessageKind.PREVOTE_RESPONSE, self.node_id, m.sender, term, reject=not granted)
-        self._outbox.messages.append(response)
+        self._outbox.messages.append(self._vote_answer(MessageKind.PREVOTE_RESPONSE, m.sender, term, granted))
+
+    def _vote_answer(self, kind: MessageKind, to: int, term: int, granted: bool) -> Message:
+        """A refusal tells what is committed here. Who asks may still need votes that a change, committed meanwhile,
+        has made needless, of members that have left and will not come back."""
+        if granted:
+            return Message(kind, self.node_id, to, term)
+        index = self._log.commit_index
+        return Message(kind, self.node_id, to, term, index=index, log_term=self._log.known_term(index), reject=True)
 
     def _is_free_for(self, candidate: int) -> bool:
         return self.vote == candidate or (self.vote == NO_NODE and self.leader == NO_NODE)
@@ -506,13 +604,15 @@ class Raft:
 
     def _count_vote(self, m: Message) -> VoteResult:
         result = self._election.count(self.configuration, m.sender, not m.reject)
-        if result is VoteResult.LOST:
+        if m.reject and self._log.matches(m.index, m.log_term):
+            self._log.commit_to(m.index)  # by log matching it is the same entry (5.3)
+        if result is VoteResult.LOST or self._has_unapplied_change():
             self._become_follower(self.term, NO_NODE, "")
         return result
 
     def _handle_timeout_now(self, m: Message) -> None:
         """The leader hands over to this node: stand at once, with leave to pass leases (thesis, 3.10)."""
-        if m.sender == self.leader and self._is_voter(self.node_id):
+        if m.sender == self.leader and self._is_voter(self.node_id) and not self._has_unapplied_change():
             self._become_candidate(force=True)
 
     # -- following
@@ -599,6 +699,39 @@ class Raft:
     def _maybe_send_timeout_now(self, to: int) -> None:
         if self._replication.progress[to].match == self._log.last_index:
             self._outbox.messages.append(self._message(MessageKind.TIMEOUT_NOW, to))
+
+    # -- changing the configuration (6; thesis, 4.3)
+
+    def _has_unapplied_change(self) -> bool:
+        """Whether a committed CONFIGURATION entry is not applied here: then nobody knows yet whose votes count."""
+        log = self._log
+        low = log.applied_index + 1
+        while low <= log.commit_index:
+            found, _ = log.read(low, log.commit_index + 1, _SCAN_BYTES)
+            if any(entry.kind == _CHANGE for entry in found):
+                return True
+            low += len(found)
+        return False
+
+    def _may_end_joint(self) -> bool:
+        """Whether a leader is to end the joint configuration: once nothing that was proposed before can change it."""
+        return (
+            bool(self.configuration.outgoing)
+            and self._log.applied_index >= self._last_change
+            and self._transferee == NO_NODE
+        )
+
+    def _end_joint(self) -> None:
+        """Append the entry that leaves the old voters behind, an empty one. A leader that goes with them first offers
+        leadership to one who stays (thesis, 4.2.2), so that nobody has to wait for an election."""
+        successor = NO_NODE
+        if not self._offered_to_successor and self.node_id not in self.configuration.voters:
+            self._offered_to_successor = True
+            successor = self._replication.furthest(self.configuration.voters)
+        if successor != NO_NODE:
+            self.transfer_leadership(successor)
+        else:
+            self._append_change(b"")
 
     # -- linearizable reads (thesis, 6.4)
 

@@ -52,4 +52,8 @@ class Election:
     def count(self, configuration: Configuration, voter: int, granted: bool) -> VoteResult:
         """Count a vote; a voter's first one stands."""
         self._votes.setdefault(voter, granted)
+        return self.result(configuration)
+
+    def result(self, configuration: Configuration) -> VoteResult:
+        """Where the campaign stands."""
         return vote_result(configuration, self._votes)

@@ -12,7 +12,8 @@ NO_NODE = 0
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry's ``data`` is. An empty NORMAL entry is the no-op that opens a leader's term."""
+    """What an entry's ``data`` is. An empty NORMAL entry is the no-op that opens a leader's term, an empty
+    CONFIGURATION entry ends a joint configuration (``changes.leave``)."""
 
     NORMAL = 0
     CONFIGURATION = 1
@@ -74,7 +75,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
     ``term`` is the sender's term (in a pre-vote: the term it would campaign in). ``index`` and ``log_term`` name an
     entry: in APPEND the one before ``entries``; in VOTE and PREVOTE the sender's last; in APPEND_RESPONSE the last
-    one that now matches or, with ``reject``, the one refused. ``reject_hint`` (with its ``log_term``) is where the
+    one that now matches or, with ``reject``, the one refused; in a refused vote the sender's last committed one.
+    ``reject_hint`` (with its ``log_term``) is where the
     leader should try next. ``context`` is the id of a read attempt, or of a heartbeat round. ``force`` marks a vote
     of a leadership transfer, which passes leases. ``snapshot`` goes with SNAPSHOT: None in what the core emits (the
     driver opens the snapshot itself), set in what a follower steps once it has received the whole.
@@ -119,7 +121,8 @@ class Ready(msgspec.Struct):
     * ``hard_state`` and ``entries``: write durably as one batch. The first entry's index may be at or below the
       last written one: then everything from it on is replaced. When the batch is durable call
       ``Raft.persisted(seq)``, and only then send ``after_persist``. Batches become durable in the order of ``seq``.
-    * ``committed``: apply in this order; each of these is durable here.
+    * ``committed``: apply in this order; each of these is durable here. If CONFIGURATION entries are among them, call
+      ``Raft.apply_configuration`` next, with what they have led to.
     * ``reads``: answer once applied. ``dropped_reads``: answer with "leader changed", the caller may try again.
 
     ``seq`` is 0 when there is nothing to write and nothing that waits for a write.

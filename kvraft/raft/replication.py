@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.raft.messages import Message, MessageKind
+from kvraft.raft.messages import NO_NODE, Message, MessageKind
 from kvraft.raft.progress import Inflights, Progress, ProgressState
 from kvraft.raft.quorum import VoteResult, committed_index, vote_result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvraft.raft.log import RaftLog
     from kvraft.raft.messages import Configuration, Entry, RaftConfig
 
@@ -31,13 +33,38 @@ class Replication:
         self._configuration = configuration
         self._log = log
         self._term = term
-        self.progress = {
-            peer: Progress(log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes))
-            for peer in members(configuration)
-            if peer != config.node_id
-        }
+        self.progress: dict[int, Progress] = {}
+        self._include(configuration)
         self.due = False
         """Whether some follower may be owed an APPEND."""
+
+    def _include(self, configuration: Configuration) -> list[int]:
+        """Make the followers those of ``configuration``; those that are new."""
+        config, known = self._config, self.progress
+        peers = [peer for peer in members(configuration) if peer != config.node_id]
+        self.progress = {
+            peer: known.get(peer)
+            or Progress(self._log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes))
+            for peer in peers
+        }
+        return [peer for peer in peers if peer not in known]
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other followers from now on. Those that go were sent the commit index that covers their removal with the
+        APPENDs of the turn in which it was reached."""
+        self._configuration = configuration
+        for peer in self._include(configuration):
+            progress = self.progress[peer]
+            progress.active = True  # it had no chance to be heard before the next check of the quorum
+            progress.nudge = True  # and learns at once who leads it
+        self.due = True
+
+    def furthest(self, candidates: Iterable[int]) -> int:
+        """Of the followers among ``candidates`` the one with the most, if possible one that was heard from of late;
+        0 if there is none."""
+        progress = self.progress
+        followers = [peer for peer in candidates if peer in progress]
+        return max(followers, key=lambda peer: (progress[peer].active, progress[peer].match), default=NO_NODE)
 
     # -- what followers say
 

@@ -84,12 +84,20 @@ class MemberConfig:
     initial_advertise_peer_urls: tuple[str, ...]
     initial_cluster: dict[str, tuple[str, ...]]
     initial_cluster_token: str = "etcd-cluster"  # noqa: S105 (a name, as etcd's default has it)
+    initial_cluster_state: str = "new"
+    """``new``: found the cluster with the others of ``initial_cluster``; ``existing``: join it."""
+    force_new_cluster: bool = False
+    strict_reconfig_check: bool = True
+    max_learners: int = 1
+    auto_promote_learners: bool = False
     heartbeat_ms: int = 100
     election_ms: int = 1000
     snapshot_count: int = 10_000
     snapshot_catchup_entries: int = 5_000
     quota_backend_bytes: int = 2 << 30
     max_request_bytes: int = 1_572_864
+    snapshot_send_bytes_per_second: int = 64 << 20
+    """What snapshots for other members may take of the network and the disk; 0: whatever they can get."""
     max_txn_ops: int = 128
     auto_compaction_mode: str = "periodic"
     auto_compaction_retention: str = "0"
@@ -144,6 +152,16 @@ class MemberConfig:
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
+        for flag, number in (
+            ("--max-learners", self.max_learners),
+            ("--snapshot-send-rate-bytes", self.snapshot_send_bytes_per_second),
+        ):
+            if number < 0:
+                raise ConfigError(f"{flag} must be >=0 (set to {number})")
+        if self.initial_cluster_state not in ("new", "existing"):
+            raise ConfigError(
+                f'--initial-cluster-state must be "new" or "existing", not "{self.initial_cluster_state}"'
+            )
         if self.watch_progress_seconds <= 0:
             raise ConfigError("--experimental-watch-progress-notify-interval must be >0")
         if self.corrupt_check_seconds < 0:
@@ -167,6 +185,18 @@ class MemberConfig:
             raise ConfigError(
                 f"--election-timeout[{self.election_ms}ms] is too long, and should be set less than 50000ms"
             )
+
+    def peer_client_tls(self) -> ssl.SSLContext | None:
+        """How to connect to peers; None when none of them is known to want TLS. Raises ``ConfigError``."""
+        known = [url for urls in self.initial_cluster.values() for url in urls]
+        wanted = self.peer_tls.cert_file or self.peer_tls.trusted_ca_file
+        secure = wanted or any(url.startswith("https:") for url in (*known, *self.listen_peer_urls))
+        return self.peer_tls.client_context() if secure else None
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a member has lived in the data directory: it knows by itself who it is, flags do not count."""
+        return (self.data_dir / "member" / "state" / "state.mdb").exists()
 
     @property
     def member_ids(self) -> dict[str, int]:

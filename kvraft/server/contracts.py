@@ -12,7 +12,7 @@ from kvraft.errors import KvraftError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvraft.raft.messages import Entry, Message
+    from kvraft.raft.messages import Configuration, Entry, Message
     from kvraft.storage.log import LogBatch
     from kvraft.wire.peer import PeerAnswer, Question
 
@@ -71,6 +71,11 @@ class Machine(Protocol):
     def durable_index(self) -> int: ...
 
     @property
+    def configuration(self) -> Configuration | None:
+        """As of the applied index; the same object until it changes. None where it is not known yet."""
+        ...
+
+    @property
     def uncommitted(self) -> int:
         """Operations applied since the last ``commit``."""
         ...
@@ -106,6 +111,8 @@ class DriverConfig:
     """The log is compacted when it holds so many applied and durable entries more than ``keep_entries``."""
     keep_entries: int = 5_000
     """Entries that stay behind the compaction for followers that are a little behind."""
+    max_held_entries: int = 200_000
+    """So many more at most stay for followers that a slow snapshot, or catching up after one, has left behind."""
     max_pending: int = 50_000
     """Proposals plus reads without an answer; past it: TooManyRequests."""
     max_messages_per_turn: int = 1024

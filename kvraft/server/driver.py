@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kvraft.raft.core import Raft
-    from kvraft.raft.messages import Entry, Message, Ready
+    from kvraft.raft.messages import Configuration, Entry, Message, Ready
     from kvraft.server.contracts import Answer, Disk, Machine, Reader, Transport, Waiter
     from kvraft.wire.peer import PeerAnswer, Question
 
@@ -70,6 +70,7 @@ class Driver:
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
+        self._promised: dict[int, int] = {}  # peer -> index of the snapshot that it is being sent
         self._discard_to = 0
         self._ticks = 0
         self._leader = NO_NODE
@@ -91,8 +92,15 @@ class Driver:
         self._arrived[message.snapshot.index, message.snapshot.term] = writer
         self._inbox.append(message)
 
+    def snapshot_started(self, peer: int, index: int) -> None:
+        """The stream that ``Transport.send_snapshot`` started carries the state at ``index``: the log behind it is
+        kept for when it has arrived, up to ``max_held_entries``."""
+        self._promised[peer] = index
+
     def snapshot_sent(self, peer: int, index: int) -> None:
         """The stream that ``Transport.send_snapshot`` started has ended; ``index`` 0 means that it failed."""
+        if not index:
+            self._promised.pop(peer, None)
         self.raft.report_snapshot(peer, index)
 
     def unreachable(self, peer: int) -> None:
@@ -168,6 +176,19 @@ class Driver:
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
+
+    def change(self, data: bytes, waiter: Waiter) -> None:
+        """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
+        ``Raft.may_change``. The waiter gets the state machine's answer or an error."""
+        try:
+            index, term = self.raft.propose_configuration(data)
+        except ProposalDropped as dropped:
+            waiter(self._no_proposal(dropped))
+            return
+        self._end_waiting(index, LeaderChanged())
+        self._waiting[index] = (term, [waiter])
+        self._waiters += 1
+        self._expiries.append((self._deadline(), term, index, index + 1))
 
     def read(self, reader: Reader) -> None:
         """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round."""
@@ -381,6 +402,8 @@ class Driver:
             self._send(ready.messages)
         if ready.snapshot is not None:
             self.machine.install(self._arrived.pop((ready.snapshot.index, ready.snapshot.term)))
+            if self.machine.configuration is not None:
+                self.raft.apply_configuration(self.machine.configuration)  # the same, as the machine's object
             self._forget_waiters_below(ready.snapshot.index)
         if ready.seq:
             self._disk.submit(
@@ -410,6 +433,9 @@ class Driver:
     def _apply(self, entries: list[Entry]) -> None:
         waiting, forwarder = self._waiting, self.forwarder
         answers = self.machine.apply(entries, answered=bool(waiting or forwarder.awaits_places))
+        configuration = self.machine.configuration
+        if configuration is not self.raft.configuration and configuration is not None:
+            self._reconfigure(configuration)
         if forwarder.awaits_places:
             forwarder.applied(entries, answers)
         if not waiting:
@@ -426,6 +452,16 @@ class Driver:
             self._waiters -= len(known[1]) - known[1].count(_nobody)
             for place, waiter in enumerate(known[1]):
                 waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
+
+    def _reconfigure(self, configuration: Configuration) -> None:
+        """A change has been applied: it is in force, and durable, before anything else happens.
+
+        Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one after
+        it: members that have been left out are not there to be asked again by who forgets the change.
+        """
+        self.raft.apply_configuration(configuration)
+        self.machine.commit()
+        self.machine.commit()
 
     def _release_reads(self) -> None:
         applied = self.machine.applied_index
@@ -460,8 +496,20 @@ class Driver:
     def _compact(self) -> None:
         keep_from = self.machine.durable_index - self.config.keep_entries
         if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
+            keep_from = max(min(keep_from, self._needed_by_followers()), keep_from - self.config.max_held_entries)
+        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
             self.raft.compact(keep_from)
             self._discard_to = keep_from  # goes with the next batch: nothing is in a hurry here
+
+    def _needed_by_followers(self) -> int:
+        """The last entry that no follower who is there still needs: what follows would cost it a snapshot."""
+        progress = self.raft.status().progress
+        promised = {
+            peer: index for peer, index in self._promised.items() if peer in progress and progress[peer].match < index
+        }
+        self._promised = promised
+        matches = [known.match for known in progress.values() if known.active and known.match]
+        return min([self.machine.durable_index, *matches, *promised.values()])
 
 
 def _nobody(answer: Answer) -> None:

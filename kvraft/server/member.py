@@ -22,10 +22,12 @@ from kvraft.server.alarms import SpaceWatch
 from kvraft.server.auth import AuthService
 from kvraft.server.autocompact import parse_retention
 from kvraft.server.clients import ClientConnection, serve_client
-from kvraft.server.config import ConfigError, MemberConfig
+from kvraft.server.config import ConfigError, MemberConfig, TlsConfig
 from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
-from kvraft.server.peers import PeerLink, Peers
+from kvraft.server.joining import FOUNDING_INDEX, Beginning, found, stand_alone
+from kvraft.server.membership import Membership
+from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
 from kvraft.server.service import Service
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
@@ -62,9 +64,12 @@ HANDOVER_SECONDS = 1.0
 class Member:
     """See the module. Create it, then ``run`` it once."""
 
-    def __init__(self, config: MemberConfig) -> None:
+    def __init__(self, config: MemberConfig, joined: Beginning | None = None) -> None:
+        """``joined`` is what ``joining.join`` found, for a member that joins a cluster and has no data yet."""
         self.config = config
         self.wake = WakeUp()
+        self.membership = Membership(self)
+        self.request_seconds = 5 + 2 * config.election_ms / 1000
         self.auth = AuthService(self)
         self.dirty: list[ClientConnection] = []
         self.ready = trio.Event()
@@ -73,18 +78,19 @@ class Member:
         self._stopping = trio.Event()
         self._handed_over = trio.Event()
         self._failure: BaseException | None = None
+        self._removed = trio.Event()
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
         self._nursery: trio.Nursery | None = None
         try:
-            self._open()
+            self._open(joined)
         except BaseException:
             self._opened.close()
             raise
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self) -> None:
+    def _open(self, joined: Beginning | None) -> None:
         config = self.config
         self._listen()  # first: what cannot serve must leave no trace in the data directory
         member_dir = config.data_dir / "member"
@@ -93,8 +99,6 @@ class Member:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(f"--data-dir: cannot use {config.data_dir}: {error}") from error
-        ids = config.member_ids
-        self.member_id = ids[config.name]
         self.machine = StateMachine.open(
             member_dir / "state",
             quota_bytes=config.quota_backend_bytes,
@@ -104,45 +108,51 @@ class Member:
         self.machine.auth.tokens = self.auth.tokens
         self.log_store = LogStore.open(member_dir / "log")
         self._opened.callback(self.log_store.close)
-        self._know_each_other(ids)
+        self._know_each_other(joined)
         self.writer = LogWriter(self.log_store, self._written, self._write_failed)
-        self._build(ids)
+        self._build()
 
-    def _know_each_other(self, ids: dict[str, int]) -> None:
-        """State, log and flags must speak of the same member; on the first start they are told."""
+    def _know_each_other(self, joined: Beginning | None) -> None:
+        """State and log must speak of the same member; on the first start they are told. Flags count only then."""
         config, machine, store = self.config, self.machine, self.log_store
-        if machine.configuration is None:
+        if machine.member_id:
+            if not store.member_id:
+                # Votes and acknowledged entries were in it: a member that goes on without them breaks its promises.
+                raise Corrupt(f"{store.path}: there is a state but no log; this member's data is incomplete")
+            store.initialise(machine.cluster_id, machine.member_id)
+            known = {member.member_id: member for member in machine.members}
+            if machine.member_id in known and known[machine.member_id].name not in ("", config.name):
+                raise ConfigError(
+                    f"{config.data_dir} belongs to member {known[machine.member_id].name} of cluster "
+                    f"{machine.cluster_id:x}, but --name is {config.name}"
+                )
+        else:
             if store.last_index:
                 raise Corrupt(f"{store.path}: there is a log but no state; this member's data is incomplete")
-        elif machine.member_id != self.member_id or machine.cluster_id != config.cluster_id:
-            raise ConfigError(
-                f"{config.data_dir} belongs to member {machine.member_id:x} of cluster {machine.cluster_id:x}, but "
-                f"the flags describe member {self.member_id:x} of cluster {config.cluster_id:x}"
-            )
-        elif not store.member_id:
-            # Votes and acknowledged entries were in it: a member that goes on without them breaks its promises.
-            raise Corrupt(f"{store.path}: there is a state but no log; this member's data is incomplete")
-        store.initialise(config.cluster_id, self.member_id)  # before the state, for a crash in between: see above
-        if machine.configuration is None:
-            machine.initialise(Configuration(tuple(sorted(ids.values()))), config.cluster_id, self.member_id)
-        assert machine.configuration is not None
-        store.align(SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration))
+            if joined is None and config.initial_cluster_state == "existing":
+                raise ConfigError(f"{config.data_dir} has no data, and the cluster to join has not been asked")
+            start = joined or found(config)
+            store.initialise(start.cluster_id, start.member_id)  # before the state, for a crash in between: see above
+            index = 0 if start.configuration is None else FOUNDING_INDEX
+            machine.initialise(start.configuration, start.cluster_id, start.member_id, start.members, index)
+        self.member_id, self.cluster_id = machine.member_id, machine.cluster_id
+        if machine.configuration is not None:
+            store.align(SnapshotMeta(machine.applied_index, machine.applied_term, machine.configuration))
+            if config.force_new_cluster:
+                stand_alone(machine, store)
 
     def _listen(self) -> None:
         config = self.config
-        self._client_tls = self._tls(config.listen_client_urls, server=True, peer=False)
-        self._peer_server_tls = self._tls(config.listen_peer_urls, server=True, peer=True)
-        peer_urls = [url for urls in config.initial_cluster.values() for url in urls]
-        self._peer_client_tls = self._tls(peer_urls, server=False, peer=True)
+        self._client_tls = self._server_tls(config.listen_client_urls, config.client_tls)
+        self._peer_server_tls = self._server_tls(config.listen_peer_urls, config.peer_tls)
+        self._peer_client_tls = config.peer_client_tls()
         self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
         self._peer_sockets = self._sockets("--listen-peer-urls", config.listen_peer_urls)
         self.client_urls = _with_ports(config.advertise_client_urls, self._client_sockets)
 
-    def _tls(self, urls: tuple[str, ...] | list[str], *, server: bool, peer: bool) -> ssl.SSLContext | None:
-        if not any(url.startswith("https:") for url in urls):
-            return None
-        tls = self.config.peer_tls if peer else self.config.client_tls
-        return tls.server_context() if server else tls.client_context()
+    @staticmethod
+    def _server_tls(urls: tuple[str, ...], tls: TlsConfig) -> ssl.SSLContext | None:
+        return tls.server_context() if any(url.startswith("https:") for url in urls) else None
 
     def _sockets(self, flag: str, urls: tuple[str, ...]) -> list[tuple[str, socket.socket]]:
         sockets: list[tuple[str, socket.socket]] = []
@@ -156,10 +166,9 @@ class Member:
                 sockets.append((url, sock))
         return sockets
 
-    def _build(self, ids: dict[str, int]) -> None:
+    def _build(self) -> None:
         config, machine, store = self.config, self.machine, self.log_store
         election_ticks = round(config.election_ms / 1000 / TICK_SECONDS)
-        assert machine.configuration is not None
         raft = Raft(
             RaftConfig(
                 node_id=self.member_id,
@@ -169,7 +178,7 @@ class Member:
             ),
             RaftStart(
                 hard_state=store.hard_state,
-                configuration=machine.configuration,
+                configuration=machine.configuration or Configuration(()),
                 compacted_index=store.compacted_index,
                 compacted_term=store.compacted_term,
                 last_index=store.last_index,
@@ -178,11 +187,17 @@ class Member:
             store,
             random.Random(secrets.randbits(64)),
         )
-        links = [
-            PeerLink(ids[name], name, urls) for name, urls in config.initial_cluster.items() if name != config.name
-        ]
-        self.peers = Peers(self._hello, links, machine, self._peer_client_tls, self._peer_server_tls, self.wake.set)
-        request_seconds = 5 + 2 * config.election_ms / 1000
+        self.peers = Peers(
+            self.member_id,
+            self._hello,
+            machine,
+            self._peer_client_tls,
+            self._peer_server_tls,
+            self.wake.set,
+            self.removed,
+            config.snapshot_send_bytes_per_second,
+        )
+        self.peers.follow(machine.members, machine.removed)
         self.driver = self.peers.driver = Driver(
             raft,
             machine,
@@ -190,12 +205,12 @@ class Member:
             self.peers,
             DriverConfig(
                 election_ticks=max(election_ticks, 2),
-                request_timeout_ticks=round(request_seconds / TICK_SECONDS),
+                request_timeout_ticks=round(self.request_seconds / TICK_SECONDS),
                 stalled_disk_seconds=config.election_ms / 1000,
                 snapshot_entries=config.snapshot_count,
                 keep_entries=config.snapshot_catchup_entries,
             ),
-            self._client_url_of,
+            self.client_url_of,
         )
         self.service = Service(self)
         self.driver.forwarder.serve = self.service.serve_peer
@@ -211,13 +226,14 @@ class Member:
         try:
             self._token = trio.lowlevel.current_trio_token()
             self.writer.start()
-            if len(self.config.initial_cluster) == 1:
+            if self.driver.raft.configuration.voters == (self.member_id,):
                 self.driver.raft.campaign()  # nobody else to wait for
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
+                nursery.start_soon(self._leave_when_removed)
                 for url, sock in self._peer_sockets:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
@@ -229,6 +245,7 @@ class Member:
                     nursery.start_soon(self._accept_clients, sock, tls, nursery)
                 await self._stopping.wait()
                 self.driver.stop()
+                self.membership.stop()
                 self._flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
             clean = self._failure is None
@@ -285,7 +302,8 @@ class Member:
         if raft.role is not Role.LEADER:
             return NO_NODE
         progress = raft.status().progress
-        return max(self.peers.connected(), key=lambda peer: progress[peer].match, default=NO_NODE)
+        heirs = [peer for peer in self.peers.connected() if peer in raft.configuration.voters]
+        return max(heirs, key=lambda peer: progress[peer].match, default=NO_NODE)
 
     def _flush(self) -> None:
         """Send what this turn has queued for clients."""
@@ -300,6 +318,7 @@ class Member:
             applied = self.machine.applied_index
             try:
                 driver.turn()
+                self.membership.turn()
                 driver.commit_if_due(due=False)
                 share = 1 if self.machine.applied_index == applied else BUSY_SHARE
                 going_on = watch.catch_up(CATCH_UP_EVENTS // share)
@@ -322,6 +341,7 @@ class Member:
             late = int((now - due) / TICK_SECONDS)
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
+            self.membership.tick()
             self.service.leases.tick()
             due = max(due + TICK_SECONDS, now)
             self.machine.watch.notify_progress(now)
@@ -383,6 +403,26 @@ class Member:
         self._failure = self._failure or error
         self._stopping.set()
 
+    # ------------------------------------------------------------------ membership
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote: a learner, or one who has not received its first state."""
+        raft = self.driver.raft
+        return self.member_id not in raft.configuration.voters + raft.configuration.outgoing
+
+    def removed(self) -> None:
+        """This member has learned that it is none any more: it ends, once whoever waits has been answered."""
+        if not self._removed.is_set():
+            self._removed.set()
+            log.warning(REMOVED, extra=fields(member=f"{self.member_id:x}", data_dir=str(self.config.data_dir)))
+            log.warning("data-dir used by this member must be removed")
+
+    async def _leave_when_removed(self) -> None:
+        await self._removed.wait()
+        await trio.sleep(LINGER_SECONDS)
+        self._stopping.set()
+
     # ------------------------------------------------------------------ what connections ask
 
     def encode_batch(self, batch: WatchBatch) -> bytes:
@@ -396,7 +436,7 @@ class Member:
         raft, machine = self.driver.raft, self.machine
         return Status(
             version=VERSION,
-            cluster_id=self.config.cluster_id,
+            cluster_id=self.cluster_id,
             member_id=self.member_id,
             name=self.config.name,
             leader=raft.leader,
@@ -406,6 +446,7 @@ class Member:
             revision=machine.revision,
             db_size=machine.db_size,
             db_size_in_use=machine.db_size_in_use,
+            is_learner=self.is_learner,
             errors=self._errors(),
             storage_version=VERSION,
             quota_bytes=machine.quota_bytes,
@@ -417,9 +458,12 @@ class Member:
         return leaderless + [describe(alarm) for alarm in self.machine.alarms.active()]
 
     def _hello(self, to: int, purpose: int) -> peer.Hello:
-        return peer.Hello(self.config.cluster_id, self.member_id, to, purpose, self.client_urls, self.config.name)
+        config = self.config
+        urls = config.initial_advertise_peer_urls
+        return peer.Hello(self.cluster_id, self.member_id, to, purpose, self.client_urls, config.name, urls)
 
-    def _client_url_of(self, member_id: int) -> str:
+    def client_url_of(self, member_id: int) -> str:
+        """Where clients find that member; "" if it has not said."""
         if member_id == self.member_id:
             return self.client_urls[0]
         link = self.peers.links.get(member_id)

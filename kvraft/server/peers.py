@@ -1,20 +1,24 @@
-"""Members among themselves: raft messages over connections that their sender keeps open, snapshots on their own."""
+"""Members among themselves: raft messages over connections that their sender keeps open, one link to each peer.
+
+Links follow the membership: whoever is added is dialled, whoever is removed is let go a moment later.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from kvraft.channel import Channel, Closed, HandshakeFailed, dial
+from kvraft.channel import Channel, Closed, HandshakeFailed, check_urls, dial
 from kvraft.errors import KvraftError, ProtocolError
 from kvraft.logs import fields
-from kvraft.raft.messages import MessageKind
+from kvraft.raft.messages import MessageKind, Role
+from kvraft.server import snapshots
+from kvraft.server.snapshots import HELLO_SECONDS, Incoming, Pace, next_control
 from kvraft.storage.errors import StorageError
 from kvraft.wire import peer as wire
-from kvraft.wire.frames import FrameDecoder, frame
+from kvraft.wire.frames import FrameDecoder
 
 if TYPE_CHECKING:
     import socket
@@ -24,39 +28,59 @@ if TYPE_CHECKING:
     from kvraft.apply.machine import StateMachine
     from kvraft.raft.messages import Message
     from kvraft.server.driver import Driver
+    from kvraft.storage.snapshot import SnapshotWriter
+    from kvraft.types import MemberInfo
     from kvraft.wire.peer import PeerAnswer, Question
 
 log = logging.getLogger(__name__)
 
 MAX_QUEUED_BYTES = 64 << 20
 """What may wait for a slow peer; past it messages to it are dropped, which raft repairs."""
-HELLO_SECONDS = 5.0
 MAX_HELLO_BYTES = 64 << 10
 """The largest frame from somebody who has not said yet who it is."""
 SILENCE_SECONDS = 5.0
 """A connection on which sent bytes stay unconfirmed for so long is given up: a new one is through sooner after a
 partition than TCP's repetitions, which come ever more rarely."""
-SNAPSHOT_STALL_SECONDS = 20.0
-"""For so long a snapshot's stream may stand still. Its whole length has no limit: states differ by orders."""
-SNAPSHOT_FINISH_SECONDS = 300.0
-"""For so long the receiver may take to make a snapshot durable."""
-SNAPSHOT_RETRY_SECONDS = 0.5
-"""A failed snapshot is not tried again before: its reason, say a full disk, is likely still there."""
 PART_BYTES = 1 << 20
 """A frame of questions takes no further one once it is this large."""
 FIRST_REDIAL_SECONDS = 0.01
 MAX_REDIAL_SECONDS = 0.5
+LINGER_SECONDS = 1.0
+"""A removed member is let go so much later, so that it hears of its removal first."""
+MAX_FOREIGN = 16
+"""Senders that this member does not know yet. Its own state may lag behind the change that made them members."""
+REMOVED = "the member has been permanently removed from the cluster"
 
 
 class PeerLink:
-    """The way to one peer; ``run`` keeps it open."""
+    """The way to one peer; ``Peers`` keeps it open.
 
-    def __init__(self, peer_id: int, name: str, urls: tuple[str, ...]) -> None:
+    ``name`` and ``client_urls`` are what it said of itself last. ``foreign``: it is no member as far as this one
+    knows, but has said that it is.
+    """
+
+    def __init__(self, peer_id: int, name: str, urls: tuple[str, ...], *, foreign: bool = False) -> None:
         self.peer_id = peer_id
         self.name = name
         self.urls = urls
         self.client_urls: tuple[str, ...] = ()
+        self.foreign = foreign
+        self.introduced = False
         self.channel: Channel | None = None
+        self.accepted: set[Channel] = set()
+        self.scope = trio.CancelScope()
+
+    def heard(self, hello: wire.Hello) -> None:
+        """The peer has said who it is."""
+        self.client_urls = hello.client_urls
+        self.name = hello.name or self.name
+        self.introduced = True
+
+    def close(self) -> None:
+        """End every connection with it."""
+        for channel in (self.channel, *self.accepted):
+            if channel is not None:
+                channel.close()
 
 
 class Peers:
@@ -64,28 +88,35 @@ class Peers:
 
     def __init__(
         self,
+        member_id: int,
         hello: Callable[[int, int], wire.Hello],
-        links: Sequence[PeerLink],
         machine: StateMachine,
         client_tls: ssl.SSLContext | None,
         server_tls: ssl.SSLContext | None,
         wake: Callable[[], None],
+        removed: Callable[[], None],
+        snapshot_bytes_per_second: int,
     ) -> None:
-        self.links = {link.peer_id: link for link in links}
+        """``removed`` is called when a peer says that this member has been removed."""
+        self.links: dict[int, PeerLink] = {}
         self.driver: Driver | None = None
+        self.incoming = Incoming(machine, self._snapshot_taken)
+        self._member_id = member_id
         self._hello = hello
         self._machine = machine
         self._client_tls = client_tls
         self._server_tls = server_tls
         self._wake = wake
+        self._removed = removed
+        self._pace = Pace(snapshot_bytes_per_second)
         self._nursery: trio.Nursery | None = None
-        self._receiving_snapshot = False
         self._draining: set[Channel] = set()
 
     async def run(self) -> None:
         """Keep a connection to every peer."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.incoming.run)
             for link in self.links.values():
                 nursery.start_soon(self._keep_open, link)
             await trio.sleep_forever()
@@ -93,6 +124,38 @@ class Peers:
     def connected(self) -> list[int]:
         """The peers that messages can be sent to now."""
         return [peer_id for peer_id, link in self.links.items() if link.channel is not None]
+
+    # ------------------------------------------------------------------ who the peers are
+
+    def follow(self, members: Sequence[MemberInfo], removed: Sequence[int]) -> None:
+        """These are the members now, this one among them; those have been removed."""
+        present = {member.member_id: member for member in members if member.member_id != self._member_id}
+        for peer_id, member in present.items():
+            link = self.links.get(peer_id)
+            if link is None:
+                self._add(PeerLink(peer_id, member.name, member.peer_urls))
+                continue
+            link.foreign = False
+            if link.urls != member.peer_urls:
+                log.info("peer has other URLs", extra=fields(peer=link.name, urls=member.peer_urls))
+                link.urls = member.peer_urls
+                link.close()
+        for peer_id, link in list(self.links.items()):
+            if peer_id not in present and (not link.foreign or peer_id in removed):
+                self._let_go(link, LINGER_SECONDS)
+
+    def _add(self, link: PeerLink) -> None:
+        self.links[link.peer_id] = link
+        if self._nursery is not None:
+            log.info("added peer", extra=fields(peer=f"{link.peer_id:x}", urls=link.urls))
+            self._nursery.start_soon(self._keep_open, link)
+
+    def _let_go(self, link: PeerLink, seconds: float) -> None:
+        if self._nursery is None:
+            del self.links[link.peer_id]
+        elif not link.scope.cancel_called and link.scope.deadline == float("inf"):
+            log.info("removed peer", extra=fields(peer=f"{link.peer_id:x}"))
+            link.scope.deadline = trio.current_time() + seconds
 
     # ------------------------------------------------------------------ Transport
 
@@ -159,6 +222,15 @@ class Peers:
     # ------------------------------------------------------------------ outgoing
 
     async def _keep_open(self, link: PeerLink) -> None:
+        try:
+            with link.scope:
+                await self._dial_for_ever(link)
+        finally:
+            link.close()
+            if self.links.get(link.peer_id) is link:
+                del self.links[link.peer_id]
+
+    async def _dial_for_ever(self, link: PeerLink) -> None:
         backoff = FIRST_REDIAL_SECONDS
         was_connected = False
         reported = ""
@@ -218,7 +290,7 @@ class Peers:
                 with trio.fail_after(HELLO_SECONDS):
                     hello = self._hello(link.peer_id, purpose)
                     await channel.send(wire.PREFACE + wire.encode_control(hello))
-                    answer = await _next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
+                    answer = await next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
             except (KvraftError, OSError, trio.TooSlowError) as error:
                 channel.close()
                 failure = Closed(f"{url}: no hello in time") if isinstance(error, trio.TooSlowError) else error
@@ -227,54 +299,40 @@ class Peers:
                 channel.close()
                 raise
             if isinstance(answer, wire.Hello) and answer.sender == link.peer_id:
-                link.client_urls = answer.client_urls
+                link.heard(answer)
                 return channel
             channel.close()
-            failure = Closed(f"{url}: {_refusal(answer) or 'another member answered'}")
+            if isinstance(answer, wire.Refusal) and answer.removed:
+                self._removed()
+            reason = answer.reason if isinstance(answer, wire.Refusal) else "another member answered"
+            failure = Closed(f"{url}: {reason}")
         raise failure
 
     async def _stream_snapshot(self, message: Message) -> None:
-        link = self.links[message.to]
+        link = self.links.get(message.to)
+        driver = self._the_driver
         index = 0
+
+        def wanted() -> bool:
+            """Whether the stream still has a purpose: the term that it belongs to, and a member that needs it."""
+            return driver.raft.role is Role.LEADER and driver.raft.term == message.term and message.to in self.links
+
+        def begun(index: int) -> None:
+            log.info("sending a snapshot", extra=fields(peer=f"{message.to:x}", index=index))
+            driver.snapshot_started(message.to, index)
+
         try:
-            index = await self._deliver_snapshot(link, message)
+            if link is not None:
+                index = await snapshots.deliver(
+                    self._machine, message, lambda: self._open(link, wire.SNAPSHOT), wanted, begun, self._pace
+                )
         except (KvraftError, OSError, trio.TooSlowError) as error:
             reason = "its stream stands still" if isinstance(error, trio.TooSlowError) else str(error)
-            log.warning("sending a snapshot failed", extra=fields(peer=link.name, error=reason))
-            await trio.sleep(SNAPSHOT_RETRY_SECONDS)
+            log.warning("sending a snapshot failed", extra=fields(peer=f"{message.to:x}", error=reason))
+            await trio.sleep(snapshots.RETRY_SECONDS)
         finally:
-            self._the_driver.snapshot_sent(message.to, index)
+            driver.snapshot_sent(message.to, index)
             self._wake()
-
-    async def _deliver_snapshot(self, link: PeerLink, message: Message) -> int:
-        """The index that the peer has now. Raises ``KvraftError``, ``OSError`` or ``TooSlowError``."""
-        reader = self._machine.snapshot()
-        channel: Channel | None = None
-        try:
-            channel = await self._open(link, wire.SNAPSHOT)
-            log.info("sending a snapshot", extra=fields(peer=link.name, index=reader.meta.index))
-            offer = wire.SnapshotOffer(msgspec.structs.replace(message, snapshot=reader.meta))
-            piece: bytes | None = wire.encode_control(offer)
-            chunks = iter(reader)
-            try:
-                while piece is not None:
-                    with trio.fail_after(SNAPSHOT_STALL_SECONDS):
-                        await channel.send(piece)
-                    chunk = await trio.to_thread.run_sync(next, chunks, None)
-                    piece = frame(chunk) if chunk is not None else None
-                with trio.fail_after(SNAPSHOT_STALL_SECONDS):
-                    await channel.send(frame(wire.END_OF_SNAPSHOT))
-            except Closed:
-                log.debug("peer does not take the whole snapshot", extra=fields(peer=link.name))  # it says why
-            with trio.fail_after(SNAPSHOT_FINISH_SECONDS):
-                answer = await _next_control(channel, FrameDecoder(wire.MAX_FRAME_BYTES))
-            if not isinstance(answer, wire.SnapshotTaken):
-                raise Closed(_refusal(answer) or "an answer to a snapshot was due")
-            return answer.index
-        finally:
-            reader.close()
-            if channel is not None:
-                channel.close()
 
     # ------------------------------------------------------------------ incoming
 
@@ -287,15 +345,15 @@ class Peers:
             log.debug("peer connection broke", extra=fields(error=str(error)))
             return
         remote = channel.peer_name
+        link: PeerLink | None = None
         try:
             with trio.fail_after(HELLO_SECONDS):
                 await channel.handshake()
                 hello = await self._greet(channel)
-            frames = FrameDecoder(wire.MAX_FRAME_BYTES)
-            if hello.purpose == wire.SNAPSHOT:
-                await self._receive_snapshot(channel, frames, hello)
-            else:
-                await self._receive_messages(channel, frames, hello)
+                link = self.links.get(hello.sender) if hello is not None else None
+            if hello is not None and link is not None:
+                link.accepted.add(channel)
+                await self._serve_peer(channel, hello)
         except (HandshakeFailed, ProtocolError, StorageError) as error:
             log.warning("rejected connection on peer endpoint", extra=fields(remote=remote, error=str(error)))
         except trio.TooSlowError:
@@ -304,9 +362,23 @@ class Peers:
             log.info("peer connection ended", extra=fields(remote=remote, error=str(error)))
         finally:
             channel.close()
+            if link is not None:
+                link.accepted.discard(channel)
+                if link.foreign and not link.accepted:
+                    self._let_go(link, 0)
 
-    async def _greet(self, channel: Channel) -> wire.Hello:
-        """Exchange hellos. Raises ``ProtocolError`` with what has been told to the other side, ``Closed``."""
+    async def _serve_peer(self, channel: Channel, hello: wire.Hello) -> None:
+        frames = FrameDecoder(wire.MAX_FRAME_BYTES)
+        if hello.purpose == wire.SNAPSHOT:
+            await self.incoming.receive(channel, frames, hello)
+        else:
+            await self._receive_messages(channel, frames, hello)
+
+    async def _greet(self, channel: Channel) -> wire.Hello | None:
+        """Exchange hellos; None after the question who the members are, which is all that was wanted.
+
+        Raises ``ProtocolError`` with what has been told to the other side, ``Closed``.
+        """
         frames = FrameDecoder(MAX_HELLO_BYTES)
         data = b""
         while len(data) < len(wire.PREFACE):
@@ -323,27 +395,50 @@ class Peers:
                 raise Closed
             payloads = frames.feed(received)
         hello = wire.decode_control(payloads[0])
+        if isinstance(hello, wire.MembersQuestion):
+            mine = self._hello(0, 0)
+            await channel.send(wire.encode_control(wire.Members(mine.cluster_id, self._machine.members)))
+            return None
         if not isinstance(hello, wire.Hello):
             raise ProtocolError("a hello is due first")
         mine = self._hello(hello.sender, hello.purpose)
+        removed = hello.cluster_id == mine.cluster_id and hello.sender in self._machine.removed
         reason = ""
         if hello.cluster_id != mine.cluster_id:
             reason = f"cluster ID mismatch: local {mine.cluster_id:x}, remote {hello.cluster_id:x}"
         elif hello.to != mine.sender:
             reason = f"this is member {mine.sender:x}, not {hello.to:x}"
-        elif hello.sender not in self.links:
+        elif removed:
+            reason = REMOVED
+        elif not self._is_welcome(hello):
             reason = f"member {hello.sender:x} is not in this cluster"
         elif hello.purpose not in (wire.MESSAGES, wire.SNAPSHOT):
             reason = f"connections of purpose {hello.purpose} are not known here"
         elif len(payloads) > 1 or frames.buffered_bytes:
             reason = "nothing may follow a hello before its answer"
         if reason:
-            await channel.send(wire.encode_control(wire.Refusal(reason)))
+            await channel.send(wire.encode_control(wire.Refusal(reason, removed)))
             raise ProtocolError(reason)
-        self.links[hello.sender].client_urls = hello.client_urls
+        if hello.sender not in self.links:
+            self._add(PeerLink(hello.sender, hello.name, hello.peer_urls, foreign=True))
+        self.links[hello.sender].heard(hello)
         await channel.send(wire.encode_control(mine))
         channel.give_up_after(SILENCE_SECONDS)
         return hello
+
+    def _is_welcome(self, hello: wire.Hello) -> bool:
+        """Whether the sender is a peer, or may be one of whom this member has not heard yet."""
+        if hello.sender in self.links:
+            return True
+        try:
+            check_urls(hello.peer_urls)
+        except ValueError:
+            return False
+        return sum(link.foreign for link in self.links.values()) < MAX_FOREIGN
+
+    def _snapshot_taken(self, message: Message, writer: SnapshotWriter) -> None:
+        self._the_driver.receive_snapshot(message, writer)
+        self._wake()
 
     async def _receive_messages(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
         driver = self._the_driver
@@ -360,48 +455,6 @@ class Peers:
             if payloads:
                 self._wake()
 
-    async def _receive_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
-        data = await _receive_soon(channel)  # a refusal sent any earlier could get lost behind the hello
-        try:
-            if self._receiving_snapshot:
-                raise StorageError("another snapshot is being received")
-            self._receiving_snapshot = True
-            try:
-                index = await self._take_snapshot(channel, frames, hello, data)
-            finally:
-                self._receiving_snapshot = False
-        except StorageError as error:
-            with trio.move_on_after(HELLO_SECONDS):
-                await channel.send(wire.encode_control(wire.Refusal(str(error))))
-            raise
-        await channel.send(wire.encode_control(wire.SnapshotTaken(index)))
-
-    async def _take_snapshot(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello, data: bytes) -> int:
-        """Receive a snapshot that begins with ``data`` and hand it to the driver; the index that it covers.
-
-        Files are written in a thread.
-        """
-        writer = self._machine.incoming()
-        taken = False
-        try:
-            message: Message | None = None
-            while True:
-                for payload in frames.feed(data):
-                    if message is None:
-                        message = _offered(payload, hello)
-                    elif payload != wire.END_OF_SNAPSHOT:
-                        await trio.to_thread.run_sync(writer.write, payload)
-                    else:
-                        meta = await trio.to_thread.run_sync(writer.finish)
-                        taken = True
-                        self._the_driver.receive_snapshot(msgspec.structs.replace(message, snapshot=meta), writer)
-                        self._wake()
-                        return meta.index
-                data = await _receive_soon(channel)
-        finally:
-            if not taken:
-                writer.abort()
-
 
 def _in_parts(questions: Sequence[Question]) -> Iterator[list[Question]]:
     """Runs of questions that fit a frame by far."""
@@ -415,37 +468,3 @@ def _in_parts(questions: Sequence[Question]) -> Iterator[list[Question]]:
             part, size = [], 0
     if part:
         yield part
-
-
-async def _receive_soon(channel: Channel) -> bytes:
-    with trio.fail_after(SNAPSHOT_STALL_SECONDS):
-        data = await channel.receive()
-    if not data:
-        raise Closed("the snapshot ended early")
-    return data
-
-
-def _offered(payload: bytes, hello: wire.Hello) -> Message:
-    """The SNAPSHOT message that opens a stream. Raises ``ProtocolError``."""
-    control = wire.decode_control(payload)
-    if not isinstance(control, wire.SnapshotOffer):
-        raise ProtocolError("a snapshot offer is due first")
-    message = control.message
-    if message.kind != MessageKind.SNAPSHOT or message.sender != hello.sender:
-        raise ProtocolError(f"member {hello.sender:x} offered what it may not send")
-    return message
-
-
-def _refusal(answer: wire.Control) -> str:
-    """Why the other side refused; "" if it did not."""
-    return answer.reason if isinstance(answer, wire.Refusal) else ""
-
-
-async def _next_control(channel: Channel, frames: FrameDecoder) -> wire.Control:
-    while True:
-        data = await channel.receive()
-        if not data:
-            raise Closed
-        payloads = frames.feed(data)
-        if payloads:
-            return wire.decode_control(payloads[0])

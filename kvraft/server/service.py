@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvraft.auth.identity import ALWAYS, ROOT, Identity
-from kvraft.errors import KvraftError, NotSupported, RequestTooLarge
+from kvraft.errors import KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
 from kvraft.mvcc.check import check_range
 from kvraft.mvcc.txn import is_serializable, only_reads
 from kvraft.server.leases import LeaseService
@@ -96,6 +96,7 @@ class Service:
             TxnRequest: self._txn,
             CompactRequest: self._compact,
             StatusRequest: self._status,
+            **member.membership.handlers,
             **self.maintenance.handlers,
             **member.auth.handlers(),
         }
@@ -109,6 +110,8 @@ class Service:
         ``body`` is ``request`` in the native encoding (``native.encode_body``): what a log entry will hold.
         """
         try:
+            if caller is not self._peer and self._member.is_learner and not _is_served_by_learners(request):
+                raise NotSupportedForLearner
             if self._member.machine.auth.enabled:
                 gated = partial(self._gated, request, body, caller, answer)
                 self._member.auth.when_known(caller.credentials, answer, gated)
@@ -212,9 +215,16 @@ class Service:
 
         A caller whose token may be too new for this member goes through ``AuthService.when_known`` first.
         """
+        if self._member.is_learner:
+            raise NotSupportedForLearner
         if self._member.machine.auth.enabled:
             self._check_read(request, caller)
         return self._member.machine.watch.watch(request, sink)
+
+
+def _is_served_by_learners(request: Request) -> bool:
+    """As etcd has it: who has no vote may lag behind, and answers only what may be old."""
+    return isinstance(request, StatusRequest) or (isinstance(request, RangeRequest) and request.serializable)
 
 
 def _unknown(request: Request, body: bytes, caller: Caller, answer: Answer) -> None:

@@ -73,6 +73,16 @@ class SnapshotReader:
                 raise SnapshotClosed("the snapshot has been closed")
             return next(self._chunks)
 
+    def go_to(self, chunk: int) -> None:
+        """Make ``chunk`` (0: the first) the next one: the same commit gives the same chunks each time it is read."""
+        with self._lock:
+            if self._closed:
+                raise SnapshotClosed("the snapshot has been closed")
+            self._chunks.close()
+            self._chunks = self._cut(self._frames())
+            for _ in range(chunk):
+                next(self._chunks, None)
+
     @property
     def closed(self) -> bool:
         """Whether nothing more can be read."""

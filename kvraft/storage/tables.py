@@ -16,6 +16,7 @@ import msgspec
 from kvraft.raft.messages import Configuration  # noqa: TC001 - msgspec reads the annotation
 from kvraft.storage.errors import StorageError
 from kvraft.storage.keytable import THRESHOLD, KeyTable
+from kvraft.types.cluster import MemberInfo  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     import lmdb
@@ -51,6 +52,11 @@ class StateMeta(msgspec.Struct, array_like=True):
     """The longest key that is stored without a bucket, in bytes; fixed when the state is created."""
     alarms: tuple[tuple[int, int], ...] = ()
     """(member, type) of what is wrong, in order."""
+    members: tuple[MemberInfo, ...] = ()
+    """Who the members of the configuration are, in the order of their ids. While ``configuration`` is None: who could
+    tell them, as of when this member joined."""
+    removed: tuple[int, ...] = ()
+    """The ids of former members, the latest last; see ``kvraft.apply.membership``."""
 
 
 encode = msgspec.msgpack.Encoder().encode

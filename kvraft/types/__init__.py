@@ -45,6 +45,7 @@ from kvraft.types.cluster import (
     MemberPromoteRequest,
     MemberPublishRequest,
     MemberRemoveRequest,
+    MembershipCommand,
     MemberUpdateRequest,
 )
 from kvraft.types.kv import (
@@ -157,6 +158,9 @@ Response = (
     | WatchBatch
     | Status
     | MaintenanceResponse
+    | MemberAddResponse
+    | MemberListResponse
+    | MoveLeaderResponse
     | AuthResponse
 )
 
@@ -220,6 +224,7 @@ __all__ = [
     "MemberPublishRequest",
     "MemberRemoveRequest",
     "MemberUpdateRequest",
+    "MembershipCommand",
     "MoveLeaderRequest",
     "MoveLeaderResponse",
     "Operation",

@@ -16,8 +16,11 @@ class MemberInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MemberAddRequest(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """``member_id`` 0, as clients send it: the leader makes one before it proposes."""
+
     peer_urls: tuple[str, ...]
     is_learner: bool = False
+    member_id: int = 0
 
 
 class MemberRemoveRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=31):
@@ -58,3 +61,9 @@ class MemberListResponse(msgspec.Struct, frozen=True, array_like=True, tag=34):
 
     revision: int
     members: list[MemberInfo]
+
+
+MembershipCommand = (
+    MemberAddRequest | MemberRemoveRequest | MemberUpdateRequest | MemberPromoteRequest | MemberPublishRequest
+)
+"""What a CONFIGURATION entry of the log holds."""

@@ -30,6 +30,12 @@ from kvraft.types import (
     LeaseLeasesRequest,
     LeaseRevokeRequest,
     LeaseTimeToLiveRequest,
+    MemberAddRequest,
+    MemberListRequest,
+    MemberPromoteRequest,
+    MemberRemoveRequest,
+    MemberUpdateRequest,
+    MoveLeaderRequest,
     PutRequest,
     RangeRequest,
     Response,
@@ -117,6 +123,12 @@ Request = (
     | DefragmentRequest
     | HashRequest
     | HashKVRequest
+    | MemberAddRequest
+    | MemberRemoveRequest
+    | MemberUpdateRequest
+    | MemberPromoteRequest
+    | MemberListRequest
+    | MoveLeaderRequest
     | Bearer
     | AuthRequest
 )

@@ -1,10 +1,13 @@
 """What members say to each other: frames of msgpack over connections that the sender opens.
 
 A connection opens with ``PREFACE`` and a ``Hello`` frame; the acceptor answers with its own ``Hello`` or a
-``Refusal``. On a MESSAGES connection every further frame of the opener is a list of raft messages or, behind the byte
-``QUESTIONS``, a list of questions; the acceptor sends lists of answers, in any order. On a SNAPSHOT connection
-there follow one ``SnapshotOffer``, the chunks of the snapshot, each a frame, and an empty chunk
-(one zero byte); the acceptor answers with a ``SnapshotTaken`` or a ``Refusal``.
+``Refusal``. Who wants to join opens with a ``MembersQuestion`` instead and is answered by ``Members``.
+
+On a MESSAGES connection every further frame of the opener is a list of raft messages or, behind the byte
+``QUESTIONS``, a list of questions; the acceptor sends lists of answers, in any order. On a SNAPSHOT connection there
+follows one ``SnapshotOffer``. The acceptor answers with ``SnapshotFrom``, then come the chunks of the snapshot from
+there on, each a frame, and an empty chunk (one zero byte); at last the acceptor answers with a ``SnapshotTaken``, or
+at any time with a ``Refusal``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import msgspec
 
 from kvraft.errors import ProtocolError
 from kvraft.raft.messages import Message
+from kvraft.types import MemberInfo  # noqa: TC001 - msgspec reads the annotation
 from kvraft.wire.frames import frame
 
 if TYPE_CHECKING:
@@ -31,7 +35,11 @@ QUESTIONS = b"\1"
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Who opens this connection, to whom, and what for. ``client_urls`` lets followers name the leader to clients."""
+    """Who opens this connection, to whom, and what for.
+
+    ``client_urls`` lets followers name the leader to clients. ``peer_urls`` lets those reach the sender who have not
+    heard yet that it is a member.
+    """
 
     cluster_id: int
     sender: int
@@ -39,18 +47,21 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     purpose: int
     client_urls: tuple[str, ...]
     name: str = ""
+    peer_urls: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Why the connection is of no use; its sender closes it."""
+    """Why the connection is of no use; its sender closes it. ``removed``: the other side is a member no more."""
 
     reason: str
+    removed: bool = False
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """The SNAPSHOT message that the chunks to come belong to."""
+    """The SNAPSHOT message that the chunks to come belong to. ``stream`` is the same when a broken one is resumed."""
 
     message: Message
+    stream: int = 0
 
 
 class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -59,7 +70,22 @@ class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True, tag=4):
     index: int
 
 
-Control = Hello | Refusal | SnapshotOffer | SnapshotTaken
+class SnapshotFrom(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """How many chunks of the offered stream are here already; the next one comes first."""
+
+    chunks: int
+
+
+class MembersQuestion(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Who are the members? From one who wants to join and knows no more than a URL."""
+
+
+class Members(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    cluster_id: int
+    members: tuple[MemberInfo, ...]
+
+
+Control = Hello | Refusal | SnapshotOffer | SnapshotTaken | SnapshotFrom | MembersQuestion | Members
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):

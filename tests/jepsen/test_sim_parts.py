@@ -10,14 +10,17 @@ import pytest
 from jepsen.history import Kind
 from jepsen.sim.disk import Image, SimDisk
 from jepsen.sim.invariants import Invariants
-from jepsen.sim.machine import Command, SimMachine, Snapshot, State, decode_commands, encode_command
+from jepsen.sim.machine import Change, Command, SimMachine, Snapshot, State, decode_commands, encode_command
 from jepsen.sim.options import draw_options
 from jepsen.sim.world import SECOND, Violation, World
-from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
+from kvraft.raft.messages import Configuration, Entry, EntryKind, HardState, SnapshotMeta
 from kvraft.storage.log import LogBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+VOTERS = Configuration((1, 2, 3))
 
 
 def entry(index: int, term: int, data: bytes = b"") -> Entry:
@@ -132,6 +135,8 @@ def test_the_machine_answers_like_a_register() -> None:
     m = machine()
     assert m.apply(entries) == [[False, False, None, True], [True, True], []]
     assert m.state() == State(3, 1, 4, {"k": ("c", 4)})
+    m.apply([change(4, (1, 2))])
+    assert m.configuration == Configuration((1, 2))
 
 
 def test_a_commit_is_durable_by_the_next_one() -> None:
@@ -147,34 +152,55 @@ def test_a_commit_is_durable_by_the_next_one() -> None:
 
 
 def test_one_leader_per_term() -> None:
-    judge = Invariants(3)
-    judge.became_leader(1, 1, 5, Image())
-    judge.became_leader(1, 1, 5, Image())
+    judge = Invariants()
+    judge.became_leader(1, 1, 5, Image(), VOTERS)
+    judge.became_leader(1, 1, 5, Image(), VOTERS)
     for node, life in ((2, 1), (1, 2)):
         with pytest.raises(Violation, match="election safety"):
-            judge.became_leader(node, life, 5, Image())
+            judge.became_leader(node, life, 5, Image(), VOTERS)
 
 
-def test_alone_a_term_may_repeat() -> None:
-    judge = Invariants(1)
-    judge.became_leader(1, 1, 5, Image())
-    judge.became_leader(1, 2, 5, Image())
+def test_a_leader_is_a_voter() -> None:
+    judge = Invariants()
+    judge.became_leader(3, 1, 5, Image(), Configuration((1, 2), (2, 3)))
+    with pytest.raises(Violation, match="node 4 leads term 6 without a vote"):
+        judge.became_leader(4, 1, 6, Image(), Configuration((1, 2), (), (4,)))
+
+
+def change(index: int, voters: tuple[int, ...], learners: tuple[int, ...] = ()) -> Entry:
+    return Entry(index, 1, int(EntryKind.CONFIGURATION), encode_command(Change(voters, learners)))
+
+
+def test_what_is_applied_is_on_a_quorum() -> None:
+    judge = Invariants(1, Configuration((1, 2, 3), (), (4,)))
+    log, none = log_of(entry(1, 1), entry(2, 1), change(3, (1, 2, 5)), entry(4, 1), entry(5, 1)), Image()
+    judge.images = {1: log, 2: none, 3: none, 4: log, 5: none}
+    with pytest.raises(Violation, match="commit quorum"):
+        judge.applying(1, entry(2, 1), 1, 1, log)
+    judge.images[3] = log
+    judge.applying(1, entry(2, 1), 1, 1, log)
+    judge.applying(1, change(3, (1, 2, 5)), 2, 1, log)
+    assert judge.configuration == Configuration((1, 2, 5), (1, 2, 3))
+    judge.applying(1, entry(4, 1), 3, 1, log)  # by the old voters: the change was committed together with it
+    judge.images = {1: log, 2: none, 3: none, 4: log, 5: log}
+    with pytest.raises(Violation, match="commit quorum"):
+        judge.applying(1, entry(5, 1), 4, 1, log)  # the new voters alone have it
 
 
 def test_a_leader_has_what_was_committed_before_its_term() -> None:
-    judge = Invariants(3)
+    judge = Invariants()
     log = log_of(entry(1, 1))
     judge.applying(1, entry(1, 1), 0, 2, log)
-    judge.became_leader(1, 1, 3, log)
-    judge.became_leader(2, 1, 2, Image())  # of a term in which it may have been committed later
+    judge.became_leader(1, 1, 3, log, VOTERS)
+    judge.became_leader(2, 1, 2, Image(), VOTERS)  # of a term in which it may have been committed later
     with pytest.raises(Violation, match="leader completeness"):
-        judge.became_leader(3, 1, 4, Image())
+        judge.became_leader(3, 1, 4, Image(), VOTERS)
     with pytest.raises(Violation, match="leader completeness"):
-        judge.became_leader(3, 1, 4, log_of(entry(1, 2)))
+        judge.became_leader(3, 1, 4, log_of(entry(1, 2)), VOTERS)
 
 
 def test_logs_match() -> None:
-    judge = Invariants(3)
+    judge = Invariants()
     judge.written(1, 0, [entry(1, 1), entry(2, 2, b"x")])
     judge.written(2, 1, [entry(2, 2, b"x")])
     with pytest.raises(Violation, match="behind term 0"):
@@ -184,7 +210,7 @@ def test_logs_match() -> None:
 
 
 def test_everybody_applies_the_same_in_order_and_once() -> None:
-    judge = Invariants(3)
+    judge = Invariants()
     first, second = entry(1, 1, write(1, "k", "a")), entry(2, 1, write(2, "k", "b"))
     log = log_of(first, second)
     judge.applying(1, first, 0, 1, log)
@@ -201,7 +227,7 @@ def test_everybody_applies_the_same_in_order_and_once() -> None:
 
 
 def test_a_definite_error_is_definite() -> None:
-    judge = Invariants(3)
+    judge = Invariants()
     judge.refused(2, "not leader")
     first, second = entry(1, 1, write(1, "k", "a")), entry(2, 1, write(2, "k", "b"))
     log = log_of(first, second)

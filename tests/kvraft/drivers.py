@@ -49,6 +49,7 @@ class Machine:
         self.applied_index = self.applied_term = 0
         self.durable_index = 0
         self.uncommitted = 0
+        self.configuration: Configuration | None = None
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:

@@ -10,6 +10,7 @@ import trio
 
 from kvraft.raft.messages import Role
 from kvraft.server.config import MemberConfig
+from kvraft.server.joining import join
 from kvraft.server.member import Member
 
 if TYPE_CHECKING:
@@ -55,24 +56,41 @@ class Members:
         self._ended: dict[str, trio.Event] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
 
+    def new(self, name: str) -> str:
+        """Choose ports for a further member; its peer URL."""
+        client, peer = free_ports(2)
+        self.client_urls[name], self.peer_urls[name] = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        return self.peer_urls[name]
+
+    def config(self, name: str, **settings: Any) -> MemberConfig:
+        """The member's settings, with ``settings`` on top."""
+        given: dict[str, Any] = {
+            "name": name,
+            "data_dir": self.directory / name,
+            "listen_client_urls": (self.client_urls[name],),
+            "advertise_client_urls": (self.client_urls[name],),
+            "listen_peer_urls": (self.peer_urls[name],),
+            "initial_advertise_peer_urls": (self.peer_urls[name],),
+            "initial_cluster": {other: (url,) for other, url in self.peer_urls.items()},
+        }
+        return MemberConfig(**{**given, **self._settings, **settings})
+
+    async def join(self, name: str, **settings: Any) -> Member:
+        """Start a member that the cluster has added, as ``kvraft serve --initial-cluster-state existing`` does."""
+        config = self.config(name, initial_cluster_state="existing", **settings)
+        beginning = None if config.has_data else await join(config, None)
+        return self._start(name, Member(config, beginning))
+
     def build(self, name: str, **settings: Any) -> Member:
         """Open the member's files; ``settings`` for this start alone."""
-        return Member(
-            MemberConfig(
-                name=name,
-                data_dir=self.directory / name,
-                listen_client_urls=(self.client_urls[name],),
-                advertise_client_urls=(self.client_urls[name],),
-                listen_peer_urls=(self.peer_urls[name],),
-                initial_advertise_peer_urls=(self.peer_urls[name],),
-                initial_cluster={other: (url,) for other, url in self.peer_urls.items()},
-                **{**self._settings, **settings},
-            )
-        )
+        return Member(self.config(name, **settings))
 
     def start(self, name: str, **settings: Any) -> Member:
         """Open the member's files and run it."""
-        member = self.running[name] = self.build(name, **settings)
+        return self._start(name, self.build(name, **settings))
+
+    def _start(self, name: str, member: Member) -> Member:
+        self.running[name] = member
         self._ended[name] = trio.Event()
         self._scopes[name] = trio.CancelScope()
         self._nursery.start_soon(self._run, name, member)
@@ -84,6 +102,12 @@ class Members:
                 await member.run()
         finally:
             self._ended[name].set()
+
+    async def ended(self, name: str) -> None:
+        """Wait for a member that ends by itself."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            await self._ended[name].wait()
+        del self.running[name]
 
     async def stop(self, name: str) -> None:
         """End it cleanly and wait for the end."""
@@ -107,6 +131,12 @@ class Members:
             for member in self.running.values()
             for index in (member.machine.applied_index, member.driver.raft.last_index)
         }
+
+    async def published(self) -> None:
+        """Every member has told its name and URLs, and everybody knows them: nothing happens by itself any more."""
+        await until(
+            lambda: all(known.client_urls for member in self.running.values() for known in member.machine.members)
+        )
 
     async def leader(self) -> str:
         """The name of a running member that leads, as soon as there is one."""

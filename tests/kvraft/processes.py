@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from kvraft.errors import KvraftError
-from tests.kvraft.members import free_ports
+from tests.kvraft.members import free_ports, until
 
 if TYPE_CHECKING:
     import signal
@@ -31,6 +31,16 @@ class Processes:
         self._directory = directory
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
+    def new(self, name: str) -> str:
+        """Choose ports for a further member; its peer URL."""
+        client, peer = free_ports(2)
+        self.client_urls[name], self._peer_urls[name] = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        return self._peer_urls[name]
+
+    def forget(self, name: str) -> None:
+        """It is no member any more."""
+        del self.client_urls[name], self._peer_urls[name]
+
     @property
     def urls(self) -> list[str]:
         """Every member's client URL."""
@@ -50,10 +60,17 @@ class Processes:
         """The member's log, of all its starts."""
         return self._directory / f"{name}.log"
 
-    def start(self, name: str) -> None:
-        """Start the member's process."""
+    def start(self, name: str, *flags: str) -> None:
+        """Start the member's process, with further ``flags``."""
         with self.log(name).open("ab") as log:
-            self.running[name] = subprocess.Popen(self.command(name), stderr=log)
+            self.running[name] = subprocess.Popen([*self.command(name), *flags], stderr=log)
+
+    async def ended(self, name: str) -> int:
+        """Wait for a process that ends by itself; its exit code."""
+        process = self.running[name]
+        await until(lambda: process.poll() is not None)
+        del self.running[name]
+        return process.returncode
 
     def kill(self, name: str) -> None:
         """kill -9."""

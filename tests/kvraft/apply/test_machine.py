@@ -18,6 +18,7 @@ from kvraft.types import (
     CompactRequest,
     Compare,
     DeleteRangeRequest,
+    MemberAddRequest,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -54,15 +55,15 @@ def puts(first: int, count: int, size: int = 3) -> list[Entry]:
 
 
 def test_one_answer_for_each_entry(machine):
-    change = Entry(2, 1, EntryKind.CONFIGURATION, msgspec.msgpack.encode(Configuration((1, 2, 3, 4))))
+    change = Entry(2, 1, EntryKind.CONFIGURATION, msgspec.msgpack.encode(MemberAddRequest(("http://h:1",), False, 4)))
     answers = machine.apply(
         [Entry(1, 1, 0, b""), change, *entries(3, PutRequest(b"a", b"1"), PutRequest(b"", b"")), Entry(5, 2, 0, b"")]
     )
-    assert answers[:3] == [[], [], [PutResponse(2)]]
+    assert (answers[0], answers[1][0].member.member_id, answers[2]) == ([], 4, [PutResponse(2)])
     assert [type(answer) for answer in answers[3]] == [EmptyKey]
     assert answers[4] == []
     assert (machine.applied_index, machine.applied_term, machine.revision) == (5, 2, 2)
-    assert machine.configuration == Configuration((1, 2, 3, 4))
+    assert machine.configuration == Configuration((1, 2, 3, 4), (1, 2, 3))
     assert machine.apply([]) == []
 
 

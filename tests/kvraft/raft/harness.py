@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kvraft.raft.changes import enter, leave
 from kvraft.raft.core import Raft
 from kvraft.raft.messages import (
     NO_NODE,
     Configuration,
     Entry,
+    EntryKind,
     HardState,
     Message,
     MessageKind,
@@ -31,6 +33,21 @@ from kvraft.raft.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+def encode_change(voters: Iterable[int], learners: Iterable[int] = ()) -> bytes:
+    """The data of a CONFIGURATION entry here: who is to vote and who is to learn."""
+    return "/".join(",".join(map(str, ids)) for ids in (voters, learners)).encode()
+
+
+def changed(configuration: Configuration, entry: Entry) -> Configuration:
+    """The configuration once ``entry`` is applied."""
+    if entry.kind != EntryKind.CONFIGURATION:
+        return configuration
+    if not entry.data:
+        return leave(configuration)
+    voters, learners = ([int(n) for n in part.split(",") if n] for part in entry.data.decode().split("/"))
+    return enter(configuration, voters, learners)
 
 
 class Disk:
@@ -128,6 +145,8 @@ class Node:
         self.incarnation += 1
         self.raft = Raft(self.config, self.disk.start(), self.disk, rng)
         self.state = list(self.disk.applied)
+        self.configuration = self.disk.configuration
+        self.configurations = {self.disk.applied_index: self.configuration}
         self.batches: deque[Batch] = deque()
         self.reads: list[ReadState] = []
         self.dropped_reads: list[int] = []
@@ -143,6 +162,7 @@ class Node:
             if ready.snapshot is not None:
                 state = self.received[ready.snapshot.index, ready.snapshot.term]
                 self.state = list(state)
+                self.set_configuration(ready.snapshot.index, ready.snapshot.configuration)
             if ready.seq:
                 self.batches.append(Batch(ready, state))
             else:
@@ -153,11 +173,17 @@ class Node:
                 assert entry.index == (self.state[-1].index if self.state else 0) + 1, "applied out of order"
                 assert self.disk.log[entry.index] == entry, "applied before it was durable"
                 self.state.append(entry)
+                if entry.kind == EntryKind.CONFIGURATION:
+                    self.set_configuration(entry.index, changed(self.configuration, entry))
+            self.raft.apply_configuration(self.configuration)
             self.reads += ready.reads
             self.dropped_reads += ready.dropped_reads
             if not self.slow_disk:
                 out += self.persist_all()
         return out
+
+    def set_configuration(self, index: int, configuration: Configuration) -> None:
+        self.configuration = self.configurations[index] = configuration
 
     def persist(self) -> list[Message]:
         """The oldest batch becomes durable; what waited for it."""
@@ -175,6 +201,8 @@ class Node:
     def sync_state(self) -> None:
         """The state machine reaches the disk; never ahead of the log there."""
         self.disk.applied = [entry for entry in self.state if entry.index <= self.disk.last_index]
+        known = [index for index in self.configurations if index <= self.disk.applied_index]
+        self.disk.configuration = self.configurations[max(known)]
 
     def compact(self, index: int) -> None:
         """Discard entries that the state covers durably."""
@@ -239,6 +267,10 @@ class Cluster:
         self[node_id].propose(datas)
         self.deliver()
 
+    def change(self, node_id: int, voters: Iterable[int], learners: Iterable[int] = ()) -> None:
+        self[node_id].propose_configuration(encode_change(voters, learners))
+        self.deliver()
+
     def tick(self, node_ids: Iterable[int], ticks: int = 1) -> None:
         for _ in range(ticks):
             for node_id in node_ids:
@@ -259,10 +291,14 @@ def make_node(
 
 
 def make_cluster(
-    size: int = 3, learners: tuple[int, ...] = (), disks: dict[int, Disk] | None = None, **settings: Any
+    size: int = 3,
+    learners: tuple[int, ...] = (),
+    disks: dict[int, Disk] | None = None,
+    spare: tuple[int, ...] = (),
+    **settings: Any,
 ) -> Cluster:
-    """Nodes ``1..size``; ``learners`` among them have no vote."""
-    voters = tuple(i for i in range(1, size + 1) if i not in learners)
+    """Nodes ``1..size``; ``learners`` among them have no vote, ``spare`` ones are not members yet."""
+    voters = tuple(i for i in range(1, size + 1) if i not in learners and i not in spare)
     disks = disks or {}
     return Cluster(
         {i: make_node(i, voters, learners=learners, disk=disks.get(i), **settings) for i in range(1, size + 1)}

@@ -3,8 +3,10 @@
 A script is a list of blocks, parted by blank lines: comments (``#``), commands, ``----``, and what they print. A
 command is a name and words; ``N`` is a node id, ``A->B`` a link, ``*`` all nodes:
 
-    cluster SIZE [learners=N] [term=T logN=term,term...] [setting=value ...]   start anew, in term T with these
-                              logs on disk; settings are RaftConfig's, on/off for true/false
+    cluster SIZE [learners=N] [spare=N,N] [term=T logN=term,term...] [setting=value ...]   start anew, in term T
+                              with these logs on disk; spare nodes are no members yet; settings are RaftConfig's, on/off
+                              for true/false
+    change N voters=N,N [learners=N]   propose that these be the members
     campaign N | propose N data ... | read N id | transfer N to | step-down N reason | tick N|* count
     deliver [A->B] [count]    hand over messages, by default until the network is quiet; each one is printed
     settle                    the same without printing messages
@@ -15,25 +17,42 @@ command is a name and words; ``N`` is a node id, ``A->B`` a link, ``*`` all node
     compact N index | unreachable N peer | snapshot-failed N peer
     status [N ...] | log N | network    print, change nothing
 
-After each command the nodes do what their cores ask for. Printed are changes of role, term and leader, applied
-entries and answered reads, and the messages as ``from->to KIND t=term ...``; read contexts are numbered r1, r2, ...
+After each command the nodes do what their cores ask for. Printed are changes of role, term, leader
+and configuration, applied entries and answered reads, and the messages as ``from->to KIND t=term ...``; read contexts
+are numbered r1, r2, ...
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.raft.messages import Configuration, Entry, Message, MessageKind, ProposalDropped, Role
-from tests.kvraft.raft.harness import Cluster, Disk, Node, fill, make_cluster
+from kvraft.raft.messages import Configuration, Entry, EntryKind, Message, MessageKind, ProposalDropped, Role
+from tests.kvraft.raft.harness import Cluster, Disk, Node, encode_change, fill, make_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from kvraft.raft.core import Raft
 
 SEPARATOR = "----"
 
 
 def show_entry(entry: Entry) -> str:
-    return f'{entry.index}/{entry.term} "{entry.data.decode()}"'
+    kind = "change " if entry.kind == EntryKind.CONFIGURATION else ""
+    return f'{entry.index}/{entry.term} {kind}"{entry.data.decode()}"'
+
+
+def show_configuration(configuration: Configuration) -> str:
+    text = f"voters {configuration.voters}"
+    if configuration.outgoing:
+        text += f" and {configuration.outgoing}"
+    if configuration.learners:
+        text += f", learners {configuration.learners}"
+    return text
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in text.split(",") if n)
 
 
 def numbers(first: int, last: int) -> str:
@@ -46,11 +65,13 @@ class Interpreter:
         self.contexts: dict[int, str] = {}
         self.lines: list[str] = []
         self.seen: dict[int, tuple[Role, int, int]] = {}
+        self.configurations: dict[int, Configuration] = {}
         self.applied: dict[int, int] = {}
         self.commands: dict[str, Callable[..., object]] = {
             "cluster": self.do_cluster,
             "campaign": lambda n: self.cluster[int(n)].campaign(),
             "propose": lambda n, *data: self.cluster[int(n)].propose([word.encode() for word in data]),
+            "change": self.do_change,
             "read": lambda n, request: self.cluster[int(n)].read_index(int(request)),
             "transfer": lambda n, to: self.cluster[int(n)].transfer_leadership(int(to)),
             "step-down": lambda n, *reason: self.cluster[int(n)].step_down(" ".join(reason)),
@@ -87,8 +108,8 @@ class Interpreter:
 
     def do_cluster(self, size: str, *settings: str) -> None:
         values = dict(setting.split("=") for setting in settings)
-        learners = tuple(int(n) for n in values.pop("learners", "").split(",") if n)
-        voters = tuple(n for n in range(1, int(size) + 1) if n not in learners)
+        learners, spare = (numbers_of(values.pop(name, "")) for name in ("learners", "spare"))
+        voters = tuple(n for n in range(1, int(size) + 1) if n not in learners and n not in spare)
         term = int(values.pop("term", "0"))
         disks = {
             int(name[3:]): fill(
@@ -99,10 +120,15 @@ class Interpreter:
         }
         flags = {"on": True, "off": False}
         parsed = {name: flags[value] if value in flags else int(value) for name, value in values.items()}
-        self.cluster = make_cluster(int(size), learners, disks, **parsed)
+        self.cluster = make_cluster(int(size), learners, disks, spare, **parsed)
+        self.configurations = {n: raft.configuration for n, raft in self.rafts()}
         self.seen = {n: self.standing(n) for n in self.cluster.nodes}
         self.applied = dict.fromkeys(self.cluster.nodes, 0)
         self.contexts.clear()
+
+    def do_change(self, n: str, *parts: str) -> None:
+        values = {name: numbers_of(ids) for name, ids in (part.split("=") for part in parts)}
+        self.cluster[int(n)].propose_configuration(encode_change(**values))
 
     def do_tick(self, who: str, count: str) -> None:
         for _ in range(int(count)):
@@ -219,10 +245,16 @@ class Interpreter:
             if node.raft.applied_index > self.applied[n]:
                 self.lines.append(f"  {n} applied {numbers(self.applied[n] + 1, node.raft.applied_index)}")
                 self.applied[n] = node.raft.applied_index
+            if node.raft.configuration != self.configurations[n]:
+                self.configurations[n] = node.raft.configuration
+                self.lines.append(f"  {n} has {show_configuration(node.raft.configuration)}")
             self.lines += [f"  {n} may answer read {r.request_id} at {r.index}" for r in node.reads]
             self.lines += [f"  {n} dropped read {request}" for request in node.dropped_reads]
             node.reads.clear()
             node.dropped_reads.clear()
+
+    def rafts(self) -> list[tuple[int, Raft]]:
+        return [(n, node.raft) for n, node in self.cluster.nodes.items()]
 
     def standing(self, n: int) -> tuple[Role, int, int]:
         raft = self.cluster[n]
@@ -237,10 +269,14 @@ class Interpreter:
         words = [f"{m.sender}->{m.to} {kind.name} t={m.term}"]
         if kind in (MessageKind.APPEND, MessageKind.VOTE, MessageKind.PREVOTE):
             words.append(f"at={m.index}/{m.log_term}")
+        elif kind in (MessageKind.VOTE_RESPONSE, MessageKind.PREVOTE_RESPONSE):
+            words += [f"no, committed={m.index}/{m.log_term}"] if m.reject else []
         elif m.index:
             words.append(f"{'refused' if m.reject else 'index'}={m.index}")
-        if m.reject:
-            words.append(f"hint={m.reject_hint}/{m.log_term}" if m.index else "no")
+        if m.reject and kind == MessageKind.APPEND_RESPONSE and m.index:
+            words.append(f"hint={m.reject_hint}/{m.log_term}")
+        elif m.reject and kind in (MessageKind.APPEND_RESPONSE, MessageKind.READ_INDEX_RESPONSE):
+            words.append("no")
         if m.commit:
             words.append(f"commit={m.commit}")
         if m.context:

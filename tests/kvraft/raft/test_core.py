@@ -205,8 +205,8 @@ def test_committed_entries_come_in_bounded_portions() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Message(K.APPEND, 9, 1, 5),
-        Message(K.VOTE, 9, 1, 5, force=True),
+        Message(K.APPEND_RESPONSE, 9, 1, 5),
+        Message(K.VOTE_RESPONSE, 9, 1, 5, force=True),
         Message(K.APPEND, 2, 3, 5),
         Message(K.APPEND, 1, 1, 5),
         Message(77, 2, 1, 5),

@@ -1,4 +1,5 @@
-"""Random runs of small clusters over a network that loses, repeats and reorders, with crashes and slow disks.
+"""Random runs of small clusters over a network that loses, repeats and reorders, with crashes, slow disks and changes
+of who takes part.
 
 A quick check of the core alone: election safety, leader completeness, log matching, state machine safety, commits
 held by a durable quorum, promises kept on disk, reads no older than what was committed; after healing, progress.
@@ -12,7 +13,9 @@ import random
 import pytest
 
 from kvraft.raft.messages import Entry, Message, MessageKind, ProposalDropped, Role
-from tests.kvraft.raft.harness import Cluster, Node, make_cluster
+from kvraft.raft.quorum import committed_index
+from kvraft.raft.replication import members
+from tests.kvraft.raft.harness import Cluster, Node, encode_change, make_cluster
 
 PHASES = 12
 PHASE_STEPS = 80
@@ -25,13 +28,17 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         size = rng.choice((1, 2, 3, 3, 3, 4, 5))
-        self.learners = (size,) if size > 2 and rng.random() < 0.3 else ()
+        learners = (size,) if size > 2 and rng.random() < 0.3 else ()
+        self.changing = rng.random() < 0.6
+        spare = tuple(n for n in range(2, size + 1) if self.changing and n not in learners and rng.random() < 0.4)
         self.cluster: Cluster = make_cluster(
             size,
-            self.learners,
+            learners,
+            spare=spare,
             election_ticks=rng.choice((3, 10)),
-            pre_vote=rng.random() < 0.7,
-            check_quorum=rng.random() < 0.7,
+            # Without these a removed member that does not know it may depose leaders for ever (thesis, 4.2.3).
+            pre_vote=self.changing or rng.random() < 0.7,
+            check_quorum=self.changing or rng.random() < 0.7,
             max_append_bytes=rng.choice((1, 20, 1000)),
             max_inflight_messages=rng.choice((1, 3, 256)),
             max_inflight_bytes=rng.choice((10, 1000)),
@@ -44,6 +51,8 @@ class Run:
         self.committed: dict[int, Entry] = {}
         self.commit_index = 0
         self.applied: dict[int, int] = dict.fromkeys(self.cluster.nodes, 0)
+        self.configurations = {n: node.raft.configuration for n, node in self.cluster.nodes.items()}
+        self.changes = 0
         self.read_floor: dict[int, int] = {}
         self.proposed = 0
         self.reordering = False
@@ -80,6 +89,8 @@ class Run:
                 self.network.append(message)
             if rng.random() >= self.loss and (message.sender, message.to) not in self.cut:
                 self.cluster.deliver_one(message)
+            elif message.kind == MessageKind.SNAPSHOT:
+                self.cluster[message.sender].report_snapshot(message.to, 0)  # as its stream would
         elif dice < 0.62:
             self.cluster[rng.choice(self.ticking)].tick()
         elif dice < 0.85:
@@ -87,8 +98,10 @@ class Run:
                 self.send(node, node.persist())
         elif dice < 0.93:
             self.propose(node)
-        elif dice < 0.96:
+        elif dice < 0.95:
             self.read(node)
+        elif dice < 0.975:
+            self.change(node)
         else:
             self.disturb(node)
 
@@ -101,6 +114,18 @@ class Run:
             except ProposalDropped:
                 return
             self.proposed += count
+
+    def change(self, node: Node) -> None:
+        """Anybody may come, go, learn or be promoted, several at once; only nobody loses a vote and stays."""
+        if not (self.changing and node.raft.may_change):
+            return
+        old = node.raft.configuration
+        roles = {n: self.rng.choice(("voter", "learner", "away")) for n in self.cluster.nodes}
+        voters = [n for n, role in roles.items() if role == "voter"]
+        learners = [n for n, role in roles.items() if role == "learner" and n not in old.voters]
+        if voters:
+            node.raft.propose_configuration(encode_change(voters, learners))
+            self.changes += 1
 
     def read(self, node: Node) -> None:
         request_id = len(self.read_floor) + 1
@@ -126,7 +151,7 @@ class Run:
             node.raft.step_down("a test says so")
         elif dice < 0.95:
             node.raft.campaign()
-        elif node.raft.role is Role.LEADER and peer not in self.learners:
+        elif node.raft.role is Role.LEADER and peer in node.raft.configuration.voters:
             node.raft.transfer_leadership(peer)
 
     def compact(self, node: Node) -> None:
@@ -169,19 +194,24 @@ class Run:
             for read in node.reads:
                 assert read.index >= self.read_floor[read.request_id], "a read from the past"
             node.reads.clear()
+            self.configurations[node_id] = raft.configuration
 
     def check_commit(self, leader: Node) -> None:
         index = leader.raft.commit_index
         if index <= self.commit_index:
             return
         term = leader.raft._log.known_term(index)
-        holders = sum(
-            node.disk.compacted_index >= index or (index in node.disk.log and node.disk.term(index) == term)
+        holders = {
+            node_id: int(
+                node.disk.compacted_index >= index or (index in node.disk.log and node.disk.term(index) == term)
+            )
             for node_id, node in self.cluster.nodes.items()
-            if node_id not in self.learners
+        }
+        # What was committed now may be a change that is in force already.
+        possible = (self.configurations[leader.config.node_id], leader.raft.configuration)
+        assert any(committed_index(configuration, holders) for configuration in possible), (
+            f"{index} is committed on {holders} of {possible}"
         )
-        voters = len(self.cluster.nodes) - len(self.learners)
-        assert holders > voters // 2, f"{index} is committed on {holders} of {voters}"
         self.commit_index = index
 
     def check_completeness(self, leader: Node) -> None:
@@ -224,10 +254,13 @@ class Run:
             if newest is not None and newest.raft.term != term:
                 with contextlib.suppress(ProposalDropped):
                     index, term = newest.raft.propose([b"healed"])
-            elif newest is not None and all(node.raft.applied_index >= index for node in self.nodes()):
-                assert all(node.state == newest.state for node in self.nodes())
-                assert newest.state[index - 1].data == b"healed"
-                return
+            elif newest is not None and term:
+                taking_part = [self.cluster.nodes[n] for n in members(newest.raft.configuration)]
+                if all(node.raft.applied_index == newest.raft.last_index for node in taking_part):
+                    assert all(node.state == newest.state for node in taking_part)
+                    assert newest.state[index - 1].data == b"healed"
+                    assert not newest.raft.configuration.outgoing
+                    return
             for node in self.nodes():
                 node.raft.tick()
         raise AssertionError("no progress after healing")
@@ -235,6 +268,7 @@ class Run:
 
 @pytest.mark.parametrize("block", range(8))
 def test_safety_and_progress(block: int) -> None:
+    changes = 0
     for seed in range(block * SEEDS_PER_TEST, (block + 1) * SEEDS_PER_TEST):
         run = Run(seed)
         try:
@@ -243,3 +277,5 @@ def test_safety_and_progress(block: int) -> None:
         except Exception as error:
             error.add_note(f"seed {seed}")
             raise
+        changes += run.changes
+    assert changes >= SEEDS_PER_TEST // 2

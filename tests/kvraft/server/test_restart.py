@@ -110,6 +110,7 @@ async def test_stopping_the_leader_hands_over_and_leaves_no_write_unanswered(tmp
 
 async def test_who_waits_when_a_member_stops_is_told(tmp_path: Path) -> None:
     async with open_members(tmp_path) as members:
+        await members.published()
         leader = await members.leader()
         for name in list(members.running):
             if name != leader:
@@ -156,22 +157,34 @@ async def _run_once(config: MemberConfig) -> None:
         await member.stop()
 
 
+async def test_the_data_of_another_member_is_refused(tmp_path: Path) -> None:
+    await _run_once(_config(tmp_path))
+    other = {"name": "m2", "initial_cluster": {"m2": _config(tmp_path).initial_advertise_peer_urls}}
+    with pytest.raises(ConfigError, match=r"belongs to member m1 of cluster [0-9a-f]+, but --name is m2"):
+        Member(_config(tmp_path, **other, initial_advertise_peer_urls=other["initial_cluster"]["m2"]))
+    await _run_once(_config(tmp_path))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"initial_cluster_token": "another"},
-        {"initial_cluster": {"m1": ("http://127.0.0.1:1",), "m2": ("http://127.0.0.1:2",)}},
+        {"initial_cluster_state": "existing"},
         {
             "initial_advertise_peer_urls": ("http://127.0.0.1:9",),
-            "initial_cluster": {"m1": ("http://127.0.0.1:9",)},
+            "initial_cluster": {"m1": ("http://127.0.0.1:9",), "m2": ("http://127.0.0.1:2",)},
         },
     ],
 )
-async def test_data_of_another_cluster_or_member_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+async def test_who_has_data_knows_who_it_is_whatever_the_flags_say(tmp_path: Path, change: dict[str, object]) -> None:
+    """As in etcd: the membership may have changed since the flags were written."""
+    before = Member(_config(tmp_path))
+    known = (before.member_id, before.cluster_id)
+    before._opened.close()
     await _run_once(_config(tmp_path))
-    with pytest.raises(ConfigError, match=r"belongs to member [0-9a-f]+ of cluster [0-9a-f]+, but the flags describe"):
-        Member(_config(tmp_path, **change))
-    await _run_once(_config(tmp_path))
+    after = Member(_config(tmp_path, **change))
+    assert (after.member_id, after.cluster_id) == known
+    after._opened.close()
 
 
 async def test_a_data_directory_serves_one_member_at_a_time(tmp_path: Path) -> None:

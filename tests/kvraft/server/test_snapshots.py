@@ -10,7 +10,7 @@ import trio
 from kvraft.channel import Channel, dial
 from kvraft.client import open_client
 from kvraft.raft.messages import Message, MessageKind
-from kvraft.server import peers as peers_module
+from kvraft.server import snapshots
 from kvraft.types import RangeRequest
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder, frame
@@ -107,7 +107,7 @@ async def test_a_snapshot_that_is_cut_off_is_sent_again(
     behind: tuple[Members, Client, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, _, name = behind
-    monkeypatch.setattr(peers_module, "SNAPSHOT_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(snapshots, "RETRY_SECONDS", 0.01)
     streams = 0
     send = Channel.send
 
@@ -129,7 +129,7 @@ async def test_a_damaged_snapshot_is_refused_and_sent_again(
     behind: tuple[Members, Client, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     members, _, name = behind
-    monkeypatch.setattr(peers_module, "SNAPSHOT_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(snapshots, "RETRY_SECONDS", 0.01)
     damaged = 0
     send = Channel.send
 
@@ -152,8 +152,8 @@ async def test_a_sender_that_stands_still_gives_way_to_another(
     behind: tuple[Members, Client, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, _, name = behind
-    monkeypatch.setattr(peers_module, "SNAPSHOT_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(peers_module, "SNAPSHOT_STALL_SECONDS", 0.2)
+    monkeypatch.setattr(snapshots, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(snapshots, "STALL_SECONDS", 0.2)
     other = next(iter(members.running.values()))
     member = members.start(name)
     channel = await _open_snapshot(other, member)
@@ -161,18 +161,23 @@ async def test_a_sender_that_stands_still_gives_way_to_another(
     offer = Message(MessageKind.SNAPSHOT, other.member_id, member.member_id, other.driver.raft.term, snapshot=meta.meta)
     meta.close()
     await channel.send(wire.encode_control(wire.SnapshotOffer(offer)))
-    await until(lambda: member.peers._receiving_snapshot)
+    await until(lambda: member.peers.incoming.busy)
+    assert await _control(channel) == wire.SnapshotFrom(0)
     await _assert_equal(members)
     assert await channel.receive() == b""
     channel.close()
 
 
+async def _control(channel: Channel) -> wire.Control:
+    (payload,) = FrameDecoder(1 << 20).feed(await channel.receive())
+    return wire.decode_control(payload)
+
+
 async def _open_snapshot(sender: Member, receiver: Member) -> Channel:
     channel = await dial(receiver.config.listen_peer_urls[0], None)
-    hello = wire.Hello(sender.config.cluster_id, sender.member_id, receiver.member_id, wire.SNAPSHOT, ())
+    hello = wire.Hello(sender.cluster_id, sender.member_id, receiver.member_id, wire.SNAPSHOT, ())
     await channel.send(wire.PREFACE + wire.encode_control(hello))
-    (payload,) = FrameDecoder(1 << 20).feed(await channel.receive())
-    assert isinstance(wire.decode_control(payload), wire.Hello)
+    assert isinstance(await _control(channel), wire.Hello)
     return channel
 
 
@@ -182,21 +187,20 @@ async def test_two_at_once_and_what_is_no_snapshot_are_refused(tmp_path: Path) -
         offer = wire.encode_control(wire.SnapshotOffer(Message(MessageKind.SNAPSHOT, sender.member_id, 0, 1)))
         first = await _open_snapshot(sender, receiver)
         await first.send(offer)
-        await until(lambda: receiver.peers._receiving_snapshot)
+        await until(lambda: receiver.peers.incoming.busy)
         second = await _open_snapshot(sender, receiver)
         await second.send(offer)
-        (payload,) = FrameDecoder(1 << 20).feed(await second.receive())
-        refusal = wire.decode_control(payload)
+        refusal = await _control(second)
         assert isinstance(refusal, wire.Refusal)
         assert "another snapshot" in refusal.reason
         second.close()
+        assert await _control(first) == wire.SnapshotFrom(0)
         await first.send(frame(b"\0\0\0\1x") + frame(wire.END_OF_SNAPSHOT))
-        (payload,) = FrameDecoder(1 << 20).feed(await first.receive())
-        refusal = wire.decode_control(payload)
+        refusal = await _control(first)
         assert isinstance(refusal, wire.Refusal)
         assert "damaged snapshot" in refusal.reason
         first.close()
-        await until(lambda: not receiver.peers._receiving_snapshot)
+        await until(lambda: not receiver.peers.incoming.busy)
         for message in (Message(MessageKind.APPEND, sender.member_id, 0, 9), Message(MessageKind.SNAPSHOT, 5, 0, 9)):
             wrong = await _open_snapshot(sender, receiver)
             await wrong.send(wire.encode_control(wire.SnapshotOffer(message)))
