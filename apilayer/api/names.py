@@ -32,6 +32,7 @@ _CONFIG_KEY_RE = re.compile("[-._a-zA-Z0-9]+")
 _HTTP_HEADER_RE = re.compile("[-A-Za-z0-9]+")
 _PERCENT_RE = re.compile("[0-9]+%")
 _PORT_RE = re.compile("[-a-z0-9]+")
+_HTTP_PATH_RE = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 
 LABEL_MESSAGE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and"
@@ -232,3 +233,16 @@ def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
+
+
+def domain_prefixed_path(text: str) -> list[str]:
+    """A name of an owner's own, such as "acme.io/foo": a domain, a slash and a path."""
+    if not text:
+        return ['must be a domain-prefixed path (such as "acme.io/foo")']
+    domain, slash, path = text.partition("/")
+    if not slash or not domain or not path:
+        return ['must be a domain-prefixed path (such as "acme.io/foo")']
+    wrong = [f"prefix part {message}" for message in dns_subdomain(domain)]
+    if not _HTTP_PATH_RE.fullmatch(path):
+        wrong.append("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')")
+    return wrong

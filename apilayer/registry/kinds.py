@@ -180,9 +180,14 @@ class JobStrategy(Strategy):
         wanted = {"controller-uid": uid, "job-name": name, f"{_JOB_LABELS}controller-uid": uid}
         wanted[f"{_JOB_LABELS}job-name"] = name
         inner = template.setdefault("metadata", {})
-        inner["labels"] = {**(inner.get("labels") or {}), **wanted}
+        # In place: labels that the Job has by default are those of its template, and get these too.
+        labels = inner.setdefault("labels", {})
+        for key, value in wanted.items():
+            labels.setdefault(key, value)
+        if not metadata.get("labels"):
+            metadata["labels"] = dict(labels)
         selector = spec.get("selector") or {}
-        labels = {**(selector.get("matchLabels") or {}), f"{_JOB_LABELS}controller-uid": uid}
+        labels = {f"{_JOB_LABELS}controller-uid": uid, **(selector.get("matchLabels") or {})}
         spec["selector"] = {**selector, "matchLabels": labels}
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.api import names
-from apilayer.api.validation import cluster, config, deployment, pod, pod_update
+from apilayer.api.validation import cluster, config, deployment, job_status, jobs, pod, pod_update, scaling, workloads
+from apilayer.api.validation.vocabulary import still
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +73,45 @@ RULES: dict[str, KindRules] = {
         every=(deployment.deployment,),
         update=(deployment.deployment_update,),
         status=(deployment.deployment_status,),
+    ),
+    "replicasets.apps": KindRules(
+        every=(workloads.replica_set,),
+        update=workloads.REPLICA_SET_UPDATE,
+        status=workloads.REPLICA_STATUS,
+    ),
+    "replicationcontrollers": KindRules(
+        every=(workloads.replication_controller,),
+        update=workloads.REPLICATION_CONTROLLER_UPDATE,
+        status=workloads.REPLICA_STATUS,
+    ),
+    "statefulsets.apps": KindRules(
+        name=names.namespace_name,
+        every=(workloads.stateful_set,),
+        update=workloads.STATEFUL_SET_UPDATE,
+        status=workloads.STATEFUL_SET_STATUS,
+    ),
+    "daemonsets.apps": KindRules(
+        every=(workloads.daemon_set,),
+        update=workloads.DAEMON_SET_UPDATE,
+        status=workloads.DAEMON_SET_STATUS,
+    ),
+    "podtemplates": KindRules(
+        every=(workloads.template_object,),
+        update=(still(workloads.template_object),),
+        meta_on_update=True,
+    ),
+    "controllerrevisions.apps": KindRules(
+        every=(workloads.controller_revision,),
+        update=workloads.CONTROLLER_REVISION_UPDATE,
+        meta_on_update=True,
+    ),
+    "jobs.batch": KindRules(every=jobs.JOB, update=jobs.JOB_UPDATE, status=(job_status.job_status,)),
+    "cronjobs.batch": KindRules(every=(jobs.cron_job,), create=(jobs.cron_job_name,)),
+    "horizontalpodautoscalers.autoscaling": KindRules(every=(scaling.autoscaler,), status=scaling.AUTOSCALER_STATUS),
+    "poddisruptionbudgets.policy": KindRules(
+        name=names.path_segment,
+        every=(scaling.disruption_budget,),
+        status=scaling.DISRUPTION_BUDGET_STATUS,
     ),
     "services": KindRules(name=names.dns_label_1035),
     "roles.rbac.authorization.k8s.io": _PATH_SEGMENT,
