@@ -37,7 +37,7 @@ def indexed(obj: Mapping[str, Any], name: str, path: str) -> list[tuple[str, Any
     """Path and value of each item of the list at `name`."""
     if not obj.get(name):
         return []
-    return [(f"{path}.{name}[{index}]", item) for index, item in enumerate(items(obj, name))]
+    return [(f"{child(path, name)}[{index}]", item) for index, item in enumerate(items(obj, name))]
 
 
 def text(obj: Mapping[str, Any], name: str) -> str:

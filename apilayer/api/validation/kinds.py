@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.api import names
-from apilayer.api.validation import cluster, config, deployment, job_status, jobs, pod, pod_update, scaling, workloads
+from apilayer.api.validation import (
+    cluster,
+    config,
+    deployment,
+    endpoints,
+    job_status,
+    jobs,
+    networking,
+    pod,
+    pod_update,
+    scaling,
+    service,
+    workloads,
+)
 from apilayer.api.validation.vocabulary import still
 
 if TYPE_CHECKING:
@@ -113,12 +126,42 @@ RULES: dict[str, KindRules] = {
         every=(scaling.disruption_budget,),
         status=scaling.DISRUPTION_BUDGET_STATUS,
     ),
-    "services": KindRules(name=names.dns_label_1035),
+    "services": KindRules(
+        name=names.namespace_name,
+        every=(service.service,),
+        update=(service.service_update,),
+        status=(service.service_status,),
+        meta_on_update=True,
+    ),
+    "endpoints": KindRules(every=(endpoints.endpoints,), meta_on_update=True),
+    "endpointslices.discovery.k8s.io": KindRules(
+        every=(endpoints.endpoint_slice,),
+        update=endpoints.ENDPOINT_SLICE_UPDATE,
+        meta_on_update=True,
+    ),
+    "ingresses.networking.k8s.io": KindRules(
+        every=(networking.ingress,),
+        create=(networking.ingress_class_annotation,),
+        status=(networking.ingress_status,),
+    ),
+    "ingressclasses.networking.k8s.io": KindRules(
+        every=(networking.ingress_class,),
+        update=networking.INGRESS_CLASS_UPDATE,
+    ),
+    "networkpolicies.networking.k8s.io": KindRules(every=(networking.network_policy,)),
+    "servicecidrs.networking.k8s.io": KindRules(
+        every=(networking.service_cidr,),
+        update=(networking.service_cidr_update,),
+    ),
+    "ipaddresses.networking.k8s.io": KindRules(
+        name=networking.address_name,
+        every=(networking.ip_address,),
+        update=networking.IP_ADDRESS_UPDATE,
+    ),
     "roles.rbac.authorization.k8s.io": _PATH_SEGMENT,
     "rolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
     "clusterroles.rbac.authorization.k8s.io": _PATH_SEGMENT,
     "clusterrolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
     "certificatesigningrequests.certificates.k8s.io": _PATH_SEGMENT,
-    "ipaddresses.networking.k8s.io": _PATH_SEGMENT,
     "apiservices.apiregistration.k8s.io": _PATH_SEGMENT,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from apilayer.api import field, names, quantity
-from apilayer.api.validation import common, selectors
+from apilayer.api.validation import common, metadata, selectors
 from apilayer.api.validation.common import IMMUTABLE, NOT_NEGATIVE, Errors, Object, child
 
 Check = Callable[[Object, str], Errors]
@@ -210,7 +210,7 @@ def selector(key: str) -> Check:
 
 def labels(key: str) -> Check:
     """The map at `key` has the form of labels."""
-    return lambda obj, path: selectors.validate_labels(obj.get(key) or {}, child(path, key))
+    return lambda obj, path: metadata.validate_labels(obj.get(key) or {}, child(path, key))
 
 
 def amount(key: str, *, above: int | None = None, detail: str = NOT_NEGATIVE) -> Check:
