@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api import types
 from apilayer.api.decode import message_name
-from apilayer.api.defaults import networking, tables, workloads
+from apilayer.api.defaults import cluster, networking, storage, tables, workloads
 
 if TYPE_CHECKING:
     from apilayer.api.resources import Resource
 
 __all__ = ["apply_defaults"]
 
-_FAMILIES = (tables, workloads, networking)
+_FAMILIES = (tables, workloads, networking, storage, cluster)
 RULES = {name: rules for family in _FAMILIES for name, rules in family.RULES.items()}
 CONSTANTS = {name: values for family in _FAMILIES for name, values in family.CONSTANTS.items()}
 DISABLED = {name: keys for family in _FAMILIES for name, keys in family.DISABLED.items()}

@@ -11,6 +11,7 @@ import attrs
 
 from apilayer.api import names
 from apilayer.api.validation import (
+    claims,
     cluster,
     config,
     deployment,
@@ -22,6 +23,7 @@ from apilayer.api.validation import (
     pod_update,
     scaling,
     service,
+    storage,
     workloads,
 )
 from apilayer.api.validation.vocabulary import still
@@ -157,6 +159,20 @@ RULES: dict[str, KindRules] = {
         name=networking.address_name,
         every=(networking.ip_address,),
         update=networking.IP_ADDRESS_UPDATE,
+    ),
+    "persistentvolumes": KindRules(every=(storage.volume,), update=storage.VOLUME_UPDATE, meta_on_update=True),
+    "persistentvolumeclaims": KindRules(every=(claims.claim,), update=(claims.claim_update,), meta_on_update=True),
+    "storageclasses.storage.k8s.io": KindRules(every=(storage.storage_class,), update=storage.STORAGE_CLASS_UPDATE),
+    "csidrivers.storage.k8s.io": KindRules(every=(storage.csi_driver,), update=(storage.csi_driver_update,)),
+    "csinodes.storage.k8s.io": KindRules(every=(storage.csi_node,), update=(storage.csi_node_update,)),
+    "volumeattachments.storage.k8s.io": KindRules(every=(storage.attachment,), update=(storage.attachment_update,)),
+    "csistoragecapacities.storage.k8s.io": KindRules(
+        every=(storage.storage_capacity,),
+        update=storage.STORAGE_CAPACITY_UPDATE,
+    ),
+    "volumeattributesclasses.storage.k8s.io": KindRules(
+        every=(storage.attributes_class,),
+        update=storage.ATTRIBUTES_CLASS_UPDATE,
     ),
     "roles.rbac.authorization.k8s.io": _PATH_SEGMENT,
     "rolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,

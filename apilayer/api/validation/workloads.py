@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from apilayer.api import field, names
 from apilayer.api.validation import goform
+from apilayer.api.validation.claims import claim_spec
 from apilayer.api.validation.common import Errors, Object, count_of, items, part, supported, text
 from apilayer.api.validation.deployment import replica_template
 from apilayer.api.validation.metadata import validate_annotations, validate_labels
@@ -29,7 +30,6 @@ from apilayer.api.validation.vocabulary import (
     rules,
     still,
 )
-from apilayer.api.validation.volumes import claim_spec
 
 _TOO_MANY = "cannot be greater than status.replicas"
 _MISMATCH = "`selector` does not match template `labels`"

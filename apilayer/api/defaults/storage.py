@@ -1,0 +1,64 @@
+"""What is filled in for volumes, claims, their classes and drivers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apilayer.api.defaults.tables import Rule
+
+Object = dict[str, Any]
+
+
+def _pending(obj: Object) -> None:
+    status = obj.setdefault("status", {})
+    status["phase"] = status.get("phase") or "Pending"
+
+
+def _driver(spec: Object) -> None:
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+
+
+def _one_form_of_source(spec: Object) -> None:
+    """The old field for what a claim starts from and the new one say the same, for the kinds the old one knows."""
+    old, new = spec.get("dataSource"), spec.get("dataSourceRef")
+    if old is not None and not _known_source(old):
+        del spec["dataSource"]
+    elif old is not None and new is None:
+        spec["dataSourceRef"] = dict(old)
+    elif old is None and new is not None and _known_source(new) and not new.get("namespace"):
+        spec["dataSource"] = {key: value for key, value in new.items() if key != "namespace"}
+
+
+def _known_source(source: Object) -> bool:
+    return ((source.get("apiGroup") or ""), source.get("kind")) in (
+        ("", "PersistentVolumeClaim"),
+        ("snapshot.storage.k8s.io", "VolumeSnapshot"),
+    )
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "core/v1.PersistentVolume": (_pending,),
+    "core/v1.PersistentVolumeClaim": (_pending,),
+    "core/v1.PersistentVolumeClaimSpec": (_one_form_of_source,),
+    "storage.k8s.io/v1.CSIDriverSpec": (_driver,),
+}
+
+CONSTANTS: dict[str, dict[str, Any]] = {
+    "core/v1.ISCSIPersistentVolumeSource": {"iscsiInterface": "default"},
+    "core/v1.PersistentVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
+    "core/v1.RBDPersistentVolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "core/v1.ScaleIOPersistentVolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "storage.k8s.io/v1.CSIDriverSpec": {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "storageCapacity": False,
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "requiresRepublish": False,
+        "seLinuxMount": False,
+    },
+    "storage.k8s.io/v1.StorageClass": {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
+}
+
+DISABLED: dict[str, tuple[str, ...]] = {}
