@@ -20,28 +20,9 @@ def _driver(spec: Object) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
-def _one_form_of_source(spec: Object) -> None:
-    """The old field for what a claim starts from and the new one say the same, for the kinds the old one knows."""
-    old, new = spec.get("dataSource"), spec.get("dataSourceRef")
-    if old is not None and not _known_source(old):
-        del spec["dataSource"]
-    elif old is not None and new is None:
-        spec["dataSourceRef"] = dict(old)
-    elif old is None and new is not None and _known_source(new) and not new.get("namespace"):
-        spec["dataSource"] = {key: value for key, value in new.items() if key != "namespace"}
-
-
-def _known_source(source: Object) -> bool:
-    return ((source.get("apiGroup") or ""), source.get("kind")) in (
-        ("", "PersistentVolumeClaim"),
-        ("snapshot.storage.k8s.io", "VolumeSnapshot"),
-    )
-
-
 RULES: dict[str, tuple[Rule, ...]] = {
     "core/v1.PersistentVolume": (_pending,),
     "core/v1.PersistentVolumeClaim": (_pending,),
-    "core/v1.PersistentVolumeClaimSpec": (_one_form_of_source,),
     "storage.k8s.io/v1.CSIDriverSpec": (_driver,),
 }
 

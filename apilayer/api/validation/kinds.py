@@ -15,15 +15,23 @@ from apilayer.api.validation import (
     cluster,
     config,
     deployment,
+    devices,
     endpoints,
+    flow_control,
     job_status,
     jobs,
     networking,
+    nodes,
     pod,
     pod_update,
+    quotas,
+    rbac,
+    registration,
     scaling,
+    scheduling_kinds,
     service,
     storage,
+    webhooks,
     workloads,
 )
 from apilayer.api.validation.vocabulary import still
@@ -65,7 +73,6 @@ class KindRules:
 
 
 NO_RULES = KindRules()
-_PATH_SEGMENT = KindRules(name=names.path_segment)
 
 RULES: dict[str, KindRules] = {
     "configmaps": KindRules(every=(config.config_map,), update=(config.config_map_update,), meta_on_update=True),
@@ -137,7 +144,7 @@ RULES: dict[str, KindRules] = {
     ),
     "endpoints": KindRules(every=(endpoints.endpoints,), meta_on_update=True),
     "endpointslices.discovery.k8s.io": KindRules(
-        every=(endpoints.endpoint_slice,),
+        create=(endpoints.endpoint_slice,),
         update=endpoints.ENDPOINT_SLICE_UPDATE,
         meta_on_update=True,
     ),
@@ -174,10 +181,47 @@ RULES: dict[str, KindRules] = {
         every=(storage.attributes_class,),
         update=storage.ATTRIBUTES_CLASS_UPDATE,
     ),
-    "roles.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "rolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "clusterroles.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "clusterrolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "certificatesigningrequests.certificates.k8s.io": _PATH_SEGMENT,
-    "apiservices.apiregistration.k8s.io": _PATH_SEGMENT,
+    "roles.rbac.authorization.k8s.io": KindRules(name=names.path_segment, every=(rbac.role,)),
+    "clusterroles.rbac.authorization.k8s.io": KindRules(name=names.path_segment, every=(rbac.cluster_role,)),
+    "rolebindings.rbac.authorization.k8s.io": KindRules(
+        name=names.path_segment,
+        every=(rbac.role_binding,),
+        update=(rbac.binding_update,),
+    ),
+    "clusterrolebindings.rbac.authorization.k8s.io": KindRules(
+        name=names.path_segment,
+        every=(rbac.cluster_role_binding,),
+        update=(rbac.binding_update,),
+    ),
+    "nodes": KindRules(every=(nodes.node,), update=(nodes.node_update,), meta_on_update=True),
+    "limitranges": KindRules(every=(quotas.limit_range,), meta_on_update=True),
+    "resourcequotas": KindRules(
+        every=(quotas.resource_quota,),
+        update=(quotas.resource_quota_update,),
+        status=(quotas.resource_quota_status,),
+    ),
+    "priorityclasses.scheduling.k8s.io": KindRules(
+        create=(scheduling_kinds.priority_class,),
+        update=scheduling_kinds.PRIORITY_CLASS_UPDATE,
+    ),
+    "runtimeclasses.node.k8s.io": KindRules(
+        create=(scheduling_kinds.runtime_class,),
+        update=scheduling_kinds.RUNTIME_CLASS_UPDATE,
+    ),
+    "certificatesigningrequests.certificates.k8s.io": KindRules(
+        name=names.path_segment,
+        create=(registration.signing_request,),
+    ),
+    "apiservices.apiregistration.k8s.io": KindRules(name=names.path_segment, every=(registration.api_service,)),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": KindRules(every=(webhooks.validating,)),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": KindRules(every=(webhooks.mutating,)),
+    "flowschemas.flowcontrol.apiserver.k8s.io": KindRules(every=(flow_control.flow_schema,)),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": KindRules(every=(flow_control.priority_level,)),
+    "resourceclaims.resource.k8s.io": KindRules(create=(devices.resource_claim,), update=devices.CLAIM_UPDATE),
+    "resourceclaimtemplates.resource.k8s.io": KindRules(
+        create=(devices.claim_template,),
+        update=devices.TEMPLATE_UPDATE,
+    ),
+    "resourceslices.resource.k8s.io": KindRules(every=(devices.resource_slice,), update=devices.SLICE_UPDATE),
+    "deviceclasses.resource.k8s.io": KindRules(every=(devices.device_class,)),
 }
