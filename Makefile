@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast coverage lint docs bench sim replay clean
+.PHONY: up test test-fast coverage lint proto docs bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
@@ -24,6 +24,9 @@ lint: $(STAMP)  ## formatting, lint rules, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+proto: $(STAMP)  ## Python modules from the .proto files
+	$(BIN)/python -m tests.kvraft.wire.generate
 
 docs: $(STAMP)  ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

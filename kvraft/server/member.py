@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,6 +29,7 @@ from kvraft.server.joining import FOUNDING_INDEX, Beginning, found, stand_alone
 from kvraft.server.membership import Membership
 from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
 from kvraft.server.service import Service
+from kvraft.server.timers import Timers
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status, WatchBatch
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kvraft.server.autocompact import AutoCompaction
+    from kvraft.server.etcd.services import EtcdServices
+    from kvraft.server.http.app import Route
     from kvraft.types import Response
 
 log = logging.getLogger(__name__)
@@ -72,6 +75,10 @@ class Member:
         self.request_seconds = 5 + 2 * config.election_ms / 1000
         self.auth = AuthService(self)
         self.dirty: list[ClientConnection] = []
+        self.connections: dict[ClientConnection, None] = {}
+        self.timers = Timers()
+        self.clock = trio.current_time
+        """The time that ``timers`` go by, in seconds."""
         self.ready = trio.Event()
         """Set when clients are served and a leader is known."""
         self.client_urls: tuple[str, ...] = ()
@@ -144,6 +151,8 @@ class Member:
     def _listen(self) -> None:
         config = self.config
         self._client_tls = self._server_tls(config.listen_client_urls, config.client_tls)
+        if self._client_tls is not None:
+            self._client_tls.set_alpn_protocols(["h2", "http/1.1"])  # who offers neither speaks the native protocol
         self._peer_server_tls = self._server_tls(config.listen_peer_urls, config.peer_tls)
         self._peer_client_tls = config.peer_client_tls()
         self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
@@ -246,6 +255,8 @@ class Member:
                 await self._stopping.wait()
                 self.driver.stop()
                 self.membership.stop()
+                for connection in self.connections:
+                    connection.stop()
                 self._flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
             clean = self._failure is None
@@ -286,6 +297,8 @@ class Member:
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
+        for connection in self.connections:
+            connection.leave()
         heir = self._heir()
         if heir != NO_NODE:
             log.info("handing leadership over", extra=fields(to=f"{heir:x}"))
@@ -338,6 +351,7 @@ class Member:
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
+            self.timers.run(now)
             late = int((now - due) / TICK_SECONDS)
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
@@ -425,6 +439,13 @@ class Member:
 
     # ------------------------------------------------------------------ what connections ask
 
+    @cached_property
+    def etcd(self) -> EtcdServices:
+        """etcd's services. Loading protobuf takes a tenth of a second, so it waits for the first client that asks."""
+        from kvraft.server.etcd.services import EtcdServices
+
+        return EtcdServices(self)
+
     def encode_batch(self, batch: WatchBatch) -> bytes:
         """A watch batch's bytes; the watchers of one range share both."""
         if self._encoded[0] is not batch:
@@ -456,6 +477,13 @@ class Member:
         """What is wrong, as etcd's Status says it."""
         leaderless = [NoLeader.text] if self.driver.raft.leader == NO_NODE else []
         return leaderless + [describe(alarm) for alarm in self.machine.alarms.active()]
+
+    @cached_property
+    def routes(self) -> dict[str, Route]:
+        """What HTTP asks by path alone."""
+        from kvraft.server.http.routes import routes
+
+        return routes(self)
 
     def _hello(self, to: int, purpose: int) -> peer.Hello:
         config = self.config
