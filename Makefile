@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast coverage lint docs bench sim clean
+.PHONY: up test test-fast coverage lint docs bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
@@ -38,6 +38,9 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,docs]'
 	touch $@
+
+replay: $(STAMP)  ## play what a real kube-apiserver was recorded to answer, where the recordings are
+	$(BIN)/python -m tests.replay $(ARGS)
 
 clean:
 	rm -rf $(VENV) docs/_build build *.egg-info
