@@ -8,7 +8,6 @@ and the simulator both own drivers; neither adds decisions of its own.
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
@@ -25,6 +24,7 @@ from kvraft.errors import (
 from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
+from kvraft.server.pending_reads import PendingReads
 from kvraft.storage.log import LogBatch
 from kvraft.wire.peer import Propose
 
@@ -59,14 +59,10 @@ class Driver:
         self._leader_url = leader_url
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
-        self._new_reads: list[Reader] = []
+        self._reads = PendingReads()
         self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
         self._waiters = 0  # how many those are
-        self._reads: dict[int, list[Reader]] = {}  # attempt id -> readers that await its confirmation
-        self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt id) that await apply
-        self._pending_reads = 0
-        self._next_read = 0
-        # (tick, term, first index, end index) of proposals; (tick, 0, attempt id, attempt id + 1) of reads
+        # (tick, term, first index, end index) of proposals; (tick, 0, attempt, attempt + 1) of reads
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
@@ -172,7 +168,7 @@ class Driver:
         self.forwarder.link_lost(peer)
 
     def _pending(self) -> int:
-        return self._waiters + len(self._proposals) + self._pending_reads + self.forwarder.pending
+        return self._waiters + len(self._proposals) + self._reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
@@ -195,8 +191,7 @@ class Driver:
         if self._pending() >= self.config.max_pending:
             reader(TooManyRequests())
         else:
-            self._pending_reads += 1
-            self._new_reads.append(reader)
+            self._reads.add(reader)
 
     def durable(self, seq: int) -> None:
         """Every batch up to ``seq`` is on disk: what waited for it may go out."""
@@ -225,10 +220,7 @@ class Driver:
             waiter(Stopped())
         self._proposals.clear()
         self.forwarder.stop()
-        for readers in [*self._reads.values(), self._new_reads]:
-            self._fail_reads(readers, Stopped())
-        self._reads.clear()
-        self._new_reads = []
+        self._reads.stop(Stopped())
 
     # ------------------------------------------------------------------ the turn
 
@@ -248,7 +240,7 @@ class Driver:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
         return (
-            bool(self._inbox or self._proposals or self._new_reads)
+            bool(self._inbox or self._proposals or self._reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
             or (forwarder.is_waiting and self.raft.leader != NO_NODE)
@@ -268,7 +260,7 @@ class Driver:
             self._route()
         if self._proposals:
             self._propose()
-        if self._new_reads:
+        if self._reads.has_new:
             self._start_reads()
         if self.forwarder.owes_replies:
             self.forwarder.flush()
@@ -390,12 +382,9 @@ class Driver:
         return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
-        self._next_read += 1
-        readers, self._new_reads = self._new_reads, []
-        self._reads[self._next_read] = readers
-        deadline = self._ticks + self.config.request_timeout_ticks
-        self._expiries.append((deadline, 0, self._next_read, self._next_read + 1))
-        self.raft.read_index(self._next_read)
+        attempt = self._reads.begin()
+        self._expiries.append((self._deadline(), 0, attempt, attempt + 1))
+        self.raft.read_index(attempt)
 
     def _handle(self, ready: Ready) -> None:
         if ready.messages:
@@ -414,12 +403,10 @@ class Driver:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
             self._apply(ready.committed)
-        for state in ready.reads:
-            heappush(self._confirmed, (state.index, state.request_id))
-        for request_id in ready.dropped_reads:
-            self._fail_reads(self._reads.pop(request_id, []), NoLeader())
-        if self._confirmed:
-            self._release_reads()
+        self._reads.confirm(ready.reads)
+        for attempt in ready.dropped_reads:
+            self._reads.fail(attempt, NoLeader())
+        self._reads.release(self.machine.applied_index)
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]
@@ -463,19 +450,6 @@ class Driver:
         self.machine.commit()
         self.machine.commit()
 
-    def _release_reads(self) -> None:
-        applied = self.machine.applied_index
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            readers = self._reads.pop(heappop(self._confirmed)[1], [])
-            self._pending_reads -= len(readers)
-            for reader in readers:
-                reader(None)
-
-    def _fail_reads(self, readers: list[Reader], error: KvraftError) -> None:
-        self._pending_reads -= len(readers)
-        for reader in readers:
-            reader(error)
-
     def _forget_waiters_below(self, index: int) -> None:
         """A snapshot took the place of entries up to ``index``: what became of proposals there is not known."""
         for known in [i for i in self._waiting if i <= index]:
@@ -486,7 +460,7 @@ class Driver:
         while expiries and expiries[0][0] <= self._ticks:
             deadline, term, first, end = expiries.popleft()
             if not term:
-                self._fail_reads(self._reads.pop(first, []), NoLeader())
+                self._reads.fail(first, NoLeader())
                 continue
             for index in range(first, end):
                 known = self._waiting.get(index)
