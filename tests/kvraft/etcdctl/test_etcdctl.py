@@ -221,3 +221,34 @@ async def test_a_watch_survives_its_member(members: Members) -> None:
 
 def _watches(member: Member) -> int:
     return sum(member.machine.watch.statistics().values())
+
+
+async def test_members(etcdctl: Etcdctl, members: Members) -> None:
+    rows = (await etcdctl("member", "list")).splitlines()
+    assert len(rows) == 3
+    assert all(", started, m" in row and row.endswith(", false") for row in rows)
+    assert "added to cluster" in await etcdctl("member", "add", "m4", "--learner", "--peer-urls=http://127.0.0.1:1")
+    (added,) = [row for row in (await etcdctl("member", "list")).splitlines() if "unstarted" in row]
+    member_id = added.split(",")[0]
+    assert added.endswith(", true")
+    assert "Peer URLs already exists" in await etcdctl(
+        "member", "add", "m5", "--peer-urls=http://127.0.0.1:1", fails=True
+    )
+    assert "too many learner members" in await etcdctl(
+        "member", "add", "m5", "--learner", "--peer-urls=http://127.0.0.1:3", fails=True
+    )
+    assert "updated in cluster" in await etcdctl("member", "update", member_id, "--peer-urls=http://127.0.0.1:2")
+    assert "in sync with leader" in await etcdctl("member", "promote", member_id, fails=True)
+    assert "removed from cluster" in await etcdctl("member", "remove", member_id)
+    assert "member not found" in await etcdctl("member", "remove", member_id, fails=True)
+    assert len((await etcdctl("member", "list")).splitlines()) == 3
+
+
+async def test_leadership_moves(etcdctl: Etcdctl, members: Members) -> None:
+    leader = await members.leader()
+    target = next(each for name, each in members.running.items() if name != leader)
+    moved = await etcdctl("move-leader", f"{target.member_id:x}")
+    assert moved.startswith("Leadership transferred from ")
+    assert await members.leader() != leader
+    one = Etcdctl([members.client_urls[leader]])
+    assert "no leader endpoint given at" in await one("move-leader", f"{target.member_id:x}", fails=True)
