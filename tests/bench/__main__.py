@@ -37,6 +37,11 @@ PARTS = {
         "client that does nothing but frame, on connections to its leader.",
         lambda args: store.run(args.seconds),
     ),
+    "grpc": Part(
+        "The store over gRPC",
+        "The same with one gRPC client for both, on connections to the leader; it does nothing but frame.",
+        lambda args: store.run_over_grpc(args.seconds),
+    ),
     "leases": Part("Leases", "", lambda args: leases.run()),
     "size": Part(
         "The store at size",

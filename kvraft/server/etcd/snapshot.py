@@ -45,7 +45,18 @@ class Snapshot:
         """The request, which is empty."""
         if not self._started:
             self._started = True
-            self._services.member.spawn(self._serve)
+            self._services.member.auth.when_known(self._call.credentials, self._refuse, self._begin)
+
+    def _refuse(self, error: object) -> None:
+        assert isinstance(error, KvraftError)
+        self._call.fail(error)
+
+    def _begin(self) -> None:
+        """The whole state holds everybody's keys, and users' password hashes: it is root's. Raises why not."""
+        member = self._services.member
+        if member.machine.auth.enabled:
+            member.machine.access.check_admin(member.auth.who(self._call.credentials))
+        member.spawn(self._serve)
 
     async def _serve(self) -> None:
         try:
