@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api import meta, status
 from apilayer.api.decode import decode_body
+from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch
 from apilayer.api.scale import SCALE, rescaled, scale_of
 from apilayer.registry.binding import BINDING, bound, check_binding
@@ -35,7 +36,6 @@ Object = dict[str, Any]
 
 async def _scale(registry: Registry, call: Call, form: Form) -> Response:
     """The Scale of a workload. Raises StatusError."""
-    del registry
     verb, store = call.context.info.verb, call.api.store
     form = form_of(call.context, SCALE)
     form.require_fit(to_list=False)
@@ -43,6 +43,8 @@ async def _scale(registry: Registry, call: Call, form: Form) -> Response:
         return form.object(_scale_entry(await store.get(call.namespace, call.name)))
     body = await call.context.request.read_body()
     content_type = call.content_type
+    if is_apply(content_type):
+        return await _apply_scale(registry, call, form, body)
     kind = "PatchOptions" if verb == "patch" else "UpdateOptions"
     options = call.write_options(kind)
     warnings: list[str] = []
@@ -60,8 +62,23 @@ async def _scale(registry: Registry, call: Call, form: Form) -> Response:
         check_namespace(scale, call.namespace)
         return rescaled(old, scale, (call.row.group, call.row.plural))
 
-    entry = await store.patch(call.namespace, call.name, changed, options)
+    entry = await store.patch(call.namespace, call.name, changed, options, call.subresource)
     return form.object(_scale_entry(entry), 200, warnings)
+
+
+async def _apply_scale(registry: Registry, call: Call, form: Form, body: bytes) -> Response:
+    """An applied Scale is one field applied to its workload."""
+    options = call.write_options("PatchOptions", applies=True)
+    config = read_configuration(body)
+    applied: Object = {"apiVersion": call.row.api_version, "kind": call.row.kind}
+    applied["metadata"] = config.object.get("metadata") or {}
+    spec = config.object.get("spec")
+    if isinstance(spec, dict) and spec.get("replicas") is not None:
+        applied["spec"] = {"replicas": spec["replicas"]}
+    entry, _ = await registry.apply(
+        call.api, call.namespace, call.name, applied, lambda _: None, options, call.subresource
+    )
+    return form.object(_scale_entry(entry), 200, config.warnings(options.field_validation))
 
 
 def _scale_entry(entry: Entry) -> Entry:
