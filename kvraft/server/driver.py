@@ -59,7 +59,7 @@ class Driver:
         self._leader_url = leader_url
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
-        self._reads = PendingReads()
+        self.reads = PendingReads()
         self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
         self._waiters = 0  # how many those are
         # (tick, term, first index, end index) of proposals; (tick, 0, attempt, attempt + 1) of reads
@@ -72,6 +72,8 @@ class Driver:
         self._leader = NO_NODE
         self._led_since = 0  # the tick at which the present leader became known
         self.forwarder = Forwarder(transport, self._await_entry)
+        self.failed_proposals = 0
+        """Answered with anything else than what applying gave."""
 
     # ------------------------------------------------------------------ input
 
@@ -168,7 +170,7 @@ class Driver:
         self.forwarder.link_lost(peer)
 
     def _pending(self) -> int:
-        return self._waiters + len(self._proposals) + self._reads.count + self.forwarder.pending
+        return self._waiters + len(self._proposals) + self.reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
@@ -191,7 +193,7 @@ class Driver:
         if self._pending() >= self.config.max_pending:
             reader(TooManyRequests())
         else:
-            self._reads.add(reader)
+            self.reads.add(reader)
 
     def durable(self, seq: int) -> None:
         """Every batch up to ``seq`` is on disk: what waited for it may go out."""
@@ -220,7 +222,7 @@ class Driver:
             waiter(Stopped())
         self._proposals.clear()
         self.forwarder.stop()
-        self._reads.stop(Stopped())
+        self.reads.stop(Stopped())
 
     # ------------------------------------------------------------------ the turn
 
@@ -236,11 +238,16 @@ class Driver:
         return raft.term if raft.role is Role.LEADER and self.machine.applied_term == raft.term else 0
 
     @property
+    def pending(self) -> int:
+        """Proposals without an answer."""
+        return self._waiters + len(self._proposals)
+
+    @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
         return (
-            bool(self._inbox or self._proposals or self._reads.has_new)
+            bool(self._inbox or self._proposals or self.reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
             or (forwarder.is_waiting and self.raft.leader != NO_NODE)
@@ -260,7 +267,7 @@ class Driver:
             self._route()
         if self._proposals:
             self._propose()
-        if self._reads.has_new:
+        if self.reads.has_new:
             self._start_reads()
         if self.forwarder.owes_replies:
             self.forwarder.flush()
@@ -288,6 +295,7 @@ class Driver:
             first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
+            self.failed_proposals += sum(len(waiters) for _, waiters in batches)
             for _, waiters in batches:
                 for waiter in waiters:
                     waiter(error)
@@ -367,6 +375,7 @@ class Driver:
         """Answer whoever waits for the entry at ``index``, if anybody does."""
         known = self._waiting.pop(index, None)
         if known is not None:
+            self.failed_proposals += len(known[1]) - known[1].count(_nobody)
             self._waiters -= len(known[1]) - known[1].count(_nobody)
             for waiter in known[1]:
                 waiter(error)
@@ -382,7 +391,7 @@ class Driver:
         return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
-        attempt = self._reads.begin()
+        attempt = self.reads.begin()
         self._expiries.append((self._deadline(), 0, attempt, attempt + 1))
         self.raft.read_index(attempt)
 
@@ -403,10 +412,10 @@ class Driver:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
             self._apply(ready.committed)
-        self._reads.confirm(ready.reads)
+        self.reads.confirm(ready.reads)
         for attempt in ready.dropped_reads:
-            self._reads.fail(attempt, NoLeader())
-        self._reads.release(self.machine.applied_index)
+            self.reads.fail(attempt, NoLeader())
+        self.reads.release(self.machine.applied_index)
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]
@@ -460,7 +469,7 @@ class Driver:
         while expiries and expiries[0][0] <= self._ticks:
             deadline, term, first, end = expiries.popleft()
             if not term:
-                self._reads.fail(first, NoLeader())
+                self.reads.fail(first, NoLeader())
                 continue
             for index in range(first, end):
                 known = self._waiting.get(index)

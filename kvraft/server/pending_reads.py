@@ -23,6 +23,7 @@ class PendingReads:
         self._last_attempt = 0
         self.count = 0
         """How many have no answer."""
+        self.failed = 0
 
     @property
     def has_new(self) -> bool:
@@ -66,5 +67,6 @@ class PendingReads:
 
     def _fail(self, readers: list[Reader], error: KvraftError) -> None:
         self.count -= len(readers)
+        self.failed += len(readers)
         for reader in readers:
             reader(error)

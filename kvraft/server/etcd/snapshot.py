@@ -16,7 +16,7 @@ import trio
 from kvraft.channel import WakeUp
 from kvraft.errors import KvraftError, TooManyRequests, Unavailable
 from kvraft.logs import fields
-from kvraft.version import VERSION
+from kvraft.version import ETCD_VERSION
 from kvraft.wire.etcd import rpc_pb2 as pb
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PADDED_TO = 512
-MAX_SNAPSHOTS = 4
-"""Streamed to clients at once: each keeps its commit's pages from being reused."""
-_under_way = trio.CapacityLimiter(MAX_SNAPSHOTS)
 
 
 class Snapshot:
@@ -60,21 +57,13 @@ class Snapshot:
 
     async def _serve(self) -> None:
         try:
-            _under_way.acquire_on_behalf_of_nowait(self)
-        except trio.WouldBlock:
-            self._call.fail(TooManyRequests())
-            return
-        try:
-            reader = self._services.member.machine.snapshot()
-            try:
+            with self._services.member.service.snapshot(self._call) as reader:
                 await self._stream(reader)
-            finally:
-                reader.close()
+        except TooManyRequests as error:
+            self._call.fail(error)
         except KvraftError as error:
             log.warning("sending a snapshot to a client failed", extra=fields(error=str(error)))
             self._call.fail(Unavailable(f"etcdserver: {error}"))
-        finally:
-            _under_way.release_on_behalf_of(self)
 
     async def _stream(self, reader: SnapshotReader) -> None:
         call, member = self._call, self._services.member
@@ -100,7 +89,7 @@ class Snapshot:
                 await self._room.wait()
 
     def _send(self, blob: bytes, remaining_bytes: int) -> None:
-        message = pb.SnapshotResponse(remaining_bytes=remaining_bytes, blob=blob, version=VERSION)
+        message = pb.SnapshotResponse(remaining_bytes=remaining_bytes, blob=blob, version=ETCD_VERSION)
         self._services.stamp.on(message.header, self._services.member.machine.revision)
         self._call.send(message.SerializeToString())
 
