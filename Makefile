@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast coverage lint docs bench sim clean
+.PHONY: up test test-fast coverage lint proto docs bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
@@ -25,6 +25,9 @@ lint: $(STAMP)  ## formatting, lint rules, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+proto: $(STAMP)  ## Python modules from the .proto files
+	$(BIN)/python -m tests.kvraft.wire.generate
+
 docs: $(STAMP)  ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
@@ -38,6 +41,9 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,docs]'
 	touch $@
+
+replay: $(STAMP)  ## play what a real kube-apiserver was recorded to answer, where the recordings are
+	$(BIN)/python -m tests.replay $(ARGS)
 
 clean:
 	rm -rf $(VENV) docs/_build build *.egg-info

@@ -195,6 +195,11 @@ class Channel:
         if self.closed or self.broken:
             raise Closed
 
+    def end(self) -> None:
+        """Tell the peer that nothing more comes; what it still sends can be received."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_WR)  # TLS would forget how to read on
+
     def close(self) -> None:
         """Close at once; what is queued is lost. Waiting tasks get ``Closed``."""
         if not self.closed:

@@ -85,15 +85,15 @@ def aggregated(core: bool) -> Document:
 
 
 def storage_version_hash(row: Resource) -> str:
-    """Base64 of the first 8 bytes of SHA-256 of ``group/version/kind``, as Kubernetes computes it."""
-    digest = hashlib.sha256(f"{row.group}/{row.version}/{row.kind}".encode()).digest()
+    """Base64 of the first 8 bytes of SHA-256 of the stored ``group/version/kind``, as Kubernetes computes it."""
+    kept = row.storage
+    digest = hashlib.sha256(f"{kept.group}/{kept.version}/{kept.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 
 def group_names() -> list[str]:
     """The served groups in discovery order, the core group ("") first."""
-    ordered = sorted(RESOURCES, key=lambda row: row.golden_order)
-    return list(dict.fromkeys(row.group for row in ordered))
+    return list(dict.fromkeys(row.group for row in RESOURCES))
 
 
 def _versions(group: str) -> list[str]:
@@ -126,7 +126,8 @@ def _api_resource(row: Resource) -> Document:
         entry["shortNames"] = list(row.short_names)
     if row.categories:
         entry["categories"] = list(row.categories)
-    entry["storageVersionHash"] = storage_version_hash(row)
+    if not row.virtual:
+        entry["storageVersionHash"] = storage_version_hash(row)
     return entry
 
 

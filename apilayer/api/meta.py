@@ -63,3 +63,24 @@ def carry_metadata(metadata: dict[str, Any], old: dict[str, Any]) -> None:
     else:
         metadata.pop("generation", None)
     metadata.pop("selfLink", None)
+
+
+def drop_repeated_owners(metadata: dict[str, Any], *, patched: bool = False) -> list[str]:
+    """Removes owner references that `metadata` repeats word for word; the warning that this deserves, if any."""
+    references = metadata.get("ownerReferences") or ()
+    kept: list[Any] = []
+    repeated = []
+    for reference in references:
+        if reference in kept:
+            repeated.append(str(reference.get("uid", "")))
+        else:
+            kept.append(reference)
+    if not repeated:
+        return []
+    metadata["ownerReferences"] = kept
+    when = " after mutating admission happens" if patched else ""
+    return [
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and"
+        " may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed:"
+        f" {', '.join(repeated)}"
+    ]

@@ -70,6 +70,11 @@ def success(details: Mapping[str, Any]) -> Status:
     }
 
 
+def done(code: int) -> Status:
+    """The Status of a subresource that did what was asked, such as a binding."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
+
+
 def raw(code: int, message: str) -> StatusError:
     """A failure without reason and details, as the server answers for errors of plain Go type."""
     return _error(code, "", message)
@@ -140,6 +145,11 @@ def unknown_path_not_found() -> StatusError:
 def method_not_allowed() -> StatusError:
     """405: the resource exists, the method does not apply to it."""
     return _error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def not_implemented(what: str) -> StatusError:
+    """501: clients know this path, this server has nothing behind it."""
+    return _error(501, "NotImplemented", f"{what} is not implemented by this server")
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
@@ -217,6 +227,16 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> StatusError
     """429: over a rate or a queue bound; try again later."""
     status = _failure(429, "TooManyRequests", message, {"retryAfterSeconds": retry_after_seconds})
     return StatusError(429, status, (("Retry-After", str(retry_after_seconds)),))
+
+
+def disruption_budget(message: str, retry_after_seconds: int) -> StatusError:
+    """429: evicting the pod would violate its budget; `message` says how."""
+    error = too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", retry_after_seconds)
+    error.status["details"] = {"causes": [{"reason": "DisruptionBudget", "message": message}]}
+    if retry_after_seconds:
+        error.status["details"]["retryAfterSeconds"] = retry_after_seconds
+        return error
+    return StatusError(429, error.status)
 
 
 def internal_error(message: str) -> StatusError:

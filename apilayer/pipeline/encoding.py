@@ -1,4 +1,4 @@
-"""Objects to response bodies: JSON, indented JSON or YAML; Status errors to responses. Pure."""
+"""Objects to response bodies: JSON, indented JSON, YAML or protobuf; Status errors to responses. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from apilayer.api import protobuf
 from apilayer.pipeline import negotiation
-from apilayer.pipeline.negotiation import JSON, YAML, Accepted, NotAcceptable
+from apilayer.pipeline.negotiation import JSON, PROTOBUF, YAML, Accepted, NotAcceptable
 from apilayer.pipeline.request import Response
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def encode(obj: Any, accepted: Accepted, *, pretty: bool = False) -> bytes:
     """`obj` in the media type that was agreed on."""
     if accepted.media == YAML:
         return to_yaml(obj)
+    if accepted.media == PROTOBUF:
+        return protobuf.encode(obj)
     if pretty:
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return orjson.dumps(obj)

@@ -1,4 +1,4 @@
-"""Which form an answer takes: JSON or YAML, the object itself, a Table or its metadata. Pure, memoised.
+"""Which form an answer takes: JSON, YAML or protobuf, the object itself, a Table or its metadata. Pure, memoised.
 
 Source: Kubernetes API concepts, "Alternate representations of resources".
 """
@@ -14,8 +14,8 @@ from apilayer.api import status
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-SERVED = (JSON, YAML)
-KNOWN = (JSON, YAML, PROTOBUF)
+SERVED = (JSON, YAML, PROTOBUF)
+TABLE_MEDIA = (JSON, YAML)
 FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 FORM_VERSIONS = ("v1", "v1beta1")
 DISCOVERY_LIST = "APIGroupDiscoveryList"
@@ -40,7 +40,6 @@ class Accepted:
 
 
 _PLAIN = Accepted()
-_PLAIN_YAML = Accepted(YAML)
 
 
 class NotAcceptable(Exception):
@@ -55,7 +54,7 @@ class NotAcceptable(Exception):
         if self.known:
             return status.not_acceptable(served)
         error = status.not_acceptable(())
-        listed = ", ".join(KNOWN)
+        listed = ", ".join(SERVED)
         error.status["message"] = f"406: Not Acceptable\n\nAvailable representations: {listed}"
         code = error.status.pop("code")
         error.status.update(details={}, code=code)
@@ -72,16 +71,16 @@ def _negotiate(accept: str) -> Accepted:
         return _PLAIN
     known = False
     for media, parameters in _clauses(accept):
-        if media != "*/*" and media not in KNOWN:
+        if media != "*/*" and media not in SERVED:
             continue
         known = True
-        if media == PROTOBUF:
-            continue
         served = JSON if media == "*/*" else media
         form = parameters.get("as", "")
         if not form:
-            return _PLAIN if served == JSON else _PLAIN_YAML
+            return Accepted(served)
         version = parameters.get("v", "")
+        if form == "Table" and served not in TABLE_MEDIA:
+            continue
         if form in FORMS and parameters.get("g") == "meta.k8s.io" and version in FORM_VERSIONS:
             return Accepted(served, form, version)
     raise NotAcceptable(known=known)

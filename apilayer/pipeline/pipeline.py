@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import attrs
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.flow_control import InFlightLimit
+    from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.request import Headers, Request, Response
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.options import Query
@@ -51,17 +53,21 @@ class Pipeline:
         authenticator: Authenticator,
         limit: InFlightLimit,
         route: Callable[[Context], Awaitable[Response]],
+        metrics: RequestMetrics,
     ) -> None:
         self._authenticator = authenticator
         self._limit = limit
         self._route = route
+        self._metrics = metrics
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers that every reply carries. Never raises, except for a broken body.
 
         The server around it has parsed the request, will time it out, and bounds what it reads of it.
         """
+        start = perf_counter()
         audit_id = self._audit_id(request)
+        info: RequestInfo | None = None
         try:
             info = request_info.parse(request.method, request.path)
             user = self._authenticator.authenticate(request)
@@ -82,6 +88,7 @@ class Pipeline:
             log.exception("a request failed: %s %s, audit id %s", request.method, request.path, audit_id)
             failure = status.internal_error("the server met an unexpected condition")
             response = error_response(request, failure)
+        self._metrics.observe(info, response.status, perf_counter() - start)
         audit = (b"Audit-Id", audit_id.encode())
         if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
             return response, (audit,)

@@ -12,7 +12,7 @@ import attrs
 MAX_REMEMBERED_CHARS = 512
 """Longer paths are parsed each time, so that what is remembered stays small."""
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
-_OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_OBJECT_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 
 

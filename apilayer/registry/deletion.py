@@ -61,7 +61,7 @@ def decide(strategy: Strategy, obj: Object, options: DeleteOptions, now: datetim
             return Decision(None, remove=False)
     else:
         graceful = False
-    finalizers = _finalizers_for(metadata.get("finalizers") or [], options)
+    finalizers = _finalizers_for(strategy, metadata.get("finalizers") or [], options)
     if set(finalizers) != set(metadata.get("finalizers") or ()):
         if finalizers:
             metadata["finalizers"] = finalizers
@@ -110,7 +110,7 @@ def _bump_generation(metadata: Object) -> None:
         metadata["generation"] += 1
 
 
-def _finalizers_for(current: list[str], options: DeleteOptions) -> list[str]:
+def _finalizers_for(strategy: Strategy, current: list[str], options: DeleteOptions) -> list[str]:
     """The finalizers with those of the garbage collector as the options, or earlier ones, ask for."""
     orphan, foreground = ORPHAN in current, FOREGROUND in current
     if options.orphan_dependents is not None:
@@ -118,6 +118,8 @@ def _finalizers_for(current: list[str], options: DeleteOptions) -> list[str]:
     elif options.propagation_policy is not None:
         orphan = options.propagation_policy == "Orphan"
         foreground = options.propagation_policy == "Foreground"
+    elif strategy.orphans_by_default and not foreground:
+        orphan = True
     kept = [name for name in current if name not in (ORPHAN, FOREGROUND)]
     if orphan:
         kept.append(ORPHAN)

@@ -68,10 +68,10 @@ class Lister:
         """The key prefix of a namespace, or of the whole resource for ""."""
         return self._cache.prefix + namespace.encode() + b"/" if namespace else self._cache.prefix
 
-    async def list(self, namespace: str, options: ListOptions) -> Listing:
-        """One page. Raises StatusError 400, 410, 422 or 504."""
+    async def list(self, namespace: str, options: ListOptions, row: Resource | None = None) -> Listing:
+        """One page; `row` is the version whose field labels are meant. Raises StatusError 400, 410, 422 or 504."""
         options.validate()
-        selection = parse_selection(self._resource, options)
+        selection = parse_selection(row or self._resource, options)
         prefix = self.prefix(namespace)
         wanted = options.resource_version
         revision = list_revision(wanted)

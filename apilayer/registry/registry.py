@@ -8,11 +8,11 @@ import attrs
 
 from apilayer.api import meta, status
 from apilayer.api.resources import RESOURCES
+from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.registry.store import ResourceStore
-from apilayer.registry.strategy import strategy_for
 from apilayer.registry.watching import DEFAULT_MIN_TIMEOUT_SECONDS, WatchOpener
 from apilayer.storage.watch_cache import WatchCache
 
@@ -51,7 +51,7 @@ class Registry:
         min_watch_timeout_seconds: float = DEFAULT_MIN_TIMEOUT_SECONDS,
         clock: Callable[[], datetime] = meta.utc_now,
     ) -> None:
-        resources = tuple(resources)
+        resources = tuple(row for row in resources if row.stored_as is None and not row.virtual)
         self.cache = WatchCache(store, resources)
         self.store = store
         self._apis: dict[str, ResourceApi] = {}
@@ -65,8 +65,13 @@ class Registry:
             )
 
     def of(self, group_resource: str) -> ResourceApi:
-        """The API of a resource by its qualified name, e.g. ``deployments.apps``."""
+        """The API of a resource by its qualified name, e.g. ``deployments.apps``; it speaks the stored form."""
         return self._apis[group_resource]
+
+    @property
+    def all(self) -> list[ResourceApi]:
+        """Every resource that is kept in the store."""
+        return list(self._apis.values())
 
     @property
     def namespaced(self) -> list[ResourceApi]:
@@ -134,10 +139,15 @@ class Registry:
             raise status.namespace_terminating(resource.plural, resource.group, name, namespace)
 
     async def delete_collection(
-        self, api: ResourceApi, namespace: str, options: ListOptions, how: DeleteOptions
+        self,
+        api: ResourceApi,
+        namespace: str,
+        options: ListOptions,
+        how: DeleteOptions,
+        row: Resource | None = None,
     ) -> Listing:
         """Deletes every object that the list options select; answers what was there. Raises StatusError."""
-        listing = await api.lists.list(namespace, options)
+        listing = await api.lists.list(namespace, options, row)
         for entry in listing.entries:
             path = entry.key[len(api.lists.prefix("")) :].decode()
             owner, _, name = path.rpartition("/")

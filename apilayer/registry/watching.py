@@ -123,13 +123,15 @@ class WatchOpener:
         self._lister = Lister(resource, store, cache)
         self._min_timeout_seconds = min_timeout_seconds
 
-    async def open(self, namespace: str, name: str, options: ListOptions) -> Watch:
+    async def open(self, namespace: str, name: str, options: ListOptions, row: Resource | None = None) -> Watch:
         """A watch of a namespace ("" for all), of one object when `name` is set.
+
+        `row` is the version whose field labels are meant.
 
         Raises StatusError 400, 422, or 500 for an unreadable resourceVersion; 503 while there is no cache.
         """
         options.validate()
-        selection = parse_selection(self._resource, options)
+        selection = parse_selection(row or self._resource, options)
         text = options.resource_version
         try:
             revision = named_revision(text)

@@ -9,10 +9,12 @@ import orjson
 from apilayer.api.status import StatusError
 from apilayer.pipeline.deadline import asked_timeout, time_limit
 from apilayer.pipeline.flow_control import InFlightLimit
+from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Pipeline, timed_out
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import parse_query
 from apilayer.server import compression, wire
+from apilayer.server.metrics import Metrics
 from apilayer.server.router import Router
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request import Headers, Request
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
+    from apilayer.storage.measured import MeasuredStore
 
 
 class Application:
@@ -32,14 +35,17 @@ class Application:
         health: Health,
         *,
         server_address: str,
+        store: MeasuredStore | None = None,
         max_requests_inflight: int = 400,
         max_mutating_requests_inflight: int = 200,
         request_timeout_seconds: float = 60.0,
     ) -> None:
         self.health = health
         self.limit = InFlightLimit(max_requests_inflight, max_mutating_requests_inflight)
-        router = Router(registry, health, server_address)
-        self._pipeline = Pipeline(authenticator, self.limit, router.route)
+        requests = RequestMetrics()
+        metrics = Metrics(requests, self.limit, registry, store)
+        router = Router(registry, health, metrics, server_address)
+        self._pipeline = Pipeline(authenticator, self.limit, router.route, requests)
         self._request_timeout_seconds = request_timeout_seconds
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request import Headers
 
 AGGREGATED_TYPE = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+GNOSTIC_TYPE = b"application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+GNOSTIC_ACCEPTED = (GNOSTIC_TYPE.decode(), "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -87,9 +89,9 @@ class Documents:
     async def _openapi(self, context: Context, rest: list[str]) -> Response | None:
         """Building a document takes a while the first time: a worker thread does it."""
         if rest == ["v2"]:
-            _require_json(context)
-            encoded = await trio.to_thread.run_sync(openapi.openapi_v2_encoded)
-            return _with_etag(context, _Kept(encoded.body, _quoted(encoded.hash)), b"application/json")
+            make, content_type = _v2_form(context)
+            encoded = await trio.to_thread.run_sync(make)
+            return _with_etag(context, _Kept(encoded.body, _quoted(encoded.hash)), content_type)
         if rest == ["v3"]:
             index = await trio.to_thread.run_sync(openapi.openapi_v3_index)
             return Response(200, orjson.dumps(index), b"application/json")
@@ -113,12 +115,19 @@ class Documents:
         return _with_etag(context, _Kept(document.body, _quoted(document.hash)), b"application/json", extra)
 
 
-def _require_json(context: Context) -> None:
-    """Raises StatusError 406 for a client that takes no JSON."""
+def _v2_form(context: Context) -> tuple[Callable[[], openapi.Encoded], bytes]:
+    """How to make the version 2 document in the first form that the client takes. Raises StatusError 406."""
+    for clause in context.request.headers.get("accept", "").split(","):
+        media = clause.partition(";")[0].strip()
+        if media in GNOSTIC_ACCEPTED:
+            return openapi.openapi_v2_protobuf, GNOSTIC_TYPE
+        if media in (JSON, "*/*"):
+            break
     try:
         negotiate(context.request.headers.get("accept", ""))
     except NotAcceptable as error:
         raise error.status_error((JSON,)) from error
+    return openapi.openapi_v2_encoded, b"application/json"
 
 
 def _quoted(value: str) -> bytes:

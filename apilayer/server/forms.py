@@ -1,10 +1,12 @@
 """The form of an answer: an object or list as itself, as a Table or as metadata, in JSON or YAML.
 
-Plain JSON, which is nearly every answer, is joined from stored bytes without parsing them.
+Plain JSON, which is nearly every answer, is joined from stored bytes without parsing them. Entries come in the
+stored form and are shown in the form of the version that was asked for.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +16,7 @@ from apilayer.api.table import partial_object_metadata, partial_object_metadata_
 from apilayer.pipeline.encoding import encode
 from apilayer.pipeline.negotiation import JSON, Accepted
 from apilayer.pipeline.request import Response
+from apilayer.storage.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +49,12 @@ def warning_headers(texts: Sequence[str]) -> Headers:
     return tuple(headers)
 
 
+@cache
+def codec_of(resource: Resource) -> Codec:
+    """The codec of a version of a resource: one per row, because entries keep the views that they have made."""
+    return Codec(resource)
+
+
 class Form:
     """Encodes what one request asked for. `include` is the Table's includeObject."""
 
@@ -54,7 +63,13 @@ class Form:
         self.accepted = accepted
         self.include = include
         self.pretty = pretty
+        self.codec = codec_of(resource)
         self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty
+
+    @property
+    def stream_type(self) -> bytes:
+        """The Content-Type of a watch."""
+        return self.accepted.content_type
 
     def require_fit(self, *, to_list: bool) -> None:
         """Raises StatusError 406 when the form is one of lists and the answer is none, or the other way round."""
@@ -70,8 +85,14 @@ class Form:
 
     def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
         """An object."""
-        body = entry.json if self._bytes_as_stored else self._encode(self._converted(entry))
+        body = entry.seen_by(self.codec).json if self._bytes_as_stored else self._encode(self._converted(entry))
         return Response(code, body, self.accepted.content_type, warning_headers(warnings) if warnings else ())
+
+    def document(self, obj: dict[str, Any], code: int = 200, warnings: Sequence[str] = ()) -> Response:
+        """An object that is kept nowhere, such as a Scale or a Status."""
+        plain = Accepted(self.accepted.media)
+        body = encode(obj, plain, pretty=self.pretty)
+        return Response(code, body, plain.content_type, warning_headers(warnings) if warnings else ())
 
     def _encode(self, obj: Any) -> bytes:
         return encode(obj, self.accepted, pretty=self.pretty)
@@ -79,13 +100,15 @@ class Form:
     def _converted(self, entry: Entry) -> Any:
         form, version = self.accepted.form, self.accepted.version
         if not form:
-            return entry.object()
+            return entry.seen_by(self.codec).object()
         if form == "Table":
             return self._table([entry], {"resourceVersion": str(entry.revision)}, columns=True)
-        return partial_object_metadata(entry.object(), version)
+        return partial_object_metadata(entry.seen_by(self.codec).object(), version)
 
     def _table(self, entries: Sequence[Entry], metadata: dict[str, Any], *, columns: bool) -> dict[str, Any]:
-        objects = (entry.object() for entry in entries)
+        # Cells are printed from the stored form, whatever version was asked for.
+        converted = self.resource.stored_as is not None
+        objects = ((entry.object(), entry.seen_by(self.codec).object if converted else None) for entry in entries)
         return to_table(
             self.resource,
             objects,
@@ -107,19 +130,24 @@ class Form:
 
     def listing(self, listing: Listing) -> Response:
         """A list."""
-        metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
-        if listing.continue_token:
-            metadata["continue"] = listing.continue_token
-            if listing.remaining is not None:
-                metadata["remainingItemCount"] = listing.remaining
-        resource = self.resource
+        metadata = self._list_metadata(listing)
+        resource, codec = self.resource, self.codec
         if self._bytes_as_stored:
             head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
-            items = b",".join([entry.item for entry in listing.entries])
+            items = b",".join([entry.seen_by(codec).item for entry in listing.entries])
             body = b'%s,"items":[%s]}' % (head[:-1], items)
         else:
             body = self._encode(self._converted_list(listing, metadata))
         return Response(200, body, self.accepted.content_type)
+
+    @staticmethod
+    def _list_metadata(listing: Listing) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)} if listing.revision else {}
+        if listing.continue_token:
+            metadata["continue"] = listing.continue_token
+            if listing.remaining is not None:
+                metadata["remainingItemCount"] = listing.remaining
+        return metadata
 
     def _converted_list(self, listing: Listing, metadata: dict[str, Any]) -> Any:
         form, version = self.accepted.form, self.accepted.version
@@ -128,16 +156,16 @@ class Form:
                 "kind": self.resource.list_kind,
                 "apiVersion": self.resource.api_version,
                 "metadata": metadata,
-                "items": [orjson.loads(entry.item) for entry in listing.entries],
+                "items": [orjson.loads(entry.seen_by(self.codec).item) for entry in listing.entries],
             }
         if form == "Table":
             return self._table(listing.entries, metadata, columns=True)
-        objects = [entry.object() for entry in listing.entries]
+        objects = [entry.seen_by(self.codec).object() for entry in listing.entries]
         reduced = partial_object_metadata_list(objects, metadata, version)
         # An empty list of this form is null, as Go encodes a slice that was never made.
         return reduced if objects else {**reduced, "items": None}
 
-    def success(self, entry: Entry) -> Response:
+    def success(self, entry: Entry, warnings: Sequence[str] = ()) -> Response:
         """The Status of a completed deletion."""
         metadata = entry.object()["metadata"]
         details = {
@@ -146,14 +174,13 @@ class Form:
             "kind": self.resource.plural,
             "uid": metadata.get("uid", ""),
         }
-        plain = Accepted(self.accepted.media)
-        return Response(200, encode(status.success(details), plain, pretty=self.pretty), plain.content_type)
+        return self.document(status.success(details), warnings=warnings)
 
     # ------------------------------------------------------------------ watch lines
 
     def event_line(self, event_type: EventType, event: CachedEvent, *, columns: bool) -> bytes:
         """One line of a watch; made once per event, type and form, except the first of a Table."""
-        key = (event_type, self.accepted.form, self.accepted.version, self.include, columns)
+        key = (event_type, self.resource.api_version, self.accepted, self.include, columns)
         line = event.lines.get(key)
         if line is None:
             line = event.lines[key] = self.entry_line(event_type, event.shown(event_type), columns=columns)
@@ -163,16 +190,24 @@ class Form:
         """A line that shows `entry`."""
         form = self.accepted.form
         if not form:
-            encoded = entry.json
+            encoded = entry.seen_by(self.codec).json
         elif form == "Table":
             metadata = {"resourceVersion": str(entry.revision)}
             encoded = orjson.dumps(self._table([entry], metadata, columns=columns))
         else:
-            encoded = orjson.dumps(partial_object_metadata(entry.object(), self.accepted.version))
+            encoded = orjson.dumps(partial_object_metadata(entry.seen_by(self.codec).object(), self.accepted.version))
         return b'{"type":"%s","object":%s}\n' % (event_type.encode(), encoded)
+
+    def error_line(self, error: Any) -> bytes:
+        """An ERROR that carries a Status."""
+        return b'{"type":"ERROR","object":%s}\n' % orjson.dumps(error)
 
     def bookmark_line(self, revision: int, *, initial_events_end: bool) -> bytes:
         """A BOOKMARK: everything up to `revision` has been sent."""
+        obj = self._bookmark(revision, initial_events_end=initial_events_end)
+        return b'{"type":"BOOKMARK","object":%s}\n' % orjson.dumps(obj)
+
+    def _bookmark(self, revision: int, *, initial_events_end: bool) -> dict[str, Any]:
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         form, version = self.accepted.form, self.accepted.version
         obj: dict[str, Any]
@@ -184,4 +219,4 @@ class Form:
                 metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
             kind = (form, f"meta.k8s.io/{version}") if form else (self.resource.kind, self.resource.api_version)
             obj = {"kind": kind[0], "apiVersion": kind[1], "metadata": metadata}
-        return b'{"type":"BOOKMARK","object":%s}\n' % orjson.dumps(obj)
+        return obj

@@ -44,7 +44,7 @@ class Health:
         """Whether the system namespaces are there and controllers run."""
         self._store = store
         self._cache = cache
-        ping, log, etcd = Check("ping", _true), Check("log", _true), Check("etcd", self._store_answers)
+        ping, log, etcd = Check("ping", _true), Check("log", _true), Check("etcd", self.store_answers)
         started = Check("poststarthook/start-system-namespaces-controller", self._has_started)
         synced = Check("informer-sync", self._synced)
         self._endpoints: dict[str, tuple[Check, ...]] = {
@@ -54,7 +54,7 @@ class Health:
                 ping,
                 log,
                 etcd,
-                Check("etcd-readiness", self._store_answers),
+                Check("etcd-readiness", self.store_answers),
                 synced,
                 started,
                 Check("shutdown", self._stays),
@@ -112,7 +112,8 @@ class Health:
         lines.append(f"{endpoint} check {'failed' if failed else 'passed'}")
         return Response(500 if failed else 200, "\n".join(lines).encode() + b"\n", TEXT, NO_SNIFF)
 
-    async def _store_answers(self) -> bool:
+    async def store_answers(self) -> bool:
+        """Whether the store answers in time."""
         with trio.move_on_after(STORE_TIMEOUT_SECONDS):
             try:
                 await self._store.current_revision()

@@ -7,30 +7,35 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from apilayer.api import status
+from apilayer.api import meta, status
+from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
-from apilayer.api.table import check_include_object
 from apilayer.api.validation.warnings import create_warnings
-from apilayer.pipeline.encoding import pretty_wanted
-from apilayer.pipeline.negotiation import NotAcceptable, negotiate
+from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
-from apilayer.server.forms import Form
+from apilayer.server.form_choice import form_of
+from apilayer.server.forms import Form, warning_headers
+from apilayer.server.naming import check_name, check_namespace, require_metadata
+from apilayer.server.subresources import SUBRESOURCES
 from apilayer.server.watch_stream import WatchStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from apilayer.api.patch.apply import Patched
+    from apilayer.api.resources import Resource
+    from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
 
 Object = dict[str, Any]
 
-WATCH_TYPES = ("application/json;stream=watch",)
+STREAMED = (JSON, PROTOBUF)
+"""The media types that watches come in."""
 
 
 @attrs.frozen
@@ -38,6 +43,7 @@ class Call:
     """A resource request: what the router found out about it."""
 
     context: Context
+    row: Resource
     api: ResourceApi
     namespace: str
     name: str
@@ -51,14 +57,16 @@ class Call:
     def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
         """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
         user_agent = self.context.request.headers.get("user-agent", "")
-        return WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        options = WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        return attrs.evolve(options, row=self.row) if self.row.stored_as is not None else options
 
 
 class ResourceHandlers:
-    """One method per verb."""
+    """One method per verb. Bodies and answers are in the form of the row, the registry keeps the stored one."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, metrics: RequestMetrics) -> None:
         self._registry = registry
+        self._metrics = metrics
         self._handlers: dict[str, Callable[[Call, Form], Awaitable[Response]]] = {
             "get": self._get,
             "list": self._list,
@@ -72,8 +80,19 @@ class ResourceHandlers:
 
     async def handle(self, call: Call) -> Response:
         """The answer. Raises StatusError."""
+        if not call.row.deprecation:
+            return await self._answer(call)
+        try:
+            return warned(await self._answer(call), call.row)
+        except status.StatusError as error:
+            raise warned_error(error, call.row) from error
+
+    async def _answer(self, call: Call) -> Response:
         verb = call.context.info.verb
-        form = _form(call)
+        form = form_of(call.context, call.row)
+        special = SUBRESOURCES.get(call.subresource)
+        if special is not None:
+            return await special(self._registry, call, form)
         form.require_fit(to_list=verb in ("list", "deletecollection"))
         return await self._handlers[verb](call, form)
 
@@ -86,14 +105,14 @@ class ResourceHandlers:
 
     async def _list(self, call: Call, form: Form) -> Response:
         options = ListOptions.parse(call.context.query)
-        return await _listing(form, await call.api.lists.list(call.namespace, options))
+        return await _listing(form, await call.api.lists.list(call.namespace, options, call.row))
 
     async def _watch(self, call: Call, form: Form) -> Response:
         options = attrs.evolve(ListOptions.parse(call.context.query), watch=True)
-        if form.accepted.media != "application/json":
-            raise status.not_acceptable(WATCH_TYPES)
-        watch = await call.api.watches.open(call.namespace, call.name, options)
-        return Response(200, b"", b"application/json", stream=WatchStream(watch, form))
+        if form.accepted.media not in STREAMED:
+            raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
+        watch = await call.api.watches.open(call.namespace, call.name, options, call.row)
+        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics))
 
     # ------------------------------------------------------------------ writes
 
@@ -101,7 +120,9 @@ class ResourceHandlers:
         body = await call.context.request.read_body()
         options = call.write_options("CreateOptions")
         obj, warnings = _decode(call, body, options)
-        _check_namespace(call, obj)
+        check_namespace(obj, call.namespace)
+        obj = to_storage(call.row, obj)
+        call.api.store.strategy.stamp_user(obj, call.context.user)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
         return form.object(entry, 201, warnings + _advice(call, obj))
 
@@ -109,8 +130,9 @@ class ResourceHandlers:
         body = await call.context.request.read_body()
         options = call.write_options("UpdateOptions")
         obj, warnings = _decode(call, body, options)
-        _check_name(call, obj)
-        _check_namespace(call, obj)
+        check_name(obj, call.name)
+        check_namespace(obj, call.namespace)
+        obj = to_storage(call.row, obj)
         entry, created = await self._registry.update(
             call.api, call.namespace, call.name, obj, options, call.subresource
         )
@@ -128,14 +150,14 @@ class ResourceHandlers:
         def apply(old: Object) -> Object:
             patched = apply_patch(
                 content_type,
-                old,
+                from_storage(call.row, old),
                 body,
-                call.api.resource,
+                call.row,
                 field_validation=options.field_validation,
             )
             latest[:] = [patched]
-            _check_result(call, patched.object)
-            return patched.object
+            patched.warnings.extend(_check_result(call, patched.object))
+            return to_storage(call.row, patched.object)
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
         warnings = [text for patched in latest for text in patched.warnings + _advice(call, patched.object)]
@@ -149,7 +171,7 @@ class ResourceHandlers:
 
         def check(result: Object) -> None:
             warnings[:] = config.warnings(options.field_validation)
-            _check_result(call, result)
+            warnings.extend(_check_result(call, result))
             warnings.extend(_advice(call, result))
 
         entry, created = await self._registry.apply(
@@ -160,32 +182,31 @@ class ResourceHandlers:
     async def _delete(self, call: Call, form: Form) -> Response:
         options = await _delete_options(call)
         deleted = await call.api.store.delete(call.namespace, call.name, options)
+        warnings = call.api.store.strategy.delete_warnings(options)
         if not deleted.gone:
             waits = options.orphan_dependents is False
-            return form.object(deleted.entry, 202 if waits else 200)
-        if call.api.store.strategy.returns_deleted_object:
-            return form.object(deleted.entry)
-        return form.success(deleted.entry)
+            return form.object(deleted.entry, 202 if waits else 200, warnings)
+        if call.row.returns_deleted_object:
+            return form.object(deleted.entry, 200, warnings)
+        return form.success(deleted.entry, warnings)
 
     async def _delete_collection(self, call: Call, form: Form) -> Response:
         how = await _delete_options(call)
         options = ListOptions.parse(call.context.query)
-        listing = await self._registry.delete_collection(call.api, call.namespace, options, how)
+        listing = await self._registry.delete_collection(call.api, call.namespace, options, how, call.row)
         return await _listing(form, listing)
 
 
-def _form(call: Call) -> Form:
-    """How the answer is to look. Raises StatusError 400 or 406."""
-    context = call.context
-    request = context.request
-    try:
-        accepted = negotiate(request.headers.get("accept", ""))
-    except NotAcceptable as error:
-        raise error.status_error() from error
-    include = ""
-    if accepted.form == "Table":
-        include = check_include_object(context.query.get("includeObject", [""])[0])
-    return Form(call.api.resource, accepted, pretty=pretty_wanted(request, context.query), include=include)
+def warned(response: Response, row: Resource) -> Response:
+    """`response` with the warning that the resource is deprecated."""
+    response.headers = (*warning_headers([row.deprecation]), *response.headers)
+    return response
+
+
+def warned_error(error: status.StatusError, row: Resource) -> status.StatusError:
+    """`error` with the warning that the resource is deprecated."""
+    headers = [(name.decode(), value.decode()) for name, value in warning_headers([row.deprecation])]
+    return status.StatusError(error.code, error.status, (*headers, *error.headers))
 
 
 def _advice(call: Call, obj: Object) -> list[str]:
@@ -194,21 +215,17 @@ def _advice(call: Call, obj: Object) -> list[str]:
 
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
-    decoded = decode_body(body, call.content_type, call.api.resource, field_validation=options.field_validation)
-    _require_metadata(decoded.object)
-    return decoded.object, decoded.warnings
+    decoded = decode_body(body, call.content_type, call.row, field_validation=options.field_validation)
+    obj = require_metadata(decoded.object)
+    return obj, decoded.warnings + meta.drop_repeated_owners(obj["metadata"])
 
 
-def _require_metadata(obj: Object) -> None:
-    if not isinstance(obj.get("metadata"), dict):
-        obj["metadata"] = {}
-
-
-def _check_result(call: Call, obj: Object) -> None:
-    """What a patch makes must be the object that the URL names."""
-    _require_metadata(obj)
-    _check_name(call, obj)
-    _check_namespace(call, obj)
+def _check_result(call: Call, obj: Object) -> list[str]:
+    """What a patch makes must be the object that the URL names; answers what to warn of."""
+    require_metadata(obj)
+    check_name(obj, call.name)
+    check_namespace(obj, call.namespace)
+    return meta.drop_repeated_owners(obj["metadata"], patched=True)
 
 
 async def _listing(form: Form, listing: Listing) -> Response:
@@ -220,21 +237,3 @@ async def _listing(form: Form, listing: Listing) -> Response:
 async def _delete_options(call: Call) -> DeleteOptions:
     body = await call.context.request.read_body()
     return DeleteOptions.parse(call.context.query, decode_options(body, call.content_type) if body else None)
-
-
-def _check_name(call: Call, obj: Object) -> None:
-    name = obj["metadata"].get("name") or ""
-    if not name:
-        raise status.bad_request(
-            f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
-        )
-    if name != call.name:
-        raise status.bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
-
-
-def _check_namespace(call: Call, obj: Object) -> None:
-    namespace = obj["metadata"].get("namespace") or ""
-    if namespace and namespace != call.namespace:
-        raise status.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )

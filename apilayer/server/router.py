@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from apilayer.api import discovery, status
 from apilayer.api.resources import find
 from apilayer.pipeline.deadline import asked_timeout
@@ -14,21 +16,26 @@ from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
 from apilayer.server.resources import Call, ResourceHandlers
 from apilayer.server.version import VERSION
+from apilayer.server.virtual import VirtualHandlers
 
 if TYPE_CHECKING:
+    from apilayer.api.resources import Resource
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
+    from apilayer.server.metrics import Metrics
 
 
 class Router:
     """Routes of one server. `server_address` is the host:port that /api tells clients."""
 
-    def __init__(self, registry: Registry, health: Health, server_address: str) -> None:
+    def __init__(self, registry: Registry, health: Health, metrics: Metrics, server_address: str) -> None:
         self._registry = registry
         self._health = health
-        self._resources = ResourceHandlers(registry)
+        self._metrics = metrics
+        self._resources = ResourceHandlers(registry, metrics.requests)
+        self._virtual = VirtualHandlers(registry, health)
         self._documents = Documents(server_address)
 
     async def route(self, context: Context) -> Response:
@@ -51,15 +58,20 @@ class Router:
         verbs = row.verbs
         if info.subresource:
             sub = row.subresource(info.subresource)
+            if info.subresource in row.not_offered:
+                await self._registry.of(row.group_resource).store.get(info.namespace, info.name)
+                raise status.not_implemented(f"{row.plural}/{info.subresource}")
             if sub is None:
                 raise status.unknown_path_not_found()
             verbs = sub.verbs
         verb = info.verb
-        if not verb or verb not in verbs or (verb == "create" and row.namespaced and not info.namespace):
+        if not verb or verb not in verbs or (verb == "create" and not _may_post(info, row)):
             raise status.method_not_allowed()
         namespace = info.namespace if row.namespaced else ""
-        api = self._registry.of(row.group_resource)
-        return await self._resources.handle(Call(context, api, namespace, info.name, info.subresource))
+        if row.virtual:
+            return await self._virtual.handle(context, row, namespace, info.name)
+        api = self._registry.of(row.storage.group_resource)
+        return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource))
 
     async def _other(self, context: Context) -> Response:
         path = context.info.path
@@ -72,6 +84,10 @@ class Router:
             return not_found()
         if path.rstrip("/") == "/version":
             return Response(200, encode(VERSION, Accepted(), pretty=True))
+        if path == "/metrics":
+            await trio.to_thread.run_sync(self._metrics.prepare)
+            body, content_type = self._metrics.text()
+            return Response(200, body, content_type)
         if path == "/":
             return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
         document = await self._documents.respond(context)
@@ -80,7 +96,7 @@ class Router:
         return document
 
     def _paths(self) -> list[str]:
-        found = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
+        found = ["/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
         for group in discovery.group_names():
             if not group:
                 continue
@@ -89,6 +105,13 @@ class Router:
             found.append(f"/apis/{group}")
             found.extend(f"/apis/{version['groupVersion']}" for version in document["versions"])
         return sorted(found)
+
+
+def _may_post(info: RequestInfo, row: Resource) -> bool:
+    """Objects are posted to a collection of one namespace, subresources to their object."""
+    if info.subresource:
+        return True
+    return not info.name and bool(info.namespace or not row.namespaced)
 
 
 def _clusterwide(info: RequestInfo, *, namespaced: bool) -> bool:

@@ -19,6 +19,7 @@ from apilayer.server.listener import Listener, bind
 from apilayer.server.tls import CertificateError, make_config, make_context
 from apilayer.storage.compactor import run_compactor
 from apilayer.storage.kvraft_backend import KvraftStore
+from apilayer.storage.measured import MeasuredStore
 from kvraft.client import open_client
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def run_apiserver(
         async with open_client(
             options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
         ) as client:
-            store = KvraftStore(client)
+            store = MeasuredStore(KvraftStore(client))
             registry = Registry(store, min_watch_timeout_seconds=options.min_request_timeout)
             health = Health(store, registry.cache)
             host = options.advertise_address or _reachable(options.bind_address)
@@ -101,6 +102,7 @@ async def run_apiserver(
                 Authenticator(tokens),
                 health,
                 server_address=f"{host}:{port}",
+                store=store,
                 max_requests_inflight=options.max_requests_inflight,
                 max_mutating_requests_inflight=options.max_mutating_requests_inflight,
                 request_timeout_seconds=options.request_timeout,

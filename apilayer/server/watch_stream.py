@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     import trio
 
+    from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.registry.watching import Watch
     from apilayer.server.forms import Form
 
@@ -20,8 +19,9 @@ INITIAL_CHUNK_OBJECTS = 500
 class WatchStream:
     """`Stream` of one watch; frees the watch when it is closed."""
 
-    def __init__(self, watch: Watch, form: Form) -> None:
+    def __init__(self, watch: Watch, form: Form, metrics: RequestMetrics) -> None:
         self._watch = watch
+        self._metrics = metrics
         self._form = form
         self._columns = True
 
@@ -36,8 +36,9 @@ class WatchStream:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Lines of JSON, several per chunk when they come together."""
         watch, form = self._watch, self._form
+        kind = (form.resource.group, form.resource.version, form.resource.kind)
         if watch.failure is not None:
-            yield b'{"type":"ERROR","object":%s}\n' % orjson.dumps(watch.failure.status)
+            yield form.error_line(watch.failure.status)
             return
         initial = watch.initial
         for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):
@@ -45,6 +46,7 @@ class WatchStream:
             for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
                 lines.append(form.entry_line("ADDED", entry, columns=self._columns))
                 self._columns = False
+            self._metrics.sent(kind, len(lines))
             yield b"".join(lines)
         if watch.end_bookmark:
             yield form.bookmark_line(watch.start_revision, initial_events_end=True)
@@ -56,4 +58,5 @@ class WatchStream:
             for event_type, event in batch:
                 lines.append(form.event_line(event_type, event, columns=self._columns))
                 self._columns = False
+            self._metrics.sent(kind, len(lines))
             yield b"".join(lines)

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from apilayer.api import protobuf
+from apilayer.api.conversion import from_storage
+from apilayer.api.decode import message_name
+
 if TYPE_CHECKING:
     from apilayer.api.resources import Resource
 
@@ -34,6 +38,9 @@ class Codec:
         self.type_head = (
             b'{"kind":' + orjson.dumps(resource.kind) + b',"apiVersion":' + orjson.dumps(resource.api_version)
         ) + b","
+        self.message_name = message_name(resource)
+        self.protobuf_head = protobuf.type_head(resource.api_version, resource.kind)
+        """The start of an object's protobuf envelope."""
         self._head = self.type_head + b'"metadata":{'
         self._head_length = len(self._head)
 
@@ -83,10 +90,11 @@ class Entry:
     """One object at one revision: its key, its bytes as a list item, and what selectors look at.
 
     `item` is the JSON as it stands in a list (no kind, no apiVersion), made once. Immutable. Revision 0 is an
-    object that was never stored, as a dry run makes it: it has no resourceVersion.
+    object that was never stored, as a dry run makes it: it has no resourceVersion. Other forms of the same state
+    (protobuf, another version) are made when they are asked for and kept.
     """
 
-    __slots__ = ("_selectable", "codec", "item", "key", "revision")
+    __slots__ = ("_protobuf", "_selectable", "_views", "codec", "item", "key", "revision")
 
     def __init__(self, codec: Codec, key: bytes, tail: bytes, revision: int) -> None:
         self.codec = codec
@@ -94,6 +102,27 @@ class Entry:
         self.revision = revision
         self.item = b'%s%d",%s' % (_ITEM_HEAD, revision, tail) if revision else _BARE_HEAD + tail
         self._selectable: Object | None = None
+        self._protobuf: bytes | None = None
+        self._views: dict[Codec, Entry] | None = None
+
+    @property
+    def protobuf(self) -> bytes:
+        """The object as a protobuf message, without envelope."""
+        if self._protobuf is None:
+            self._protobuf = protobuf.message_encoder(self.codec.message_name)(self.object())
+        return self._protobuf
+
+    def seen_by(self, codec: Codec) -> Entry:
+        """The entry in the form of `codec`'s version of the resource; itself when that is the stored one."""
+        if codec.resource is self.codec.resource:
+            return self
+        if self._views is None:
+            self._views = {}
+        view = self._views.get(codec)
+        if view is None:
+            encoded = codec.encode(from_storage(codec.resource, self.object()))
+            view = self._views[codec] = codec.entry(self.key, encoded, self.revision)
+        return view
 
     @property
     def json(self) -> bytes:

@@ -38,7 +38,7 @@ class WatchCache:
         self.loaded = trio.Event()
         self._store = store
         self._caches = {resource.group_resource: ResourceCache(resource) for resource in resources}
-        self._by_segment = {cache.prefix.split(b"/")[2]: cache for cache in self._caches.values()}
+        self._by_prefix = {cache.prefix: cache for cache in self._caches.values()}
         self._advanced = trio.Event()
         self._stream: ChangeStream | None = None
         self._serving = False
@@ -98,26 +98,33 @@ class WatchCache:
         """Reads every object of every resource at one revision."""
         page = await self._store.list(ROOT, limit=LOAD_PAGE_RECORDS)
         revision = page.revision
-        records: dict[bytes, list[Record]] = {segment: [] for segment in self._by_segment}
+        records: dict[bytes, list[Record]] = {prefix: [] for prefix in self._by_prefix}
         while True:
             for record in page.records:
-                known = records.get(record.key.split(b"/", 3)[2])
-                if known is not None:
-                    known.append(record)
+                owner = self._owner(record.key)
+                if owner is not None:
+                    records[owner.prefix].append(record)
             if not page.remaining:
                 break
             start = page.records[-1].key + b"\0"
             page = await self._store.list(ROOT, start=start, limit=LOAD_PAGE_RECORDS, revision=revision)
-        for segment, cache in self._by_segment.items():
-            cache.load(records[segment], revision)
+        for prefix, cache in self._by_prefix.items():
+            cache.load(records[prefix], revision)
             for reason in cache.corrupt.values():
                 log.error("a stored object cannot be read: %s", reason)
         return revision
 
+    def _owner(self, key: bytes) -> ResourceCache | None:
+        """The cache that a key belongs to: most resources have one path segment, some have two."""
+        first = key.find(b"/", len(ROOT)) + 1
+        found = self._by_prefix.get(key[:first])
+        if found is None:
+            found = self._by_prefix.get(key[: key.find(b"/", first) + 1])
+        return found
+
     def _take(self, batch: ChangeBatch) -> None:
-        by_segment = self._by_segment
         for change in batch.changes:
-            cache = by_segment.get(change.key.split(b"/", 3)[2])
+            cache = self._owner(change.key)
             if cache is not None:
                 cache.apply(change)
         self._set_revision(batch.revision)

@@ -141,6 +141,10 @@ class Leases:
         self._ticks += 1
         self.lessor.tick(self._driver.leading_term)
 
+    def stood_still(self, ticks: int) -> None:
+        """The process was paused, and the clock that leases are timed by was not."""
+        self._ticks += ticks
+
     def keep_alive(self, lease: int, answer: Callable[[object], None], caller: object) -> None:
         """Renew a lease, on whatever this node is."""
         request = LeaseKeepAliveRequest(lease)

@@ -342,6 +342,8 @@ class StateMachine:
     def compact_step(self, limit: int) -> bool:
         """Remove what is compacted, looking at up to ``limit`` changes (some 5 µs each); True when more is left."""
         if not self._store.compacting:
+            if self._until_compacted:
+                self._tell_compacted()
             return False
         try:
             more = self._store.compact_step(limit)
@@ -358,10 +360,8 @@ class StateMachine:
         return more
 
     def when_compacted(self, revision: int, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once everything that the compaction to ``revision`` frees has been freed."""
+        """Have :meth:`compact_step` call ``tell`` once what the compaction to ``revision`` frees has been freed."""
         self._until_compacted.append((revision, tell))
-        if not self._store.compacting:
-            self._tell_compacted()
 
     def _tell_compacted(self) -> None:
         self.commit()  # LMDB has its pages back with this
@@ -465,8 +465,6 @@ class StateMachine:
         self._replaced()
         self.watch.replaced()
         self._stack_layers()
-        if not self._store.compacting:
-            self._tell_compacted()
         return meta
 
     def _end_defragmentation(self) -> None:

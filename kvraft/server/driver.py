@@ -94,8 +94,7 @@ class Driver:
         self._inbox.append(message)
 
     def snapshot_started(self, peer: int, index: int) -> None:
-        """The stream that ``Transport.send_snapshot`` started carries the state at ``index``: the log behind it is
-        kept for when it has arrived, up to ``max_held_entries``."""
+        """The stream carries the state at ``index``: the log behind it is kept, up to ``max_held_entries``."""
         self._retention.promised[peer] = index
 
     def snapshot_sent(self, peer: int, index: int) -> None:
@@ -179,8 +178,7 @@ class Driver:
         return self._ticks + self.config.request_timeout_ticks
 
     def change(self, data: bytes, waiter: Waiter) -> None:
-        """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
-        ``Raft.may_change``. The waiter gets the state machine's answer or an error."""
+        """Ask for the membership change ``data`` to be committed; one at a time, see ``Raft.may_change``."""
         try:
             index, term = self.raft.propose_configuration(data)
         except ProposalDropped as dropped:
@@ -455,11 +453,8 @@ class Driver:
                 waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
 
     def _reconfigure(self, configuration: Configuration) -> None:
-        """A change has been applied: it is in force, and durable, before anything else happens.
-
-        Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one after
-        it: members that have been left out are not there to be asked again by who forgets the change.
-        """
+        """A change has been applied: it is in force, and durable (with the second commit against a loss of power too)
+        before anything else happens: members that were left out cannot be asked by who forgets the change."""
         self.raft.apply_configuration(configuration)
         self.machine.commit()
         self.machine.commit()

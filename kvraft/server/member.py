@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,8 +27,9 @@ from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.joining import FOUNDING_INDEX, Beginning, found, stand_alone
 from kvraft.server.membership import Membership
-from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
+from kvraft.server.peers import Peers
 from kvraft.server.service import Service
+from kvraft.server.timers import Timers
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status, WatchBatch
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kvraft.server.autocompact import AutoCompaction
+    from kvraft.server.etcd.services import EtcdServices
+    from kvraft.server.http.app import Route
     from kvraft.types import Response
 
 log = logging.getLogger(__name__)
@@ -72,13 +75,16 @@ class Member:
         self.request_seconds = 5 + 2 * config.election_ms / 1000
         self.auth = AuthService(self)
         self.dirty: list[ClientConnection] = []
+        self.connections: dict[ClientConnection, None] = {}
+        self.timers = Timers()
+        self.clock = trio.current_time
+        """The time that ``timers`` go by, in seconds."""
         self.ready = trio.Event()
         """Set when clients are served and a leader is known."""
         self.client_urls: tuple[str, ...] = ()
         self._stopping = trio.Event()
         self._handed_over = trio.Event()
         self._failure: BaseException | None = None
-        self._removed = trio.Event()
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
         self._nursery: trio.Nursery | None = None
@@ -144,6 +150,8 @@ class Member:
     def _listen(self) -> None:
         config = self.config
         self._client_tls = self._server_tls(config.listen_client_urls, config.client_tls)
+        if self._client_tls is not None:
+            self._client_tls.set_alpn_protocols(["h2", "http/1.1"])  # who offers neither speaks the native protocol
         self._peer_server_tls = self._server_tls(config.listen_peer_urls, config.peer_tls)
         self._peer_client_tls = config.peer_client_tls()
         self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
@@ -194,7 +202,7 @@ class Member:
             self._peer_client_tls,
             self._peer_server_tls,
             self.wake.set,
-            self.removed,
+            self.membership.removed,
             config.snapshot_send_bytes_per_second,
         )
         self.peers.follow(machine.members, machine.removed)
@@ -233,7 +241,7 @@ class Member:
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
-                nursery.start_soon(self._leave_when_removed)
+                nursery.start_soon(self.membership.leave_when_removed)
                 for url, sock in self._peer_sockets:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
@@ -246,6 +254,8 @@ class Member:
                 await self._stopping.wait()
                 self.driver.stop()
                 self.membership.stop()
+                for connection in self.connections:
+                    connection.stop()
                 self._flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
             clean = self._failure is None
@@ -286,6 +296,8 @@ class Member:
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
+        for connection in self.connections:
+            connection.leave()
         heir = self._heir()
         if heir != NO_NODE:
             log.info("handing leadership over", extra=fields(to=f"{heir:x}"))
@@ -338,6 +350,7 @@ class Member:
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
+            self.timers.run(now)
             late = int((now - due) / TICK_SECONDS)
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
@@ -411,19 +424,18 @@ class Member:
         raft = self.driver.raft
         return self.member_id not in raft.configuration.voters + raft.configuration.outgoing
 
-    def removed(self) -> None:
-        """This member has learned that it is none any more: it ends, once whoever waits has been answered."""
-        if not self._removed.is_set():
-            self._removed.set()
-            log.warning(REMOVED, extra=fields(member=f"{self.member_id:x}", data_dir=str(self.config.data_dir)))
-            log.warning("data-dir used by this member must be removed")
-
-    async def _leave_when_removed(self) -> None:
-        await self._removed.wait()
-        await trio.sleep(LINGER_SECONDS)
+    def end(self) -> None:
+        """End ``run``, at once and in good order."""
         self._stopping.set()
 
     # ------------------------------------------------------------------ what connections ask
+
+    @cached_property
+    def etcd(self) -> EtcdServices:
+        """etcd's services. Loading protobuf takes a tenth of a second, so it waits for the first client that asks."""
+        from kvraft.server.etcd.services import EtcdServices
+
+        return EtcdServices(self)
 
     def encode_batch(self, batch: WatchBatch) -> bytes:
         """A watch batch's bytes; the watchers of one range share both."""
@@ -456,6 +468,13 @@ class Member:
         """What is wrong, as etcd's Status says it."""
         leaderless = [NoLeader.text] if self.driver.raft.leader == NO_NODE else []
         return leaderless + [describe(alarm) for alarm in self.machine.alarms.active()]
+
+    @cached_property
+    def routes(self) -> dict[str, Route]:
+        """What HTTP asks by path alone."""
+        from kvraft.server.http.routes import routes
+
+        return routes(self)
 
     def _hello(self, to: int, purpose: int) -> peer.Hello:
         config = self.config

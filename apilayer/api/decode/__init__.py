@@ -20,6 +20,7 @@ from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import quote
 from apilayer.api.schema import kinds
 from apilayer.api.status import StatusError, bad_request, unsupported_media_type
+from apilayer.api.types import package_of
 
 if TYPE_CHECKING:
     from apilayer.api.resources import Resource
@@ -267,7 +268,7 @@ def _without_type(document: dict[str, Any] | Pairs) -> dict[str, Any] | Pairs:
 
 def message_name(resource: Resource) -> str:
     """Name of the resource's message in the type table: "core/v1.Pod"."""
-    return f"{resource.group or 'core'}/{resource.version}.{resource.kind}"
+    return f"{package_of(resource)}.{resource.kind}"
 
 
 def _summary(body: bytes) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from apilayer.api import quantity
-from apilayer.api.decode.convert import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN
+from apilayer.api.decode.convert import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, SCHEMA
 from apilayer.api.encoding import base64text, gotime
 from apilayer.api.encoding.jsontext import Number, Pairs
 from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import json_text, quote
-from apilayer.api.types import Field, message
+from apilayer.api.types import SCHEMA_UNIONS, Field, message
 
 MAX_STRICT_ERRORS = 100
 MAX_LITERAL = 64  # characters of a number that a message repeats
@@ -89,11 +89,26 @@ class Checker:
             if isinstance(value, (Pairs, dict)):
                 return self._message(value, field.type, path)
             return self._mismatch(value, _item_type(field), struct)
-        if field.type in ("FieldsV1", "RawExtension"):
+        if field.type in ("FieldsV1", "RawExtension", "JSON"):
             return self._raw(value, path)
+        if field.type in SCHEMA_UNIONS:
+            return self._schema_union(value, field, struct, path)
+        if field.type == "Strings":
+            fits = isinstance(value, list) and all(type(item) is str for item in value)
+            return value if fits else self._mismatch(value, field.go_type, struct)
         if field.type in ("Quantity", "Time", "MicroTime", "IntOrString"):
             return self._wrapper(value, field, struct)
         return self._scalar(value, field, struct)
+
+    def _schema_union(self, value: Any, field: Field, struct: str, path: str) -> Any:
+        """A schema, a list of schemas or of names, or a bool."""
+        if isinstance(value, (Pairs, dict)):
+            return self._message(value, SCHEMA, path)
+        if isinstance(value, list):
+            return [self._schema_union(item, field, struct, f"{path}[{index}]") for index, item in enumerate(value)]
+        if isinstance(value, bool) or (field.type == "SchemaOrStrings" and type(value) is str):
+            return value
+        return self._mismatch(value, field.go_type, struct)
 
     def _raw(self, value: Any, path: str) -> Any:
         if isinstance(value, Pairs):
@@ -114,6 +129,8 @@ class Checker:
             return value
         if kind == "bool" and type(value) is bool:
             return value
+        if kind == "double" and isinstance(value, (int, Number)) and not isinstance(value, bool):
+            return float(value) if isinstance(value, Number) else value
         if kind in _INT_RANGE and isinstance(value, (int, Number)) and not isinstance(value, bool):
             low, high = _INT_RANGE[kind]
             if isinstance(value, int) and low <= value <= high:

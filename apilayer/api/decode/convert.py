@@ -58,6 +58,32 @@ def _int_or_string(value: Any) -> int | str:
     raise UnfitError
 
 
+def _double(value: Any) -> float:
+    if type(value) is int or type(value) is float:
+        return value
+    raise UnfitError
+
+
+def _strings(values: list[Any]) -> list[Any]:
+    if all(type(value) is str for value in values):
+        return values
+    raise UnfitError
+
+
+SCHEMA = "apiextensions.k8s.io/v1.JSONSchemaProps"
+
+
+def _schema_union(value: Any) -> Any:
+    """The one of a schema, a list of schemas or of names, or a bool that stands in the document."""
+    if type(value) is dict:
+        return converter(SCHEMA)(value)
+    if type(value) is list:
+        return [_schema_union(item) if type(item) is not str else item for item in value]
+    if type(value) is bool:
+        return value
+    raise UnfitError
+
+
 _SCALARS: dict[str, tuple[type | None, Converter | None]] = {
     "string": (str, None),
     "bool": (bool, None),
@@ -70,6 +96,12 @@ _SCALARS: dict[str, tuple[type | None, Converter | None]] = {
     "IntOrString": (None, _int_or_string),
     "FieldsV1": (dict, None),
     "RawExtension": (dict, None),
+    "double": (None, _double),
+    "JSON": (None, None),
+    "Strings": (list, _strings),
+    "SchemaOrBool": (None, _schema_union),
+    "SchemaOrArray": (None, _schema_union),
+    "SchemaOrStrings": (None, _schema_union),
 }
 ZERO_SCALARS: dict[str, Any] = {
     "string": "",
@@ -83,6 +115,12 @@ ZERO_SCALARS: dict[str, Any] = {
     "IntOrString": 0,
     "FieldsV1": None,
     "RawExtension": None,
+    "double": 0,
+    "JSON": None,
+    "Strings": None,
+    "SchemaOrBool": None,
+    "SchemaOrArray": None,
+    "SchemaOrStrings": None,
 }
 
 
@@ -158,11 +196,20 @@ def zero_value(field: Field) -> Callable[[], Any]:
 @functools.cache
 def converter(name: str) -> Converter:
     """The converter for a message: a dict in, a new dict in canonical form out; ValueError when it does not fit."""
-    fields = message(name).json_fields
     plans: dict[str, Plan] = {}
     filled: list[tuple[str, Callable[[], Any]]] = []
 
+    def compile_plans() -> None:
+        """On first use, because messages may contain themselves."""
+        fields = message(name).json_fields
+        filled.extend(
+            (key, zero_value(field)) for key, field in fields.items() if field.always or is_value_struct(field)
+        )
+        plans.update({key: _plan(field) for key, field in fields.items()})
+
     def convert(document: dict[str, Any]) -> dict[str, Any]:
+        if not plans:
+            compile_plans()
         out: dict[str, Any] = {}
         for key, value in document.items():
             plan = plans.get(key)
@@ -181,6 +228,4 @@ def converter(name: str) -> Converter:
                 out[key] = zero()
         return out
 
-    plans.update({key: _plan(field) for key, field in fields.items()})
-    filled.extend((key, zero_value(field)) for key, field in fields.items() if field.always or is_value_struct(field))
     return convert

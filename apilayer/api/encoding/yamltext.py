@@ -45,6 +45,8 @@ def loads(body: bytes) -> tuple[Any, list[str]]:
     try:
         return _Builder().build(body)
     except yaml.MarkedYAMLError as error:
+        if error.problem and "nesting depth" in error.problem:  # newer parsers have a bound of their own
+            raise DepthError from error
         mark = error.problem_mark
         line = f"line {mark.line + 1}: " if mark is not None and mark.line else ""
         raise DecodeError(f"yaml: {line}{error.problem}") from error

@@ -15,6 +15,7 @@ import orjson
 
 from apilayer.api.discovery import group_names
 from apilayer.api.openapi import schemas
+from apilayer.api.openapi.gnostic import encode_v2
 from apilayer.api.openapi.paths import META, Naming, discovery_path, resource_paths
 from apilayer.api.openapi.swagger import swagger_paths
 from apilayer.api.resources import RESOURCES
@@ -117,6 +118,13 @@ def openapi_v2_encoded() -> Encoded:
 
 
 @functools.cache
+def openapi_v2_protobuf() -> Encoded:
+    """As `openapi_v2_encoded`, in protobuf."""
+    body = encode_v2(openapi_v2())
+    return Encoded(body, hashlib.sha512(body).hexdigest().upper())
+
+
+@functools.cache
 def _document_makers() -> Mapping[str, Callable[[], Node]]:
     return {path: functools.partial(_document, path) for path in sorted(_served_paths())}
 
@@ -131,14 +139,14 @@ def _served_paths() -> Iterator[str]:
 
 def _document(path: str) -> Node:
     items = _paths_of(path)
-    group = path.split("/")[1] if path.count("/") == 2 else ""
+    group, version = path.split("/")[1:] if path.count("/") == 2 else ("", "v1")
     names = schemas.closure(_definition_names(items))
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": items,
         "components": {
-            "schemas": {name: schemas.v3_schema(name, [group]) for name in names},
+            "schemas": {name: schemas.v3_schema(name, [group], version) for name in names},
             "securitySchemes": _SECURITY,
         },
     }

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 Node = dict[str, Any]
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-ANSWER_TYPES = ("application/json", "application/yaml")
-LIST_TYPES = ("application/json", "application/json;stream=watch", "application/yaml")
+ANSWER_TYPES = ("application/json", "application/vnd.kubernetes.protobuf", "application/yaml")
+LIST_TYPES = (
+    "application/json",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+    "application/yaml",
+)
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -206,6 +212,20 @@ def _patch(target: _Target, suffix: str, what: str) -> Node:
     )
 
 
+def _post(target: _Target, suffix: str, what: str) -> Node:
+    """Creating a subresource, such as a binding."""
+    del what
+    return target.build(
+        "create",
+        "post",
+        f"{target.scoped}{suffix}",
+        f"create {suffix.lower()} of a {target.kind}",
+        _responses(target.definition, _ALL_CODES),
+        parameters=_WRITE,
+        body=_object_body(target),
+    )
+
+
 def _create(target: _Target) -> Node:
     article = "an" if target.kind[0] in "AEIOU" else "a"
     return target.build(
@@ -288,13 +308,21 @@ def _watch_paths(target: _Target, row: Resource, base: str) -> Node:
 
 
 def _with_parameters(operations: Node, names: Iterable[str], kind: str) -> Node:
-    return {**operations, "parameters": _parameters(sorted(names), kind)}
+    """The item of a path; what all its operations take stands beside them, not in them."""
+    taken = [{parameter["name"] for parameter in operation.get("parameters", ())} for operation in operations.values()]
+    shared = set.intersection(*taken) if taken else set()
+    item: Node = {}
+    for method, operation in operations.items():
+        own = [parameter for parameter in operation.get("parameters", ()) if parameter["name"] not in shared]
+        item[method] = {key: value for key, value in operation.items() if key != "parameters" or own}
+        if own:
+            item[method]["parameters"] = own
+    return {**item, "parameters": _parameters(sorted({*names, *shared}), kind)}
 
 
 def _object_operations(target: _Target, row: Resource) -> Node:
     what = f"the specified {target.kind}"
-    # Deleting a pod takes its time: the server answers with the object, not with a Status.
-    answer = target.definition if row.kind == "Pod" else META + "Status"
+    answer = target.definition if row.returns_deleted_object else META + "Status"
     operations: Node = {}
     if "get" in row.verbs:
         operations["get"] = _read(target, "", what)
@@ -310,7 +338,7 @@ def _object_operations(target: _Target, row: Resource) -> Node:
 def _subresource_operations(target: _Target, sub: Subresource, parent: str) -> Node:
     suffix = sub.name.capitalize()
     what = f"{sub.name} of the specified {parent}"
-    made = {"get": ("get", _read), "update": ("put", _replace), "patch": ("patch", _patch)}
+    made = {"get": ("get", _read), "update": ("put", _replace), "patch": ("patch", _patch), "create": ("post", _post)}
     return {method: make(target, suffix, what) for verb, (method, make) in made.items() if verb in sub.verbs}
 
 
@@ -327,10 +355,10 @@ def resource_paths(row: Resource) -> Node:
         collection["post"] = _create(target)
     if "deletecollection" in row.verbs:
         collection["delete"] = _delete_collection(target)
-    paths: Node = {
-        base: _with_parameters(collection, (*scope, "pretty"), row.kind),
-        f"{base}/{{name}}": _with_parameters(_object_operations(target, row), ("name", *scope, "pretty"), row.kind),
-    }
+    paths: Node = {base: _with_parameters(collection, (*scope, "pretty"), row.kind)}
+    single = _object_operations(target, row)
+    if single:
+        paths[f"{base}/{{name}}"] = _with_parameters(single, ("name", *scope, "pretty"), row.kind)
     if row.namespaced and "list" in row.verbs:
         everywhere = {"get": _list(target, row, f"{row.kind}ForAllNamespaces", ())}
         paths[f"{root}/{row.plural}"] = _with_parameters(everywhere, (*_LIST, "pretty"), row.kind)
@@ -349,10 +377,11 @@ def resource_paths(row: Resource) -> Node:
 
 def discovery_path(path: str, operation_id: str, tag: str, description: str, answer: str) -> Node:
     """The path item of a document that only can be read, such as discovery; `answer` names its definition."""
+    media_types = ("application/json",) if path == "/version/" else ANSWER_TYPES
     operation: Node = {
         "description": description,
         "operationId": operation_id,
-        "responses": _responses(answer, {"200": "OK"}),
+        "responses": _responses(answer, {"200": "OK"}, media_types),
         "tags": [tag],
     }
     return {path: {"get": operation}}

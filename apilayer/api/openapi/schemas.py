@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from apilayer.api.resources import RESOURCES
 from apilayer.api.schema import definitions
-from apilayer.api.types import Message, messages
+from apilayer.api.types import find, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from apilayer.api.types import Message
 
 Node = dict[str, Any]
 
@@ -61,19 +64,26 @@ def _explicit_defaults() -> Mapping[tuple[str, str], Any]:
     return {(name, field): orjson.loads(value) for name, field, value in rows}
 
 
+_META_PACKAGE = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+
 @functools.cache
-def _messages() -> Mapping[str, Message]:
-    """Wire types by the last three parts of their definition's name: ``coordination.v1.Lease``."""
-    found: dict[str, Message] = {}
-    for name, message in messages().items():
-        group, _, rest = name.partition("/")
-        found[f"{group.partition('.')[0]}.{rest}"] = message
-    return found
+def _packages() -> Mapping[str, str]:
+    """Packages of wire types by the short form of their definitions' names: ``coordination.v1``."""
+    return {f"{row.group.partition('.')[0] or 'core'}.{row.version}": package_of(row) for row in RESOURCES}
 
 
 def _message(name: str) -> Message | None:
     """The wire type behind ``io.k8s.api.core.v1.Pod``, or None where the table of wire types has none."""
-    return _messages().get(".".join(name.split(".")[-3:]))
+    head, _, kind = name.rpartition(".")
+    package = "meta/v1" if name.startswith(_META_PACKAGE) else _packages().get(".".join(head.split(".")[-2:]))
+    return None if package is None else find(f"{package}.{kind}")
+
+
+@functools.cache
+def _versions() -> Mapping[str, frozenset[str]]:
+    """The served versions of every group."""
+    return {row.group: frozenset(other.version for other in RESOURCES if other.group == row.group) for row in RESOURCES}
 
 
 def _plain_type(kind: Any) -> Any:
@@ -97,9 +107,9 @@ def _v3_node(raw: Mapping[str, Any]) -> Node:
 
 
 def _v3_property(raw: Mapping[str, Any]) -> Node:
-    """A property: a reference stands inside allOf, because other keys beside it would be ignored."""
+    """A property: a reference with other keys stands inside allOf, because they would be ignored beside it."""
     node = _v3_node(raw)
-    if "$ref" in node:
+    if "$ref" in node and len(node) > 1:
         node["allOf"] = [{"$ref": node.pop("$ref")}]
     return node
 
@@ -110,21 +120,21 @@ def _default(name: str, field: str, node: Node, required: bool, message: Message
     if (name, field) in explicit:
         return explicit[name, field]
     known = message.json_fields.get(field) if message is not None else None
-    if "allOf" in node:
+    if "allOf" in node or "$ref" in node:
         by_value = known.is_message and not known.pointer if known is not None else message is None
         return {} if by_value else None
     always = known.always and not known.pointer if known is not None else required
     return _ZERO.get(node.get("type", "")) if always else None
 
 
-def v3_schema(name: str, groups: Iterable[str]) -> Node:
-    """Definition `name` as it stands in the version 3 document of `groups` (["apps"] for apps/v1)."""
+def v3_schema(name: str, groups: Iterable[str], version: str = "v1") -> Node:
+    """Definition `name` as it stands in the version 3 document of `groups` (["apps"] for apps) in `version`."""
     raw = definitions()[name]
     node: Node = {key: value for key, value in _v3_node(raw).items() if key not in ("properties", _GVK)}
     if name in _UNION_TYPES:
         node.pop("type", None)
         node.update(_UNION_TYPES[name])
-    gvks = _kinds_of(name, raw, groups)
+    gvks = _kinds_of(name, raw, groups, version)
     if gvks:
         node[_GVK] = gvks
     if "properties" in raw:
@@ -137,17 +147,20 @@ def v3_schema(name: str, groups: Iterable[str]) -> Node:
                 shown.pop("enum", None)
             default = _default(name, field, shown, field in required, message)
             if default is not None:
+                if "$ref" in shown:
+                    shown = {"allOf": [shown]}
                 shown["default"] = default
             properties[field] = shown
         node["properties"] = properties
     return node
 
 
-def _kinds_of(name: str, raw: Mapping[str, Any], groups: Iterable[str]) -> list[Any]:
+def _kinds_of(name: str, raw: Mapping[str, Any], groups: Iterable[str], version: str = "") -> list[Any]:
+    """The kinds that a definition stands for; of those that every group version has, the document's own."""
     gvks: list[Any] = raw.get(_GVK, [])
     if name in _SHARED_KINDS:
-        wanted = frozenset(("", *groups))
-        return [gvk for gvk in gvks if gvk["group"] in wanted and gvk["version"] == "v1"]
+        wanted = {("", "v1"), *((group, version or row) for group in groups for row in _versions().get(group, ()))}
+        return [gvk for gvk in gvks if (gvk["group"], gvk["version"]) in wanted]
     return gvks
 
 

@@ -1,4 +1,4 @@
-"""Kubernetes' protobuf bodies to JSON documents.
+"""Kubernetes' protobuf bodies to JSON documents, and back.
 
 A body is an envelope: four magic bytes and a message ``Unknown`` with the type (apiVersion, kind) and the
 object's own bytes. What a message's fields are stands in `apilayer.api.types`. Source: protobuf encoding
@@ -11,12 +11,33 @@ from typing import Any
 
 from apilayer.api import types
 from apilayer.api.errors import DecodeError
+from apilayer.api.protobuf.encode import delimited, message_encoder
 from apilayer.api.protobuf.message import Reader, decode_message
 
-__all__ = ["MAGIC", "decode"]
+__all__ = ["MAGIC", "decode", "delimited", "encode", "envelope", "message_encoder", "type_head"]
 
 MAGIC = b"k8s\x00"
 _NO_MAGIC = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+
+
+def type_head(api_version: str, kind: str) -> bytes:
+    """The start of every envelope of a kind: magic bytes and type."""
+    names = delimited(1, api_version.encode()) + delimited(2, kind.encode())
+    return MAGIC + delimited(1, names)
+
+
+def envelope(head: bytes, message: bytes) -> bytes:
+    """`message` behind the `type_head` of its kind."""
+    return b"%s%s\x1a\x00\x22\x00" % (head, delimited(2, message))
+
+
+def encode(obj: dict[str, Any]) -> bytes:
+    """A whole object with kind and apiVersion (absent: v1) in its envelope. KeyError when its kind has no message."""
+    api_version, kind = obj.get("apiVersion", "v1"), obj["kind"]
+    name = _message_name(api_version, kind)
+    if name is None:
+        raise KeyError(f"{api_version}.{kind}")
+    return envelope(type_head(api_version, kind), message_encoder(name)(obj))
 
 
 def decode(envelope: bytes, default_type: tuple[str, str] = ("", "")) -> dict[str, Any]:
@@ -55,7 +76,7 @@ def decode(envelope: bytes, default_type: tuple[str, str] = ("", "")) -> dict[st
 def _message_name(api_version: str, kind: str) -> str | None:
     group, _, version = api_version.rpartition("/")
     for name in (f"{group or 'core'}/{version}.{kind}", f"meta/v1.{kind}"):
-        if name in types.messages():
+        if types.find(name) is not None:
             return name
     return None
 

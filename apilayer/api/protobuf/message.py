@@ -7,6 +7,8 @@ every fault is a `DecodeError`.
 from __future__ import annotations
 
 import functools
+from math import isfinite
+from struct import unpack_from
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api import types
@@ -77,6 +79,17 @@ class Reader:
         """A length-delimited value as text; bytes that are not UTF-8 are replaced."""
         start, stop = self.span()
         return self._data[start:stop].decode("utf-8", "replace")
+
+    def double(self) -> float:
+        """A 64-bit floating point number; whole ones as integers, as JSON writes them."""
+        start = self._position
+        if start + 8 > self._stop:
+            raise DecodeError(_EOF)
+        self._position = start + 8
+        value: float = unpack_from("<d", self._data, start)[0]
+        if not isfinite(value):
+            raise DecodeError(f"json: unsupported value: {value}")
+        return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
     def skip(self, wire_type: int) -> None:
         """Pass over the value of an unknown field."""
@@ -164,6 +177,53 @@ def _raw_json(data: bytes, start: int, stop: int, depth: int) -> Any:
     return value
 
 
+def _string_list(data: bytes, start: int, stop: int, depth: int) -> list[str]:
+    """A message whose one field is a list of strings."""
+    del depth
+    return [data[first:last].decode("utf-8", "replace") for _, (first, last) in _parts(data, start, stop)]
+
+
+def _parts(data: bytes, start: int, stop: int) -> list[tuple[int, tuple[int, int]]]:
+    """Number and span of the length-delimited fields of a message."""
+    reader = Reader(data, start, stop)
+    found = []
+    while reader.more():
+        number, wire_type = reader.tag()
+        if wire_type == _BYTES:
+            found.append((number, reader.span()))
+        else:
+            reader.skip(wire_type)
+    return found
+
+
+_SCHEMA = "apiextensions.k8s.io/v1.JSONSchemaProps"
+
+
+def _schema_or_bool(data: bytes, start: int, stop: int, depth: int) -> Any:
+    parts = _parts(data, start, stop)
+    for number, (first, last) in parts:
+        if number == 2:
+            return decode_message(data, first, last, _SCHEMA, depth + 1)
+    return _numbers(data, start, stop).get(1, 0) != 0
+
+
+def _schema_or_list(items: Decoder) -> Decoder:
+    """One schema (field 1), or a list (field 2)."""
+
+    def decode(data: bytes, start: int, stop: int, depth: int) -> Any:
+        parts = _parts(data, start, stop)
+        for number, (first, last) in parts:
+            if number == 1:
+                return decode_message(data, first, last, _SCHEMA, depth + 1)
+        return [items(data, first, last, depth) for number, (first, last) in parts if number == 2]
+
+    return decode
+
+
+def _schema(data: bytes, start: int, stop: int, depth: int) -> Any:
+    return decode_message(data, start, stop, _SCHEMA, depth + 1)
+
+
 _LENGTH_DELIMITED: dict[str, Decoder] = {
     "string": _string,
     "bytes": _bytes,
@@ -173,13 +233,18 @@ _LENGTH_DELIMITED: dict[str, Decoder] = {
     "IntOrString": _int_or_string,
     "FieldsV1": _raw_json,
     "RawExtension": _raw_json,
+    "JSON": _raw_json,
+    "Strings": _string_list,
+    "SchemaOrBool": _schema_or_bool,
+    "SchemaOrArray": _schema_or_list(_schema),
+    "SchemaOrStrings": _schema_or_list(_string),
 }
 _VARINT_TYPES = frozenset({"bool", "int32", "int64"})
 
 
 def _value_decoder(kind: str) -> Decoder | None:
     """The decoder of a length-delimited value of that type; None for numbers."""
-    if kind in _VARINT_TYPES:
+    if kind in _VARINT_TYPES or kind == "double":
         return None
     if kind in _LENGTH_DELIMITED:
         return _LENGTH_DELIMITED[kind]
@@ -227,7 +292,9 @@ def decode_message(data: bytes, start: int, stop: int, name: str, depth: int) ->
 
 def _take_number(reader: Reader, field: types.Field, wire_type: int, data: bytes, out: dict[str, Any]) -> None:
     """Read a varint field, packed lists included, into `out`."""
-    if wire_type == _VARINT:
+    if wire_type == _FIXED64 and field.type == "double":
+        out[field.name] = reader.double()
+    elif wire_type == _VARINT and field.type != "double":
         value = reader.signed()
         number: int | bool = value != 0 if field.type == "bool" else value
         if field.repeated:

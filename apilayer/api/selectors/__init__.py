@@ -8,5 +8,13 @@ from __future__ import annotations
 
 from apilayer.api.selectors.fields import FieldSelector, parse_field_selector
 from apilayer.api.selectors.labels import LabelSelector, parse_label_selector
+from apilayer.api.selectors.text import selector_matches, selector_text
 
-__all__ = ["FieldSelector", "LabelSelector", "parse_field_selector", "parse_label_selector"]
+__all__ = [
+    "FieldSelector",
+    "LabelSelector",
+    "parse_field_selector",
+    "parse_label_selector",
+    "selector_matches",
+    "selector_text",
+]

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from apilayer.api import status
-from apilayer.api.gotext import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from apilayer.api.resources import Resource
-
-_METADATA = frozenset(("metadata.name", "metadata.namespace"))
 
 
 @attrs.frozen
@@ -74,16 +71,8 @@ def parse_field_selector(text: str, resource: Resource) -> FieldSelector:
         terms.append(FieldTerm(label, value, negated=operator == "!="))
     for term in terms:
         if term.label not in resource.field_selectors:
-            raise status.bad_request(_unknown_label(term.label, resource))
+            raise status.bad_request(resource.labels.unknown.replace("{label}", term.label))
     return FieldSelector(resource, tuple(terms))
-
-
-def _unknown_label(label: str, resource: Resource) -> str:
-    """Kinds with labels of their own say it differently from those that have only name and namespace."""
-    if _METADATA.issuperset(resource.field_selectors):
-        known = ", ".join(quote(name) for name in sorted(_METADATA))
-        return f"{quote(label)} is not a known field selector: only {known}"
-    return f"field label not supported: {label}"
 
 
 def _split_terms(text: str) -> list[str]:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apilayer.api.selectors import selector_text
 from apilayer.api.table.age import UNKNOWN, since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     Cell = Callable[[Mapping[str, Any], datetime], Any]
+    Path = tuple[str, ...]
+
+NONE = "<none>"
+UNSET = "<unset>"
 
 
 def dig(obj: Mapping[str, Any], *path: str) -> Any:
@@ -26,14 +31,39 @@ def dig(obj: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def text(*path: str) -> Cell:
-    """A cell that shows the string at `path`, "" when absent."""
-    return lambda obj, now: dig(obj, *path) or ""
+def text(path: Path, absent: str = "") -> Cell:
+    """A cell that shows the value at `path` as text, `absent` when there is none."""
+
+    def cell(obj: Mapping[str, Any], now: datetime) -> str:
+        value = dig(obj, *path)
+        return absent if value is None or value == "" else str(value)
+
+    return cell
 
 
-def number(*path: str) -> Cell:
+def number(path: Path) -> Cell:
     """A cell that shows the integer at `path`, 0 when absent."""
     return lambda obj, now: dig(obj, *path) or 0
+
+
+def flag(path: Path, absent: str = "false") -> Cell:
+    """A cell that shows the boolean at `path`."""
+
+    def cell(obj: Mapping[str, Any], now: datetime) -> bool:
+        value = dig(obj, *path)
+        return absent == "true" if value is None else bool(value)
+
+    return cell
+
+
+def join(path: Path) -> Cell:
+    """A cell that shows the texts of the list at `path`."""
+    return lambda obj, now: ",".join(dig(obj, *path) or ())
+
+
+def size(path: Path) -> Cell:
+    """A cell that shows how many items the list at `path` has."""
+    return lambda obj, now: len(dig(obj, *path) or ())
 
 
 def count(*fields: str) -> Cell:
@@ -46,46 +76,59 @@ def age(*path: str) -> Cell:
     return lambda obj, now: since(dig(obj, *path), now)
 
 
+def date(obj: Mapping[str, Any], now: datetime) -> str:
+    """When the object was created."""
+    del now
+    return dig(obj, "metadata", "creationTimestamp") or ""
+
+
+def names(template: Path) -> Cell:
+    """A cell that shows the names of the containers of a pod template."""
+    return _containers(template, "name")
+
+
+def images(template: Path) -> Cell:
+    """A cell that shows the images of the containers of a pod template."""
+    return _containers(template, "image")
+
+
+def _containers(template: Path, key: str) -> Cell:
+    path = (*template, "spec", "containers")
+    return lambda obj, now: ",".join(container.get(key, "") for container in dig(obj, *path) or ())
+
+
+def labels(path: Path) -> Cell:
+    """A cell that shows the map of labels at `path`, keys in order."""
+
+    def cell(obj: Mapping[str, Any], now: datetime) -> str:
+        found = dig(obj, *path) or {}
+        return ",".join(f"{key}={found[key]}" for key in sorted(found)) or NONE
+
+    return cell
+
+
+def selector(path: Path) -> Cell:
+    """A cell that shows the label selector at `path` in the selector language."""
+    return lambda obj, now: selector_text(dig(obj, *path) or {}) or NONE
+
+
+MAKERS: dict[str, Callable[..., Cell]] = {
+    "text": text,
+    "number": number,
+    "flag": flag,
+    "join": join,
+    "size": size,
+    "names": names,
+    "images": images,
+    "labels": labels,
+    "selector": selector,
+}
+
+
 def ready_replicas(obj: Mapping[str, Any], now: datetime) -> str:
     """Ready and wanted replicas, e.g. ``1/2``."""
     del now
     return f"{dig(obj, 'status', 'readyReplicas') or 0}/{dig(obj, 'spec', 'replicas') or 0}"
-
-
-def _containers(obj: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return dig(obj, "spec", "template", "spec", "containers") or []
-
-
-def container_names(obj: Mapping[str, Any], now: datetime) -> str:
-    """Names of the template's containers."""
-    del now
-    return ",".join(container.get("name", "") for container in _containers(obj))
-
-
-def container_images(obj: Mapping[str, Any], now: datetime) -> str:
-    """Images of the template's containers."""
-    del now
-    return ",".join(container.get("image", "") for container in _containers(obj))
-
-
-def selector_text(obj: Mapping[str, Any], now: datetime) -> str:
-    """``spec.selector`` in the label selector language, keys in order."""
-    del now
-    selector = dig(obj, "spec", "selector") or {}
-    terms = [(key, f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
-    for expression in selector.get("matchExpressions") or ():
-        key = expression.get("key", "")
-        terms.append((key, _expression(key, expression.get("operator"), expression.get("values") or ())))
-    return ",".join(term for _, term in sorted(terms, key=lambda pair: pair[0]))
-
-
-def _expression(key: str, operator: object, values: Iterable[str]) -> str:
-    if operator == "Exists":
-        return key
-    if operator == "DoesNotExist":
-        return f"!{key}"
-    word = "in" if operator == "In" else "notin"
-    return f"{key} {word} ({','.join(sorted(values))})"
 
 
 def event_first_seen(obj: Mapping[str, Any], now: datetime) -> str:
@@ -130,3 +173,14 @@ def event_message(obj: Mapping[str, Any], now: datetime) -> str:
     """The event's text without blanks around it."""
     del now
     return (obj.get("message") or "").strip()
+
+
+CELLS: dict[str, Cell] = {
+    "ready_replicas": ready_replicas,
+    "event_first_seen": event_first_seen,
+    "event_last_seen": event_last_seen,
+    "event_count": event_count,
+    "event_object": event_object,
+    "event_source": event_source,
+    "event_message": event_message,
+}

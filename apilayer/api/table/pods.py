@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from apilayer.api.table.age import human_duration, parse_time, since
-from apilayer.api.table.cells import dig
+from apilayer.api.table.cells import NONE, dig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Obj = Mapping[str, Any]
 
-NONE = "<none>"
 _NODE_LOST = "NodeLost"
 _TERMINAL = ("Succeeded", "Failed")
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api import status
 from apilayer.api.gotext import quote
 from apilayer.api.schema import schema_for
-from apilayer.api.table.columns import COLUMNS, ROWS, Column
+from apilayer.api.table.age import since
+from apilayer.api.table.cells import dig
+from apilayer.api.table.columns import Column, columns_of, row_of
 from apilayer.api.table.pods import pod_row_conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from apilayer.api.resources import Resource
@@ -34,51 +36,69 @@ def check_include_object(value: str) -> str:
 
 
 def _description(resource: Resource, column: Column) -> str:
-    if column.text:
+    if not column.described_by:
         return column.text
     schema = schema_for(resource)
     for name in column.described_by.split("."):
-        schema = schema.properties[name]
+        below = schema.items if name == "[]" else schema.properties[name]
+        assert below is not None
+        schema = below
     return schema.description
 
 
-_definitions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def _columns(resource: Resource) -> tuple[Column, ...]:
+    """The columns of a resource, printed from its stored form. Raises StatusError 406 when it has no table."""
+    columns = columns_of(resource.storage.group_resource)
+    if columns is None:
+        raise status.not_acceptable(())
+    return columns
 
 
-def _make_definitions(resource: Resource) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": column.name,
-            "type": "string",
-            "format": column.format,
-            "description": _description(resource, column),
-            "priority": column.priority,
-        }
-        for column in COLUMNS[resource.group, resource.plural]
-    ]
+_definitions: dict[str, list[dict[str, Any]]] = {}
 
 
 def table_columns(resource: Resource) -> list[dict[str, Any]]:
     """The ``columnDefinitions`` of the resource's table; shared, not to be changed."""
-    key = (resource.group, resource.plural)
-    if key not in _definitions:
-        _definitions[key] = _make_definitions(resource)
-    return _definitions[key]
+    kept = resource.storage
+    if kept.group_resource not in _definitions:
+        _definitions[kept.group_resource] = [
+            {
+                "name": column.name,
+                "type": column.type,
+                "format": column.format,
+                "description": _description(kept, column),
+                "priority": column.priority,
+            }
+            for column in _columns(kept)
+        ]
+    return _definitions[kept.group_resource]
 
 
 def table_row_cells(resource: Resource, obj: Mapping[str, Any], now: datetime) -> list[Any]:
-    """The cells of one object's row, in the order of the columns; ages are as of `now` (with a zone)."""
-    key = (resource.group, resource.plural)
-    whole_row = ROWS.get(key)
+    """The cells of one object's row, in the order of the columns; ages are as of `now` (with a zone).
+
+    `obj` is in the stored form.
+    """
+    whole_row = row_of(resource.storage.group_resource)
     if whole_row is not None:
         return whole_row(obj, now)
-    return [column.cell(obj, now) for column in COLUMNS[key] if column.cell is not None]
+    cells = [column.cell(obj, now) for column in _columns(resource) if column.cell is not None]
+    # Kubernetes prints one cell more than these have columns.
+    return [*cells, since(dig(obj, "metadata", "creationTimestamp"), now)] if resource.kind == "IPAddress" else cells
 
 
 def table_row(
-    resource: Resource, obj: Mapping[str, Any], include_object: str, now: datetime, version: str = "v1"
+    resource: Resource,
+    obj: Mapping[str, Any],
+    include_object: str,
+    now: datetime,
+    version: str = "v1",
+    shown: Callable[[], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """One row: cells, conditions where the object has ended, and the object as `include_object` says."""
+    """One row: cells, conditions where the object has ended, and the object as `include_object` says.
+
+    `obj` is in the stored form; `shown` gives it in the form that was asked for, if that is another one.
+    """
     row: dict[str, Any] = {"cells": table_row_cells(resource, obj, now)}
     if resource.kind == "Pod":
         conditions = pod_row_conditions(obj)
@@ -86,16 +106,18 @@ def table_row(
             row["conditions"] = conditions
     if include_object == "None":
         row["object"] = None
-    elif include_object == "Object":
-        row["object"] = {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+        return row
+    whole = obj if shown is None else shown()
+    if include_object == "Object":
+        row["object"] = {**whole, "kind": resource.kind, "apiVersion": resource.api_version}
     else:
-        row["object"] = partial_object_metadata(obj, version)
+        row["object"] = partial_object_metadata(whole, version)
     return row
 
 
 def to_table(
     resource: Resource,
-    objects: Iterable[Mapping[str, Any]],
+    objects: Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, Any]] | None]],
     list_meta: Mapping[str, Any],
     include_object: str,
     now: datetime,
@@ -103,17 +125,24 @@ def to_table(
     version: str = "v1",
     with_columns: bool = True,
 ) -> dict[str, Any]:
-    """A ``Table`` of `objects`; `list_meta` becomes its metadata (resourceVersion, continue, ...).
+    """A ``Table`` of `objects`, which are pairs (stored, shown) as `table_row` takes them.
 
+    `list_meta` becomes its metadata (resourceVersion, continue, ...).
     `include_object` is Metadata, Object or None. A watch sends the columns in its first event only.
     """
+    rows = [table_row(resource, obj, include_object, now, version, shown) for obj, shown in objects]
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": dict(list_meta),
         "columnDefinitions": table_columns(resource) if with_columns else None,
-        "rows": [table_row(resource, obj, include_object, now, version) for obj in objects],
+        "rows": rows if rows or not _is_default(resource) else None,
     }
+
+
+def _is_default(resource: Resource) -> bool:
+    """Whether Kubernetes has no printer for the resource: its default one shows creation dates, and no rows as null."""
+    return any(column.type == "date" for column in _columns(resource))
 
 
 def partial_object_metadata(obj: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:

@@ -1,18 +1,44 @@
-"""The wire types of the served kinds as data (``types.txt``), and the loader for it.
+"""The wire types of the API as data, one file per group and version, and the loader for them.
 
-JSON decoding, protobuf decoding and defaulting all read field facts from here: name, number, type, whether a
-field can be absent, whether it is written even when zero. The file's head explains its format.
+Decoding and encoding (JSON and protobuf), defaulting and patching read field facts from here: number, name, type,
+whether a field can be absent, whether it is written even when zero. A file is read when its first message is
+asked for, and a message is parsed when it is asked for itself.
+
+Blocks of a file are separated by an empty line; a block is the name of a message and one line per field::
+
+    <protobuf field number> <JSON name> <type><marks>
+
+Types: string bool int32 int64 double bytes; the wrappers Time MicroTime Quantity IntOrString FieldsV1 RawExtension,
+JSON (any value), Strings (a list that protobuf wraps in a message), SchemaOrBool, SchemaOrArray and
+SchemaOrStrings (of custom resource definitions); or a message (of the same package, or package.Name). ``[]T`` is a
+list, ``{}T`` a map from string; ``T:Name`` names the Go type. Marks: ``*`` may be absent even where its zero value
+means something (a pointer in Go); ``!`` written even when zero; ``?`` left out when zero though a struct; ``^``
+inline: its fields stand in the parent's JSON object.
 """
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-SCALARS = frozenset({"string", "bool", "int32", "int64", "bytes"})
-WRAPPERS = frozenset({"Time", "MicroTime", "Quantity", "IntOrString", "FieldsV1", "RawExtension"})
+if TYPE_CHECKING:
+    from apilayer.api.resources import Resource
+
+SCALARS = frozenset({"string", "bool", "int32", "int64", "double", "bytes"})
+SCHEMA_UNIONS = frozenset({"SchemaOrBool", "SchemaOrArray", "SchemaOrStrings"})
+WRAPPERS = SCHEMA_UNIONS | {
+    "Time",
+    "MicroTime",
+    "Quantity",
+    "IntOrString",
+    "FieldsV1",
+    "RawExtension",
+    "JSON",
+    "Strings",
+}
 _GO_WRAPPERS = {
     "Time": "v1.Time",
     "MicroTime": "v1.MicroTime",
@@ -20,6 +46,12 @@ _GO_WRAPPERS = {
     "IntOrString": "intstr.IntOrString",
     "FieldsV1": "v1.FieldsV1",
     "RawExtension": "runtime.RawExtension",
+    "JSON": "v1.JSON",
+    "Strings": "v1.ExtraValue",
+    "SchemaOrBool": "v1.JSONSchemaPropsOrBool",
+    "SchemaOrArray": "v1.JSONSchemaPropsOrArray",
+    "SchemaOrStrings": "v1.JSONSchemaPropsOrStringArray",
+    "double": "float64",
     "bytes": "[]uint8",
 }
 
@@ -114,21 +146,43 @@ def _parse_field(package: str, line: str) -> Field:
 
 
 @functools.cache
-def messages() -> dict[str, Message]:
-    """Every message of the table by qualified name."""
-    found: dict[str, Message] = {}
-    text = Path(__file__).with_name("types.txt").read_text(encoding="utf-8")
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    for block in body.split("\n\n"):
-        lines = block.split("\n")
-        head = next((line for line in lines if line), "")
-        if head:
-            package = head.rpartition(".")[0]
-            fields = tuple(_parse_field(package, line) for line in lines[lines.index(head) + 1 :] if line)
-            found[head] = Message(head, fields)
+def _files() -> dict[str, Path]:
+    """The file of every package: "core/v1" is in ``core.v1.txt``."""
+    found = {}
+    for path in Path(__file__).parent.glob("*.txt"):
+        group, _, version = path.stem.rpartition(".")
+        found[f"{group}/{version}"] = path
     return found
 
 
+@functools.cache
+def _blocks(package: str) -> dict[str, str]:
+    """The text of every message of a package by qualified name; empty for an unknown package."""
+    path = _files().get(package)
+    if path is None:
+        return {}
+    blocks = path.read_text(encoding="utf-8").strip().split("\n\n")
+    return {head: body for head, _, body in (block.partition("\n") for block in blocks)}
+
+
+@functools.cache
 def message(name: str) -> Message:
     """The message of that qualified name; KeyError when the table has none."""
-    return messages()[name]
+    package = name.rpartition(".")[0]
+    lines = _blocks(package)[name].splitlines()
+    return Message(name, tuple(_parse_field(package, line) for line in lines))
+
+
+def package_of(resource: Resource) -> str:
+    """The package that a resource's kind is in: "core/v1"."""
+    return f"{resource.group or 'core'}/{resource.version}"
+
+
+def find(name: str) -> Message | None:
+    """The message of that qualified name, or None."""
+    return message(name) if name in _blocks(name.rpartition(".")[0]) else None
+
+
+def all_names() -> list[str]:
+    """The qualified names of all messages; reads every file."""
+    return [name for package in sorted(_files()) for name in _blocks(package)]

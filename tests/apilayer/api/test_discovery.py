@@ -24,7 +24,11 @@ def test_api_groups_and_one_of_them() -> None:
         "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
         "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"},
     }
-    assert groups["groups"][0] == apps
+    assert groups["groups"][1] == apps
+    autoscaling = discovery.api_group("autoscaling")
+    assert autoscaling is not None
+    assert [version["version"] for version in autoscaling["versions"]] == ["v2", "v1"]
+    assert autoscaling["preferredVersion"]["version"] == "v2"
     assert "" not in [group["name"] for group in groups["groups"]]
     assert discovery.api_group("apps") == {"kind": "APIGroup", "apiVersion": "v1", **apps}
     assert discovery.api_group("") is None
@@ -65,7 +69,9 @@ def test_resources_of_a_named_group() -> None:
     assert document is not None
     assert list(document) == ["kind", "apiVersion", "groupVersion", "resources"]
     assert document["groupVersion"] == "apps/v1"
-    assert document["resources"][0]["storageVersionHash"] == "8aSe+NMegvE="
+    by_name = {entry["name"]: entry for entry in document["resources"]}
+    assert by_name["deployments"]["storageVersionHash"] == "8aSe+NMegvE="
+    assert (by_name["deployments/scale"]["group"], by_name["deployments/scale"]["kind"]) == ("autoscaling", "Scale")
     assert discovery.api_resource_list("apps", "v2") is None
     assert discovery.api_resource_list("none", "v1") is None
 
@@ -102,10 +108,15 @@ def test_an_aggregated_entry() -> None:
         "shortNames": ["ns"],
         "subresources": [
             {
+                "subresource": "finalize",
+                "responseKind": {"group": "", "version": "", "kind": "Namespace"},
+                "verbs": ["update"],
+            },
+            {
                 "subresource": "status",
                 "responseKind": {"group": "", "version": "", "kind": "Namespace"},
                 "verbs": ["get", "patch", "update"],
-            }
+            },
         ],
     }
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from apilayer.api.resources import GROUP_ORDER, RESOURCES, Resource, find
+from apilayer.api.resources import RESOURCES, Resource, find
 from apilayer.api.schema import Schema, SchemaNotFoundError, definition, schema_for, schema_for_kind
-from apilayer.api.types import Field, messages
+from apilayer.api.types import Field, all_names, message
 
 
 def row(plural: str, group: str = "") -> Resource:
@@ -28,12 +28,37 @@ def test_find_and_derived_names() -> None:
 
 
 def test_rows_are_consistent() -> None:
-    assert len({(r.group, r.plural) for r in RESOURCES}) == len(RESOURCES)
+    assert len({(r.group, r.version, r.plural) for r in RESOURCES}) == len(RESOURCES)
+    prefixes = [r.key_prefix for r in RESOURCES if r.stored_as is None and not r.virtual]
+    assert len(set(prefixes)) == len(prefixes)
     for resource in RESOURCES:
-        assert resource.group in GROUP_ORDER
-        assert GROUP_ORDER[resource.golden_order] == resource.group
         assert "metadata.name" in resource.field_selectors
         assert "metadata" in schema_for(resource).properties
+        assert resource.storage.storage is resource.storage
+        assert (resource.subresource("status") is not None) <= ("status" in schema_for(resource).properties)
+        assert not set(resource.not_offered) & {sub.name for sub in resource.subresources}
+
+
+def test_two_versions_of_one_resource_are_kept_once() -> None:
+    v1, v2 = (
+        find("autoscaling", "v1", "horizontalpodautoscalers"),
+        find("autoscaling", "v2", "horizontalpodautoscalers"),
+    )
+    assert v1 is not None
+    assert v1.storage is v2
+    events = find("events.k8s.io", "v1", "events")
+    assert events is not None
+    assert events.storage is row("events")
+    assert row("pods").storage is row("pods")
+
+
+def test_keys_are_those_of_kubernetes() -> None:
+    assert row("services").key_prefix == "/registry/services/specs/"
+    assert row("endpoints").key_prefix == "/registry/services/endpoints/"
+    assert row("nodes").key_prefix == "/registry/minions/"
+    assert row("ingresses", "networking.k8s.io").key_prefix == "/registry/ingress/"
+    definitions = row("customresourcedefinitions", "apiextensions.k8s.io")
+    assert definitions.key_prefix == "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 
 
 def test_rules_for_writes() -> None:
@@ -110,6 +135,12 @@ JSON_TYPES = {
     "IntOrString": ("string", "int-or-string"),
     "FieldsV1": ("object", ""),
     "RawExtension": ("object", ""),
+    "double": ("number", "double"),
+    "JSON": ("", ""),
+    "Strings": ("array", ""),
+    "SchemaOrBool": ("", ""),
+    "SchemaOrArray": ("", ""),
+    "SchemaOrStrings": ("", ""),
     "message": ("object", ""),
 }
 
@@ -129,25 +160,32 @@ def _leaf(schema: Schema, field: Field) -> tuple[str, str]:
 
 def test_type_table_agrees_with_the_schemas() -> None:
     """Both tables list the same fields for every message that has a schema."""
-    packages = {
-        "core/v1": "io.k8s.api.core.v1",
-        "apps/v1": "io.k8s.api.apps.v1",
-        "coordination.k8s.io/v1": "io.k8s.api.coordination.v1",
-        "meta/v1": "io.k8s.apimachinery.pkg.apis.meta.v1",
-    }
     compared = 0
-    for name, message in messages().items():
-        package, _, short = name.rpartition(".")
+    for name in all_names():
+        definition_name = _definition_name(name)
         try:
-            schema = definition(f"{packages[package]}.{short}")
+            schema = definition(definition_name)
         except SchemaNotFoundError:
             continue  # inline messages and options have no schema of their own
         top_level = "x-kubernetes-group-version-kind" in schema.raw
+        fields = message(name).json_fields
         expected = set(schema.properties) - ({"kind", "apiVersion"} if top_level else set())
-        assert set(message.json_fields) == expected, name
-        for key, field in message.json_fields.items():
+        assert set(fields) == expected, name
+        for key, field in fields.items():
             assert JSON_TYPES[field.type if not field.is_message else "message"] == _leaf(
                 schema.properties[key], field
             ), f"{name}.{key}"
         compared += 1
-    assert compared > 140
+    assert compared > 450
+
+
+def _definition_name(name: str) -> str:
+    """``core/v1.Pod`` as the schemas call it."""
+    package, _, kind = name.rpartition(".")
+    group, _, version = package.partition("/")
+    roots = {
+        "meta": "io.k8s.apimachinery.pkg.apis.meta",
+        "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
+        "apiregistration.k8s.io": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
+    }
+    return f"{roots.get(group, 'io.k8s.api.' + group.partition('.')[0])}.{version}.{kind}"

@@ -10,6 +10,7 @@ import pytest
 from apilayer.api import status
 from apilayer.pipeline.authentication import Authenticator, parse_token_file
 from apilayer.pipeline.flow_control import InFlightLimit
+from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Context, Pipeline
 from apilayer.pipeline.request import BodyError, Request, Response
 from apilayer.storage.interface import OutcomeUnknown, StoreUnavailable
@@ -29,7 +30,7 @@ async def fine(context: Context) -> Response:
 
 
 def pipeline(route: Callable[[Context], Awaitable[Response]] = fine, limit: InFlightLimit | None = None) -> Pipeline:
-    return Pipeline(Authenticator(TOKENS), limit or InFlightLimit(10, 10), route)
+    return Pipeline(Authenticator(TOKENS), limit or InFlightLimit(10, 10), route, RequestMetrics())
 
 
 def request(token: str = "secret", method: str = "GET", query: str = "", **headers: str) -> Request:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from apilayer.api.resources import find
 from apilayer.api.status import StatusError
 from apilayer.registry.deletion import Decision, decide
+from apilayer.registry.kinds import strategy_for
 from apilayer.registry.options import DeleteOptions
-from apilayer.registry.strategy import Strategy, strategy_for
+
+if TYPE_CHECKING:
+    from apilayer.registry.strategy import Strategy
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 NOW_TEXT = "2026-01-01T12:00:00Z"

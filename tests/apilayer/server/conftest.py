@@ -226,6 +226,14 @@ class Watching:
         self._text += b"".join(self._collected.body)
         self._collected.body.clear()
 
+    async def exactly(self, size: int) -> bytes:
+        """The next bytes of the stream."""
+        with trio.fail_after(5):
+            while len(self._text) < size:
+                await self._more()
+        data, self._text = self._text[:size], self._text[size:]
+        return data
+
     async def event(self) -> Any:
         """The next event, None once the watch has ended as it should. Raises EOFError when it breaks off."""
         with trio.fail_after(5):

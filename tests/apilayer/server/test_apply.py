@@ -121,3 +121,15 @@ async def test_other_forms_of_apply_are_not_served(client) -> None:
         "PATCH", f"{CONFIGMAPS}/a?fieldManager=x", b"", Content_Type="application/apply-patch+cbor"
     )
     assert answer.status == 415
+
+
+async def test_repeated_owners_are_dropped_with_a_warning(client) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}
+    twice = {"name": "a", "ownerReferences": [owner, owner]}
+    made = await client.request("POST", CONFIGMAPS, {"metadata": twice})
+    assert made.json["metadata"]["ownerReferences"] == [owner]
+    assert "contains duplicate entries; API server dedups" in made.headers["warning"]
+    assert made.headers["warning"].endswith('duplicate UID(s) observed: u"')
+    patched = await client.request("PATCH", f"{CONFIGMAPS}/a", {"metadata": twice}, Content_Type=MERGE)
+    assert patched.json["metadata"]["ownerReferences"] == [owner]
+    assert "after mutating admission happens" in patched.headers["warning"]

@@ -10,7 +10,7 @@ async def test_discovery(client, server) -> None:
     assert api["versions"] == ["v1"]
     assert api["serverAddressByClientCIDRs"][0]["serverAddress"] == f"127.0.0.1:{server.port}"
     groups = (await client.request("GET", "/apis")).json["groups"]
-    assert [group["name"] for group in groups] == ["apps", "coordination.k8s.io"]
+    assert [group["name"] for group in groups][:3] == ["apiregistration.k8s.io", "apps", "events.k8s.io"]
     assert (await client.request("GET", "/apis/apps")).json["kind"] == "APIGroup"
     resources = (await client.request("GET", "/api/v1")).json["resources"]
     assert "pods/status" in {resource["name"] for resource in resources}
@@ -47,5 +47,8 @@ async def test_openapi(client) -> None:
     assert old.json["swagger"] == "2.0"
     etag = old.headers["etag"]
     assert (await client.request("GET", "/openapi/v2", If_None_Match=etag)).status == 304
-    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert (await client.request("GET", "/openapi/v2", Accept=protobuf)).status == 406
+    asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    protobuf = await client.request("GET", "/openapi/v2", Accept=asked)
+    assert protobuf.headers["content-type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert protobuf.body.startswith(b"\n\x032.0\x12")
+    assert (await client.request("GET", "/openapi/v2", Accept="application/xml")).status == 406

@@ -99,7 +99,7 @@ async def test_a_watch_that_is_not_read_lags_within_bounds_and_misses_nothing(
     highest = 0
     async with open_client(member.client_urls) as client, client.watch(*BUSY, start_revision=1) as other:
         revisions = []
-        while not any(connection._blocked for connection in served):
+        while not any(connection._speaker._blocked for connection in served):
             revisions += await _write(client, 10)
             highest = max(highest, _buffered(served))
         revisions += await _write(client, 10)
@@ -169,7 +169,7 @@ async def test_an_impossible_watch_counts_once_against_the_bound(
     channel.send_now()
     answers = await _answers(channel, 10)
     assert all(isinstance(answer, KvraftError) for (answer,) in answers.values())
-    assert served[-1]._unanswered == 0
+    assert served[-1].unanswered == 0
     channel.close()
 
 

@@ -1,0 +1,183 @@
+"""/metrics: what the server has counted, under kube-apiserver's names. Made when somebody asks, not before.
+
+The library is imported on the first request: it costs more than the rest of the server's start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apilayer.api.resources import RESOURCES
+from apilayer.server.version import VERSION
+from apilayer.storage.measured import STORE_BUCKETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apilayer.pipeline.flow_control import InFlightLimit
+    from apilayer.pipeline.metrics import Labels, RequestMetrics
+    from apilayer.registry.registry import Registry
+    from apilayer.storage.measured import MeasuredStore
+
+_REQUEST_LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "component", "dry_run")
+_INFINITY = "+Inf"
+
+
+class Metrics:
+    """Everything there is to read; `text` is the body of /metrics."""
+
+    def __init__(
+        self, requests: RequestMetrics, limit: InFlightLimit, registry: Registry, store: MeasuredStore | None
+    ) -> None:
+        self.requests = requests
+        self._limit = limit
+        self._registry = registry
+        self._store = store
+        self._collector: Any = None
+
+    def prepare(self) -> None:
+        """Imports the library, which takes a while the first time: to be called off the loop."""
+        import prometheus_client as prometheus
+
+        if self._collector is None:
+            collector = prometheus.CollectorRegistry()
+            prometheus.ProcessCollector(registry=collector)
+            collector.register(self)
+            self._collector = collector
+
+    def text(self) -> tuple[bytes, bytes]:
+        """The body in Prometheus' text format, and its Content-Type; on the loop, whose objects are read."""
+        import prometheus_client as prometheus
+
+        return prometheus.generate_latest(self._collector), prometheus.CONTENT_TYPE_LATEST.encode()
+
+    def describe(self) -> list[Any]:
+        """Nothing in advance: the library would collect once to find out."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Every metric family, as the library asks for them."""
+        yield from self._of_requests()
+        yield from self._of_watches()
+        yield from self._of_storage()
+        yield self._build()
+
+    def _of_requests(self) -> Iterator[Any]:
+        from prometheus_client import core
+
+        total = core.CounterMetricFamily(
+            "apiserver_request_total",
+            "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope,"
+            " component, and HTTP response code.",
+            labels=(*_REQUEST_LABELS, "code"),
+        )
+        for (labels, code), count in list(self.requests.requests.items()):
+            total.add_metric((*_extended(labels), str(code)), count)
+        yield total
+        durations = core.HistogramMetricFamily(
+            "apiserver_request_duration_seconds",
+            "Response latency distribution in seconds for each verb, dry run value, group, version, resource,"
+            " subresource, scope and component.",
+            labels=_REQUEST_LABELS,
+        )
+        for labels, histogram in list(self.requests.durations.items()):
+            durations.add_metric(_extended(labels), histogram.cumulative(), histogram.total)
+        yield durations
+        running = core.GaugeMetricFamily(
+            "apiserver_current_inflight_requests",
+            "Maximal number of currently used inflight request limit of this apiserver per request kind in last"
+            " second.",
+            labels=("request_kind",),
+        )
+        for kind, count in zip(("readOnly", "mutating"), self._limit.running, strict=True):
+            running.add_metric((kind,), count)
+        yield running
+
+    def _of_watches(self) -> Iterator[Any]:
+        from prometheus_client import core
+
+        events = core.CounterMetricFamily(
+            "apiserver_watch_events_total",
+            "Number of events sent in watch clients",
+            labels=("group", "version", "kind"),
+        )
+        for labels, count in list(self.requests.watch_events.items()):
+            events.add_metric(labels, count)
+        yield events
+        watchers = core.GaugeMetricFamily(
+            "apiserver_registered_watchers",
+            "Number of currently registered watchers for a given resources",
+            labels=("group", "version", "kind"),
+        )
+        for api in self._registry.all:
+            row = api.resource
+            count = sum(1 for _ in self._registry.cache.of(row).watchers())
+            watchers.add_metric((row.group, row.version, row.kind), count)
+        yield watchers
+
+    def _of_storage(self) -> Iterator[Any]:
+        from prometheus_client import core
+
+        objects = core.GaugeMetricFamily(
+            "apiserver_storage_objects",
+            "Number of stored objects at the time of last check split by kind.",
+            labels=("resource",),
+        )
+        newer = core.GaugeMetricFamily(
+            "apiserver_resource_objects",
+            "Number of stored objects at the time of last check split by kind.",
+            labels=("group", "resource"),
+        )
+        for api in self._registry.all:
+            row = api.resource
+            count = len(self._registry.cache.of(row))
+            objects.add_metric((row.group_resource,), count)
+            newer.add_metric((row.group, row.plural), count)
+        yield objects
+        yield newer
+        if self._store is None:
+            return
+        durations = core.HistogramMetricFamily(
+            "etcd_request_duration_seconds",
+            "Etcd request latency in seconds for each operation and object type.",
+            labels=("operation", "group", "resource"),
+        )
+        for (operation, prefix), timing in list(self._store.timings.items()):
+            group, resource = _resource_at(prefix)
+            durations.add_metric((operation, group, resource), _cumulative(timing), timing[1])
+        yield durations
+
+    @staticmethod
+    def _build() -> Any:
+        from prometheus_client import core
+
+        names = ("major", "minor", "gitVersion", "platform")
+        build = core.GaugeMetricFamily(
+            "kubernetes_build_info",
+            "A metric with a constant '1' value labeled by major, minor, git version and platform.",
+            labels=("major", "minor", "git_version", "platform"),
+        )
+        build.add_metric([VERSION[name] for name in names], 1)
+        return build
+
+
+def _extended(labels: Labels) -> Labels:
+    return (*labels, "apiserver", "")
+
+
+def _cumulative(timing: list[float]) -> list[tuple[str, float]]:
+    found, seen = [], 0.0
+    for bound, count in zip(STORE_BUCKETS, timing[2:], strict=True):
+        seen += count
+        found.append((str(bound), seen))
+    return [*found, (_INFINITY, timing[0])]
+
+
+_BY_PREFIX = {row.key_prefix: row for row in RESOURCES if row.stored_as is None and not row.virtual}
+
+
+def _resource_at(prefix: bytes) -> tuple[str, str]:
+    """Group and resource of a key prefix, both "" when it is that of none."""
+    text = prefix.decode(errors="replace")
+    row = _BY_PREFIX.get(text)
+    return (row.group, row.plural) if row is not None else ("", text.removeprefix("/registry").strip("/"))

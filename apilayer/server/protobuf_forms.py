@@ -1,0 +1,80 @@
+"""Answers in protobuf: objects, lists, metadata and watch frames, put together from messages that are made once."""
+
+from __future__ import annotations
+
+from struct import pack
+from typing import TYPE_CHECKING, Any
+
+from apilayer.api import protobuf
+from apilayer.api.protobuf import delimited, envelope, message_encoder, type_head
+from apilayer.pipeline.request import Response
+from apilayer.server.forms import Form, warning_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apilayer.registry.listing import Listing
+    from apilayer.storage.codec import Entry
+    from apilayer.storage.watcher import EventType
+
+MAX_OBJECTS_ON_LOOP = 100
+"""More objects than this may each have to be encoded first: another thread does it."""
+STREAM_TYPE = b"application/vnd.kubernetes.protobuf;stream=watch"
+
+
+class ProtobufForm(Form):
+    """As `Form`, in protobuf. A frame of a watch is its length in four bytes and a bare WatchEvent."""
+
+    @property
+    def stream_type(self) -> bytes:
+        return STREAM_TYPE
+
+    def is_slow(self, objects: int) -> bool:
+        return objects > MAX_OBJECTS_ON_LOOP
+
+    def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
+        headers = warning_headers(warnings) if warnings else ()
+        return Response(code, self._enveloped(entry), self.accepted.content_type, headers)
+
+    def _enveloped(self, entry: Entry) -> bytes:
+        if self.accepted.form:
+            return envelope(self._metadata_head(""), self._metadata_only(entry))
+        return envelope(self.codec.protobuf_head, entry.seen_by(self.codec).protobuf)
+
+    def _metadata_head(self, suffix: str) -> bytes:
+        return type_head(f"meta.k8s.io/{self.accepted.version}", f"PartialObjectMetadata{suffix}")
+
+    def _metadata_only(self, entry: Entry) -> bytes:
+        """The message of a PartialObjectMetadata: metadata is its field 1."""
+        return delimited(1, message_encoder("meta/v1.ObjectMeta")(entry.object()["metadata"]))
+
+    def listing(self, listing: Listing) -> Response:
+        """Every list has its metadata in field 1 and its items in field 2."""
+        parts = [delimited(1, message_encoder("meta/v1.ListMeta")(self._list_metadata(listing)))]
+        if self.accepted.form:
+            head = self._metadata_head("List")
+            parts += [delimited(2, self._metadata_only(entry)) for entry in listing.entries]
+        else:
+            head = type_head(self.resource.api_version, self.resource.list_kind)
+            parts += [delimited(2, entry.seen_by(self.codec).protobuf) for entry in listing.entries]
+        return Response(200, envelope(head, b"".join(parts)), self.accepted.content_type)
+
+    # ------------------------------------------------------------------ watch frames
+
+    def entry_line(self, event_type: EventType, entry: Entry, *, columns: bool) -> bytes:
+        del columns
+        return _frame(event_type, self._enveloped(entry))
+
+    def error_line(self, error: Any) -> bytes:
+        return _frame("ERROR", protobuf.encode(error))
+
+    def bookmark_line(self, revision: int, *, initial_events_end: bool) -> bytes:
+        obj = self._bookmark(revision, initial_events_end=initial_events_end)
+        metadata = delimited(1, message_encoder("meta/v1.ObjectMeta")(obj["metadata"]))
+        return _frame("BOOKMARK", envelope(type_head(obj["apiVersion"], obj["kind"]), metadata))
+
+
+def _frame(event_type: str, obj: bytes) -> bytes:
+    """WatchEvent: type in field 1, in field 2 a RawExtension whose field 1 are the object's bytes."""
+    event = delimited(1, event_type.encode()) + delimited(2, delimited(1, obj))
+    return pack(">I", len(event)) + event
