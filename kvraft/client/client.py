@@ -10,8 +10,8 @@ import trio
 
 from kvraft.client import election, lock
 from kvraft.client.auth import AuthOperations, Login
-from kvraft.client.failover import Failover
 from kvraft.client.lease import KeptLease, keep_alive_once
+from kvraft.client.members import MemberOperations
 from kvraft.client.watch import WatchStream
 from kvraft.errors import KvraftError
 from kvraft.types import (
@@ -40,15 +40,6 @@ from kvraft.types import (
     LeaseRevokeResponse,
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
-    MemberAddRequest,
-    MemberAddResponse,
-    MemberListRequest,
-    MemberListResponse,
-    MemberPromoteRequest,
-    MemberRemoveRequest,
-    MemberUpdateRequest,
-    MoveLeaderRequest,
-    MoveLeaderResponse,
     Operation,
     PutRequest,
     PutResponse,
@@ -73,7 +64,7 @@ REVOKE_SECONDS = 5.0
 PAGE_KEYS = 1000
 
 
-class Client(Failover):
+class Client(MemberOperations):
     """A store, seen through all of its members; see ``open_client``.
 
     Every operation raises a ``KvraftError``. With ``error.definite`` it has not happened and never will; a write
@@ -204,30 +195,6 @@ class Client(Failover):
     async def hash(self, endpoint: str) -> HashResponse:
         """The hash of one member's whole state."""
         return await self._ask(endpoint, HashRequest(), HashResponse)
-
-    async def member_add(self, peer_urls: Sequence[str], *, learner: bool = False) -> MemberAddResponse:
-        """Make room for a member with these peer URLs, which is started afterwards. Raises what etcd refuses with."""
-        return await self._write(MemberAddRequest(tuple(peer_urls), learner), MemberAddResponse)
-
-    async def member_remove(self, member_id: int) -> MemberListResponse:
-        """Remove a member. Once this has returned nothing waits for it any more, and it may be stopped."""
-        return await self._write(MemberRemoveRequest(member_id), MemberListResponse)
-
-    async def member_update(self, member_id: int, peer_urls: Sequence[str]) -> MemberListResponse:
-        """Give a member other peer URLs."""
-        return await self._write(MemberUpdateRequest(member_id, tuple(peer_urls)), MemberListResponse)
-
-    async def member_promote(self, member_id: int) -> MemberListResponse:
-        """Make a learner a voter. Raises ``LearnerNotReady`` before it has caught up."""
-        return await self._write(MemberPromoteRequest(member_id), MemberListResponse)
-
-    async def member_list(self, *, linearizable: bool = True) -> MemberListResponse:
-        """The members, in the order of their ids."""
-        return await self._read(MemberListRequest(linearizable), MemberListResponse)
-
-    async def move_leader(self, target_id: int) -> MoveLeaderResponse:
-        """Hand leadership to a voting member; returns when it leads."""
-        return await self._write(MoveLeaderRequest(target_id), MoveLeaderResponse)
 
     def watch(
         self,

@@ -25,6 +25,7 @@ from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
 from kvraft.server.pending_reads import PendingReads
+from kvraft.server.retention import Retention
 from kvraft.storage.log import LogBatch
 from kvraft.wire.peer import Propose
 
@@ -66,7 +67,7 @@ class Driver:
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
-        self._promised: dict[int, int] = {}  # peer -> index of the snapshot that it is being sent
+        self._retention = Retention()
         self._discard_to = 0
         self._ticks = 0
         self._leader = NO_NODE
@@ -91,14 +92,13 @@ class Driver:
         self._inbox.append(message)
 
     def snapshot_started(self, peer: int, index: int) -> None:
-        """The stream that ``Transport.send_snapshot`` started carries the state at ``index``: the log behind it is
-        kept for when it has arrived, up to ``max_held_entries``."""
-        self._promised[peer] = index
+        """The stream carries the state at ``index``: the log behind it is kept, up to ``max_held_entries``."""
+        self._retention.promised[peer] = index
 
     def snapshot_sent(self, peer: int, index: int) -> None:
         """The stream that ``Transport.send_snapshot`` started has ended; ``index`` 0 means that it failed."""
         if not index:
-            self._promised.pop(peer, None)
+            self._retention.promised.pop(peer, None)
         self.raft.report_snapshot(peer, index)
 
     def unreachable(self, peer: int) -> None:
@@ -176,8 +176,7 @@ class Driver:
         return self._ticks + self.config.request_timeout_ticks
 
     def change(self, data: bytes, waiter: Waiter) -> None:
-        """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
-        ``Raft.may_change``. The waiter gets the state machine's answer or an error."""
+        """Ask for the membership change ``data`` to be committed; one at a time, see ``Raft.may_change``."""
         try:
             index, term = self.raft.propose_configuration(data)
         except ProposalDropped as dropped:
@@ -450,11 +449,8 @@ class Driver:
                 waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
 
     def _reconfigure(self, configuration: Configuration) -> None:
-        """A change has been applied: it is in force, and durable, before anything else happens.
-
-        Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one after
-        it: members that have been left out are not there to be asked again by who forgets the change.
-        """
+        """A change has been applied: it is in force, and durable (with the second commit against a loss of power too)
+        before anything else happens: members that were left out cannot be asked by who forgets the change."""
         self.raft.apply_configuration(configuration)
         self.machine.commit()
         self.machine.commit()
@@ -477,22 +473,10 @@ class Driver:
                     self._end_waiting(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
-        keep_from = self.machine.durable_index - self.config.keep_entries
-        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
-            keep_from = max(min(keep_from, self._needed_by_followers()), keep_from - self.config.max_held_entries)
-        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
-            self.raft.compact(keep_from)
-            self._discard_to = keep_from  # goes with the next batch: nothing is in a hurry here
-
-    def _needed_by_followers(self) -> int:
-        """The last entry that no follower who is there still needs: what follows would cost it a snapshot."""
-        progress = self.raft.status().progress
-        promised = {
-            peer: index for peer, index in self._promised.items() if peer in progress and progress[peer].match < index
-        }
-        self._promised = promised
-        matches = [known.match for known in progress.values() if known.active and known.match]
-        return min([self.machine.durable_index, *matches, *promised.values()])
+        index = self._retention.discard_to(self.raft, self.machine.durable_index, self.config)
+        if index:
+            self.raft.compact(index)
+            self._discard_to = index  # goes with the next batch: nothing is in a hurry here
 
 
 def _nobody(answer: Answer) -> None:

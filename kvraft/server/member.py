@@ -30,7 +30,7 @@ from kvraft.server.membership import Membership
 from kvraft.server.observe.counters import Counters
 from kvraft.server.observe.sampling import Sampler
 from kvraft.server.observe.timed import SyncWatch, TimedMachine
-from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
+from kvraft.server.peers import Peers
 from kvraft.server.service import Service
 from kvraft.server.timers import Timers
 from kvraft.storage.log import LogStore
@@ -103,7 +103,6 @@ class Member:
         self._stopping = trio.Event()
         self._handed_over = trio.Event()
         self._failure: BaseException | None = None
-        self._removed = trio.Event()
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
         self._nursery: trio.Nursery | None = None
@@ -198,7 +197,7 @@ class Member:
             machine,
             self.listeners.tls,
             self.wake.set,
-            self.removed,
+            self.membership.removed,
             config.snapshot_send_bytes_per_second,
         )
         self.peers.follow(machine.members, machine.removed)
@@ -237,7 +236,7 @@ class Member:
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
-                nursery.start_soon(self._leave_when_removed)
+                nursery.start_soon(self.membership.leave_when_removed)
                 for url, sock in self.listeners.peers:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
@@ -422,16 +421,8 @@ class Member:
         raft = self.driver.raft
         return self.member_id not in raft.configuration.voters + raft.configuration.outgoing
 
-    def removed(self) -> None:
-        """This member has learned that it is none any more: it ends, once whoever waits has been answered."""
-        if not self._removed.is_set():
-            self._removed.set()
-            log.warning(REMOVED, extra=fields(member=f"{self.member_id:x}", data_dir=str(self.config.data_dir)))
-            log.warning("data-dir used by this member must be removed")
-
-    async def _leave_when_removed(self) -> None:
-        await self._removed.wait()
-        await trio.sleep(LINGER_SECONDS)
+    def end(self) -> None:
+        """End ``run``, at once and in good order."""
         self._stopping.set()
 
     # ------------------------------------------------------------------ what connections ask
