@@ -333,6 +333,12 @@ def _listen(family: int, kind: int, protocol: int, address: object, backlog: int
     return sock
 
 
+def with_ports(urls: tuple[str, ...], sockets: list[tuple[str, socket.socket]]) -> tuple[str, ...]:
+    """Advertised URLs; one with port 0 gets the port that listening found."""
+    port = sockets[0][1].getsockname()[1]
+    return tuple(f"{url.rstrip('/')[:-1]}{port}" if url.rstrip("/").endswith(":0") else url.rstrip("/") for url in urls)
+
+
 async def accept(listener: socket.socket) -> AsyncIterator[socket.socket]:
     """Connections as they come. Out of file descriptors: waits a little and goes on."""
     exhausted = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -13,7 +13,7 @@ import trio
 
 from kvraft.apply.alarms import describe
 from kvraft.apply.machine import StateMachine
-from kvraft.channel import WakeUp, accept, listen
+from kvraft.channel import WakeUp, accept, listen, with_ports
 from kvraft.errors import Compacted, Corrupt, KvraftError, NoLeader
 from kvraft.logs import fields
 from kvraft.raft.core import Raft
@@ -157,7 +157,7 @@ class Member:
         self._peer_client_tls = config.peer_client_tls()
         self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
         self._peer_sockets = self._sockets("--listen-peer-urls", config.listen_peer_urls)
-        self.client_urls = _with_ports(config.advertise_client_urls, self._client_sockets)
+        self.client_urls = with_ports(config.advertise_client_urls, self._client_sockets)
 
     @staticmethod
     def _server_tls(urls: tuple[str, ...], tls: TlsConfig) -> ssl.SSLContext | None:
@@ -496,9 +496,3 @@ class Member:
             return self.client_urls[0]
         link = self.peers.links.get(member_id)
         return link.client_urls[0] if link is not None and link.client_urls else ""
-
-
-def _with_ports(urls: tuple[str, ...], sockets: list[tuple[str, socket.socket]]) -> tuple[str, ...]:
-    """Advertised URLs; one with port 0 gets the port that listening found."""
-    port = sockets[0][1].getsockname()[1]
-    return tuple(f"{url.rstrip('/')[:-1]}{port}" if url.rstrip("/").endswith(":0") else url.rstrip("/") for url in urls)
