@@ -13,13 +13,13 @@ from kvraft.mvcc.reading import open_end, read_changes, read_key, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
-    LEASE_ID,
     POSITION,
     POSITION_BYTES,
     Change,
     decode_trace,
     decode_value,
     encode_record,
+    lease_key,
 )
 from kvraft.mvcc.scan import RangeScan, passes, without_value
 from kvraft.mvcc.txn import check_path, take_path
@@ -363,7 +363,7 @@ class Store:
         tables = self._environment.tables
         if (request.ignore_value or request.ignore_lease) and tables.cur.get(request.key) is None:
             raise KeyNotFound
-        if request.lease and tables.lease.get(LEASE_ID.pack(request.lease)) is None:
+        if request.lease and tables.lease.get(lease_key(request.lease)) is None:
             raise LeaseNotFound
 
     def _txn(self, request: TxnRequest) -> TxnResponse:
