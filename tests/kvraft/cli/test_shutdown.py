@@ -73,7 +73,7 @@ async def _put_until_it_hangs(urls: list[str]) -> int:
     ("failpoint", "said"),
     [
         ("log.before_commit=hang@30", "the log disk hangs; ending without it"),
-        ("state.before_commit=hang@3", "not stopped in time; ending at once"),
+        ("state.before_commit=hang@8", "not stopped in time; ending at once"),
     ],
 )
 async def test_a_hung_disk_does_not_hold_the_end_up(
@@ -96,7 +96,7 @@ async def test_a_hung_disk_does_not_hold_the_end_up(
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KVRAFT_FAILPOINTS", "state.before_commit=hang@3")
+    monkeypatch.setenv("KVRAFT_FAILPOINTS", "state.before_commit=hang@8")
     with start_processes(tmp_path, 1) as processes:
         await _put_until_it_hangs(processes.urls)
         (name,) = processes.running
