@@ -96,6 +96,8 @@ class Client:
         max_request_bytes: int,
         nursery: trio.Nursery,
         login: Login | None = None,
+        dial_timeout_seconds: float = MAX_DIAL_SECONDS,
+        keep_alive_seconds: tuple[float, float] | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("endpoints: at least one is required")
@@ -107,6 +109,8 @@ class Client:
         self._max_request_bytes = max_request_bytes
         self._nursery = nursery
         self._login = login
+        self._dial_timeout_seconds = dial_timeout_seconds
+        self._keep_alive_seconds = keep_alive_seconds
         self.auth = AuthOperations(self._read, self._write)
         self._connections: dict[str, Connection] = {}
         self._current: Connection | None = None  # where writes and linearizable reads go
@@ -363,6 +367,11 @@ class Client:
 
     # ------------------------------------------------------------------ which member
 
+    @property
+    def answering(self) -> str:
+        """The URL of the member that is asked now: the one that has answered last, if it still can."""
+        return self._current.url if self._current is not None else self._preferred
+
     def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
         """Run something in the background for as long as the client is open. It must not raise."""
         self._nursery.start_soon(run)
@@ -398,10 +407,12 @@ class Client:
         if known is not None and known.alive:
             return known
         try:
-            channel = await dial(url, self._tls, min(self.timeout_seconds, MAX_DIAL_SECONDS))
+            channel = await dial(url, self._tls, min(self.timeout_seconds, self._dial_timeout_seconds))
         except (OSError, Closed) as error:
             raise Unavailable(f"{url}: {error}") from error
-        connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes)
+        connection = Connection(
+            url, channel, self.timeout_seconds, self._max_request_bytes, self._keep_alive_seconds
+        )
         if self._login is not None and self._login.token:
             connection.bear(self._login.token)
         self._connections[url] = connection
@@ -508,6 +519,8 @@ async def open_client(
     ssl_context: ssl.SSLContext | None = None,
     timeout_seconds: float = 10.0,
     max_request_bytes: int = native.MAX_REQUEST_FRAME_BYTES,
+    dial_timeout_seconds: float = MAX_DIAL_SECONDS,
+    keep_alive_seconds: tuple[float, float] | None = None,
     user: str = "",
     password: str = "",
 ) -> AsyncIterator[Client]:
@@ -515,6 +528,8 @@ async def open_client(
 
     ``timeout_seconds`` bounds every operation, the search for a leader included. Requests above
     ``max_request_bytes`` are refused without being sent; raise it for members with a larger ``--max-request-bytes``.
+    A member has ``dial_timeout_seconds`` to take a connection. One that has been silent for the first of
+    ``keep_alive_seconds`` is asked whether it is there, and has the second to answer; None: by ``timeout_seconds``.
 
     ``user`` is whom to be where the store asks for that: the client authenticates when a member first refuses to serve
     nobody, and again when its token has ended. A user that a certificate in ``ssl_context`` names needs none of this.
@@ -522,7 +537,10 @@ async def open_client(
     login = Login(user, password) if user else None
     try:
         async with trio.open_nursery() as nursery:
-            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login)
+            yield Client(
+                *(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login),
+                *(dial_timeout_seconds, keep_alive_seconds),
+            )
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:

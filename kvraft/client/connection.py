@@ -57,11 +57,22 @@ class _Slot:
 class Connection:
     """Pipelines any number of requests. ``run`` must be running while it is used."""
 
-    def __init__(self, url: str, channel: Channel, timeout_seconds: float, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        channel: Channel,
+        timeout_seconds: float,
+        max_request_bytes: int,
+        keep_alive_seconds: tuple[float, float] | None = None,
+    ) -> None:
         self.url = url
         self.alive = True
         self._channel = channel
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, timeout_seconds / 10)
+        self._ask_sweeps, self._dead_sweeps = ASK_SWEEPS, DEAD_SWEEPS
+        if keep_alive_seconds is not None:
+            ask, answer = (max(round(seconds / self._sweep_seconds), 1) for seconds in keep_alive_seconds)
+            self._ask_sweeps, self._dead_sweeps = ask, ask + answer
         self._max_request_bytes = max_request_bytes
         self._pending: dict[bytes, _Slot] = {}
         self._watches: dict[bytes, Sink] = {}
@@ -217,9 +228,9 @@ class Connection:
                 if slot.deadline <= now:
                     slot.settle(DeadlineExceeded())
             self._silent_sweeps += 1
-            if self._silent_sweeps == ASK_SWEEPS:
+            if self._silent_sweeps == self._ask_sweeps:
                 self._question = self._next_id()
                 self._send(self._question, StatusRequest())
-            elif self._silent_sweeps >= DEAD_SWEEPS:
+            elif self._silent_sweeps >= self._dead_sweeps:
                 self._death = "the member is silent"
                 self._channel.close()
