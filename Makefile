@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast coverage lint proto docs bench sim replay clean
+.PHONY: up test test-fast coverage lint proto docs flags bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
@@ -27,6 +27,9 @@ lint: $(STAMP)  ## formatting, lint rules, types, import contracts
 
 proto: $(STAMP)  ## Python modules from the .proto files
 	$(BIN)/python -m tests.kvraft.wire.generate
+
+flags: $(STAMP)  ## write the reference page of the flags of `kvraft serve`
+	$(BIN)/python -c "from kvraft.cli.serve_help import reference_page; print(reference_page(), end='')" > docs/reference/serve-flags.md
 
 docs: $(STAMP)  ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -57,7 +57,8 @@ class Call:
     def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
         """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
         user_agent = self.context.request.headers.get("user-agent", "")
-        return WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        options = WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        return attrs.evolve(options, row=self.row) if self.row.stored_as is not None else options
 
 
 class ResourceHandlers:
@@ -163,6 +164,9 @@ class ResourceHandlers:
         return form.object(entry, 200, warnings)
 
     async def _apply(self, call: Call, form: Form) -> Response:
+        if call.row.stored_as is not None:
+            # Fields are owned in the form that is kept; a part of an object cannot be converted into it.
+            raise status.bad_request(f"{call.row.kind} is applied in version {call.row.storage.api_version}")
         body = await call.context.request.read_body()
         options = call.write_options("PatchOptions", applies=True)
         config = read_configuration(body)

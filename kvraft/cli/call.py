@@ -71,7 +71,7 @@ class Call:
     async def open(self, endpoints: tuple[str, ...]) -> AsyncIterator[Client]:
         """A client of these endpoints, by the global flags."""
         from kvraft.cli.passwords import ask_password
-        from kvraft.client import open_client
+        from kvraft.client import Patience, open_client
 
         options = self.options
         urls = [options.url(endpoint) for endpoint in endpoints]
@@ -83,8 +83,7 @@ class Call:
             urls,
             ssl_context=options.tls() if is_secure else None,
             timeout_seconds=options.command_timeout,
-            dial_timeout_seconds=options.dial_timeout,
-            keep_alive_seconds=(options.keepalive_time, options.keepalive_timeout),
+            patience=Patience(options.dial_timeout, options.keepalive_time, options.keepalive_timeout),
             user=user,
             password=password,
         ) as client:

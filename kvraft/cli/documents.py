@@ -1,4 +1,4 @@
-"""Answers as JSON, as Go's ``encoding/json`` writes etcd's messages: zeros left out, bytes in base64, ids as numbers."""
+"""Answers as JSON, as Go writes etcd's messages: zeros left out, bytes in base64, ids as unsigned numbers."""
 
 from __future__ import annotations
 

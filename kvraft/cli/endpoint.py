@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -100,10 +101,8 @@ async def _health(call: Call, endpoint: str) -> Health:
     error = ""
     try:
         async with call.open((endpoint,)) as client:
-            try:
+            with contextlib.suppress(PermissionDenied):  # to know that, it had to ask the others
                 await client.range(b"health")
-            except PermissionDenied:
-                pass  # to know that, it had to ask the others
             error = await _alarms(client)
     except KvraftError as failure:
         error = describe(failure)

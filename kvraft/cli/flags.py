@@ -1,7 +1,7 @@
 """Flags and arguments as etcdctl takes them, in any order, from rows of data.
 
-``--flag=value``, ``--flag value``, ``-f value``, ``-fvalue``; booleans as ``--flag`` and ``--flag=false``; lists by commas
-and by repeating; what stands after ``--`` is an argument. Errors are worded as etcdctl's.
+``--flag=value``, ``--flag value``, ``-f value``, ``-fvalue``; booleans as ``--flag`` and ``--flag=false``; lists by
+commas and by repeating; what stands after ``--`` is an argument. Errors are worded as etcdctl's.
 """
 
 from __future__ import annotations

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 PROGRAM = "kvraft"
 SUMMARY = "A raft-backed key-value store with etcd v3 semantics."
-OTHERS = (("serve", "run one member"),)
+OTHERS = (
+    ("serve", "Runs a member"),
+    ("snapshot", "Saves a member's whole state, shows what a snapshot holds, and restores it"),
+)
 """Commands that read their flags themselves."""
 
 _INTRODUCTION = f"""# The kvraft command
 
-{SUMMARY} `kvraft serve` runs a member; the other commands talk to members and have the arguments, flags, output and exit
-codes of etcdctl. What differs, and why, stands in [differences from etcd](differences-from-etcd.md).
+{SUMMARY} [`kvraft serve`](serve-flags.md) runs a member; the other commands talk to members and have
+the arguments, flags, output and exit codes of etcdctl. What differs, and why, stands in [differences from
+etcd](differences-from-etcd.md).
 
 Flags and arguments may stand in any order; what stands after `--` is an argument. Each global flag can be given as an
 environment variable too: `{PREFIX}` and its name in capitals, with underscores. A flag that is given wins.

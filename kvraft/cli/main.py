@@ -6,46 +6,56 @@ import argparse
 import os
 import sys
 
-from kvraft.cli import serve
+INTERRUPTED, OUTPUT_CLOSED = 130, 141
+"""Exit codes of a shell for programs that ended by SIGINT and by SIGPIPE."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """``kvraft serve`` with its flags."""
+    """``kvraft snapshot``, which works on files too."""
+    from kvraft.cli import snapshot
+
     parser = argparse.ArgumentParser(prog="kvraft", description="A raft-backed key-value store with etcd v3 semantics.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    serve.add_parser(commands)
+    snapshot.add_parser(commands)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is its answer."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["serve"]:
-        args = build_parser().parse_args(words)
-        run = args.run
-        return int(run(args))
+    match words[:1]:
+        case ["serve"]:  # etcd's flags are Go's
+            from kvraft.cli import serve
+
+            return serve.main(words[1:])
+        case ["snapshot"]:
+            args = build_parser().parse_args(words)
+            return int(args.run(args))
+        case ["--version"]:
+            from kvraft.version import version_text
+
+            print(version_text())
+            return 0
+        case ["help"]:
+            words = [*words[1:], "--help"]
     try:
-        return control(words)
+        return _talk(words)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return OUTPUT_CLOSED
 
 
-def control(words: list[str]) -> int:
+def _talk(words: list[str]) -> int:
     """Run a command that talks to members, or about itself."""
     from kvraft.cli import help as helps
     from kvraft.cli.call import Call, run
-    from kvraft.cli.commands import COMMANDS, NOUNS, find, flags_of
+    from kvraft.cli.commands import NOUNS, find, flags_of
     from kvraft.cli.failures import ERROR, CommandError
     from kvraft.cli.flags import HELP, UsageError, read
     from kvraft.cli.options import GLOBAL_FLAGS, read_options
 
-    if "--version" in words[:1]:
-        words = ["version"]
-    elif words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
     name, command, rest = find(words)
     if command is None and name and name not in NOUNS:
         print(f'Error: unknown command "{name}" for "kvraft"', file=sys.stderr)
@@ -65,7 +75,6 @@ def control(words: list[str]) -> int:
     except CommandError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.code
-    assert name in COMMANDS
     return run(call)
 
 

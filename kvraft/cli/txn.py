@@ -138,7 +138,7 @@ async def txn(call: Call, client: Client) -> None:
 
 def _lines(call: Call) -> list[str]:
     """Lines up to an empty one."""
-    lines = []
+    lines: list[str] = []
     while True:
         line = call.stdin.readline()
         if not line.endswith(b"\n"):

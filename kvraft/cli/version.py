@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.version import VERSION
+from kvraft.version import ETCD_VERSION, VERSION
 
 if TYPE_CHECKING:
     from kvraft.cli.call import Call
 
-API_VERSION = "3.6"
-"""Of etcd's interface, whose semantics these are."""
-
 
 def version(call: Call) -> None:
-    """The program's version, and that of the interface."""
-    call.say(f"kvraft version: {VERSION}", f"API version: {API_VERSION}")
+    """The program's version, and that of etcd's interface."""
+    call.say(f"kvraft version: {VERSION}", f"API version: {ETCD_VERSION.rpartition('.')[0]}")

@@ -6,6 +6,7 @@ they come and leave together at the end of the member's turn.
 
 from __future__ import annotations
 
+import enum
 import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -40,6 +41,17 @@ METHODS = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ", b"PATCH ", b"OPTION
 """How an HTTP/1.1 connection opens."""
 
 
+class Offer(enum.Flag):
+    """What a listener has for those who connect."""
+
+    NATIVE = enum.auto()
+    GRPC = enum.auto()
+    GATEWAY = enum.auto()
+    """The JSON gateway."""
+    ROUTES = enum.auto()
+    """Health, version and metrics."""
+
+
 class Speaker(Protocol):
     """One protocol on one connection."""
 
@@ -71,8 +83,9 @@ class Speaker(Protocol):
 class ClientConnection:
     """One client. Reading happens in ``run``; writing wherever an answer comes, flushed once per turn."""
 
-    def __init__(self, member: Member, channel: Channel) -> None:
+    def __init__(self, member: Member, channel: Channel, offer: Offer) -> None:
         self.member = member
+        self.offer = offer
         self.unanswered = 0
         """Requests under way; see MAX_UNANSWERED."""
         self.watches = 0
@@ -129,6 +142,11 @@ class ClientConnection:
         """The CN of the certificate that the client showed, "" without one."""
         return self.member.auth.common_name(self._channel.peer_certificate)
 
+    @property
+    def unread_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._channel.buffered_bytes
+
     def hold(self, retry: Callable[[], None]) -> None:
         """See ``service.Caller``."""
         self._held.append(retry)
@@ -137,6 +155,7 @@ class ClientConnection:
         """Add to what leaves at the end of the turn."""
         self._channel.queue(data)
         self._queued_bytes += len(data)
+        self.member.counters.client_sent_bytes += len(data)
         if not self._dirty:
             self._dirty = True
             self.member.dirty.append(self)
@@ -238,18 +257,19 @@ class ClientConnection:
             data = await channel.receive()
             if not data:
                 return
+            member.counters.client_received_bytes += len(data)
 
     def _choose(self, data: bytes) -> Speaker:
         """The protocol that opens with ``data``; one that nobody has asked for yet is loaded now."""
-        if data.startswith(native.PREFACE):
+        if data.startswith(native.PREFACE) and Offer.NATIVE in self.offer:
             from kvraft.server.native import NativeSpeaker
 
             return NativeSpeaker(self)
-        if data.startswith(HTTP2_PREFACE):
+        if data.startswith(HTTP2_PREFACE):  # what may be asked for there is looked at with each request
             from kvraft.server.http.h2 import Http2Speaker
 
             return Http2Speaker(self)
-        if data.startswith(METHODS):
+        if data.startswith(METHODS) and self.offer & (Offer.GATEWAY | Offer.ROUTES):
             from kvraft.server.http.h1 import Http1Speaker
 
             return Http1Speaker(self)
@@ -264,7 +284,7 @@ def _undecided(data: bytes) -> bool:
     return not data or any(len(data) < len(opening) and opening.startswith(data) for opening in _OPENINGS)
 
 
-async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None, offer: Offer) -> None:
     """One accepted connection, until it ends."""
     try:
         channel = Channel(sock, tls, server_side=True)
@@ -272,4 +292,4 @@ async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext 
         sock.close()
         log.debug("client connection broke", extra=fields(error=str(error)))
         return
-    await ClientConnection(member, channel).run()
+    await ClientConnection(member, channel, offer).run()

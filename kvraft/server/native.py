@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from kvraft.auth.identity import Credentials
 from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
 from kvraft.server import clients
-from kvraft.types import WatchBatch, WatchRequest
+from kvraft.types import SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
 from kvraft.wire import native
 from kvraft.wire.frames import TaggedDecoder
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     from kvraft.server.clients import ClientConnection
     from kvraft.watch.watcher import Watcher
+
+
+MAX_UNREAD_SNAPSHOT_BYTES = 1 << 20
+"""So much of a snapshot waits in memory; the next piece is only read once the client has taken that."""
 
 
 class NativeSpeaker:
@@ -30,6 +36,7 @@ class NativeSpeaker:
         self._watchers: dict[bytes, Watcher] = {}
         self._starting: set[bytes] = set()  # watches whose token is on its way here
         self._blocked: set[bytes] = set()
+        self._rooms: set[trio.Event] = set()  # snapshots that wait for the client to read
         max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
         self._frames = TaggedDecoder(max_frame_bytes, native.ID_BYTES + 1)
 
@@ -63,6 +70,8 @@ class NativeSpeaker:
             self._member.machine.watch.cancel(watcher)
         self._watchers.clear()
         self._starting.clear()
+        for room in self._rooms:
+            room.set()
 
     # ------------------------------------------------------------------ what the service asks
 
@@ -111,6 +120,10 @@ class NativeSpeaker:
         if kind is native.WatchProgress:
             self._progress(request_id)
             return
+        if kind is SnapshotRequest:
+            start = partial(self._member.spawn, self._snapshot, request_id)
+            self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+            return
         if kind is WatchRequest:
             self._watch(request_id, request)  # type: ignore[arg-type]
             return
@@ -146,6 +159,28 @@ class NativeSpeaker:
         self._starting.discard(request_id)
         assert isinstance(error, KvraftError)
         self._connection.queue(native.encode_answer(request_id, native.to_failure(error)))
+
+    async def _snapshot(self, request_id: bytes) -> None:
+        """Stream the state in pieces, as fast as the client reads it."""
+        connection, member = self._connection, self._member
+        try:
+            with member.service.snapshot(self) as reader:
+                revision, left = member.machine.revision, member.machine.db_size_in_use
+                while not connection.closed and (chunk := await trio.to_thread.run_sync(next, reader, b"")):
+                    left = max(0, left - len(chunk))
+                    connection.queue(native.encode_answer(request_id, SnapshotChunk(revision, left, chunk)))
+                    connection.flush()
+                    if connection.unread_bytes > MAX_UNREAD_SNAPSHOT_BYTES:
+                        room = trio.Event()
+                        self._rooms.add(room)
+                        connection.hold(room.set)
+                        await room.wait()
+                        self._rooms.discard(room)
+        except KvraftError as error:
+            connection.queue(native.encode_answer(request_id, native.to_failure(error)))
+        else:
+            connection.queue(native.encode_answer(request_id, SnapshotChunk(revision, 0, b"")))
+        connection.flush()
 
     def _progress(self, request_id: bytes) -> None:
         watcher = self._watchers.get(request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from kvraft.server.member import Member
     from kvraft.types import WatchBatch
 
+KINDS = {
+    (False, False): "unary",
+    (False, True): "server_stream",
+    (True, False): "client_stream",
+    (True, True): "bidi_stream",
+}
+"""By whether clients, and members, send several messages."""
 MAX_LEADERLESS_ELECTIONS = 3
 """So many election timeouts without a leader end the streams that ask for one."""
 
@@ -34,17 +42,20 @@ MAX_LEADERLESS_ELECTIONS = 3
 class Method:
     """One method: either ``unary`` serves its calls, or ``stream`` makes the handler of each."""
 
-    __slots__ = ("answers", "parse", "path", "request", "stream", "unary")
+    __slots__ = ("answers", "failed", "kind", "parse", "path", "request", "started", "stream", "succeeded", "unary")
 
     def __init__(
         self,
         path: str,
         request: Any,
         answers: Any,
+        kind: str,
         unary: Callable[[Call, Any], None] | None = None,
         stream: Callable[[Call], Handler] | None = None,
     ) -> None:
         self.path = path
+        self.kind = kind
+        """What go-grpc's metrics call it: ``unary`` or, say, ``bidi_stream``."""
         self.request = request
         """The class of its messages."""
         self.answers = answers
@@ -52,6 +63,10 @@ class Method:
         self.parse: Callable[[bytes], Any] = request.FromString
         self.unary = unary
         self.stream = stream
+        self.started = self.succeeded = 0
+        """How many of its calls over gRPC have begun, and have ended well."""
+        self.failed: Counter[str] = Counter()
+        """How many have ended otherwise, by the name of their status."""
 
 
 class EtcdServices:
@@ -113,8 +128,9 @@ class EtcdServices:
                     path = f"/{service.full_name}/{descriptor.name}"
                     request = getattr(module, descriptor.input_type.name)
                     answers = getattr(module, descriptor.output_type.name)
+                    kind = KINDS[descriptor.client_streaming, descriptor.server_streaming]
                     self.methods[path] = Method(
-                        path, request, answers, unaries.pop(path, None), streams.pop(path, None)
+                        path, request, answers, kind, unaries.pop(path, None), streams.pop(path, None)
                     )
         assert not unaries, unaries
         assert not streams, streams

@@ -16,7 +16,7 @@ import trio
 from kvraft.channel import WakeUp
 from kvraft.errors import KvraftError, TooManyRequests, Unavailable
 from kvraft.logs import fields
-from kvraft.version import VERSION
+from kvraft.version import ETCD_VERSION
 from kvraft.wire.etcd import rpc_pb2 as pb
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PADDED_TO = 512
-MAX_SNAPSHOTS = 4
-"""Streamed to clients at once: each keeps its commit's pages from being reused."""
-_under_way = trio.CapacityLimiter(MAX_SNAPSHOTS)
 
 
 class Snapshot:
@@ -45,25 +42,28 @@ class Snapshot:
         """The request, which is empty."""
         if not self._started:
             self._started = True
-            self._services.member.spawn(self._serve)
+            self._services.member.auth.when_known(self._call.credentials, self._refuse, self._begin)
+
+    def _refuse(self, error: object) -> None:
+        assert isinstance(error, KvraftError)
+        self._call.fail(error)
+
+    def _begin(self) -> None:
+        """The whole state holds everybody's keys, and users' password hashes: it is root's. Raises why not."""
+        member = self._services.member
+        if member.machine.auth.enabled:
+            member.machine.access.check_admin(member.auth.who(self._call.credentials))
+        member.spawn(self._serve)
 
     async def _serve(self) -> None:
         try:
-            _under_way.acquire_on_behalf_of_nowait(self)
-        except trio.WouldBlock:
-            self._call.fail(TooManyRequests())
-            return
-        try:
-            reader = self._services.member.machine.snapshot()
-            try:
+            with self._services.member.service.snapshot(self._call) as reader:
                 await self._stream(reader)
-            finally:
-                reader.close()
+        except TooManyRequests as error:
+            self._call.fail(error)
         except KvraftError as error:
             log.warning("sending a snapshot to a client failed", extra=fields(error=str(error)))
             self._call.fail(Unavailable(f"etcdserver: {error}"))
-        finally:
-            _under_way.release_on_behalf_of(self)
 
     async def _stream(self, reader: SnapshotReader) -> None:
         call, member = self._call, self._services.member
@@ -89,7 +89,7 @@ class Snapshot:
                 await self._room.wait()
 
     def _send(self, blob: bytes, remaining_bytes: int) -> None:
-        message = pb.SnapshotResponse(remaining_bytes=remaining_bytes, blob=blob, version=VERSION)
+        message = pb.SnapshotResponse(remaining_bytes=remaining_bytes, blob=blob, version=ETCD_VERSION)
         self._services.stamp.on(message.header, self._services.member.machine.revision)
         self._call.send(message.SerializeToString())
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvraft.server.clients import Offer
 from kvraft.server.http.exchange import PLAIN_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from kvraft.server.http.exchange import Exchange
     from kvraft.wire.http2.stream import Receiver
 
     Reply = tuple[int, str, bytes]
     """Status, content type, body."""
-    Route = Callable[[str, str], Reply]
-    """What answers GET and HEAD of a path, given the path and the query."""
+    Route = Callable[[str, str], Awaitable[Reply]]
+    """What answers GET and HEAD of a path, given the path and the query. It may wait."""
 
 GATEWAY_PREFIX = "/v3/"
 NOT_FOUND = (404, PLAIN_TEXT, b"404 page not found\n")
@@ -41,19 +42,39 @@ class Answered:
 ANSWERED = Answered()
 
 
+class Pending(Answered):
+    """The same while the answer is being made: a client that has gone needs none."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    def lost(self) -> None:
+        """The client went away."""
+        self.gone = True
+
+
+async def _answer(exchange: Exchange, route: Route, pending: Pending) -> None:
+    reply = await route(exchange.path, exchange.query)
+    if not pending.gone:
+        exchange.respond(*reply)
+        exchange.connection.flush()
+
+
 def opened(exchange: Exchange) -> Receiver:
     """Begin to serve ``exchange``; the receiver takes its body."""
     if exchange.method == "OPTIONS":
         exchange.respond(200, PLAIN_TEXT, b"")
         return ANSWERED
-    route = exchange.connection.member.routes.get(exchange.path)
+    offer = exchange.connection.offer
+    route = exchange.connection.member.routes.get(exchange.path) if Offer.ROUTES in offer else None
     if route is not None:
         if exchange.method in ("GET", "HEAD"):
-            exchange.respond(*route(exchange.path, exchange.query))
-        else:
-            exchange.respond(*METHOD_NOT_ALLOWED)
+            pending = Pending()
+            exchange.connection.member.spawn(_answer, exchange, route, pending)
+            return pending
+        exchange.respond(*METHOD_NOT_ALLOWED)
         return ANSWERED
-    if exchange.path.startswith(GATEWAY_PREFIX):
+    if exchange.path.startswith(GATEWAY_PREFIX) and Offer.GATEWAY in offer:
         from kvraft.server.http import gateway  # protobuf comes with it
 
         return gateway.opened(exchange)

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from kvraft.auth.identity import Credentials
 from kvraft.errors import KvraftError, ProtocolError, Stopped, TooManyRequests
 from kvraft.server import clients
+from kvraft.server.clients import Offer
 from kvraft.server.etcd.call import Call
 from kvraft.server.http import app
 from kvraft.server.http.exchange import CORS, Exchange
@@ -104,7 +105,7 @@ class Http2Speaker:
         if head.malformed:
             self.http.reset(stream, ErrorCode.PROTOCOL_ERROR)
             return app.ANSWERED
-        if not head.is_grpc:
+        if not head.is_grpc or Offer.GRPC not in self.connection.offer:
             exchange = Http2Exchange(self, stream, head)
             return app.opened(exchange)
         if head.refusal is not None:
@@ -155,6 +156,7 @@ class GrpcCall(Call):
     def begin(self) -> None:
         """What comes before the first message."""
         head = self._head
+        self._method.started += 1
         needs_leader = head.headers.get("hasleader") == "true"
         if needs_leader or self._method.stream is not None:
             self._speaker.services.begin(self._method, self, needs_leader=needs_leader)
@@ -196,12 +198,14 @@ class GrpcCall(Call):
         """See ``Call``."""
         if not self.over:
             self._is_over()
+            self._method.succeeded += 1
             self._speaker.http.send(self._stream, status.HEADERS, framed(message), status.OK)
 
     def end(self) -> None:
         """See ``Call``."""
         if not self.over:
             self._is_over()
+            self._method.succeeded += 1
             if self._begun:
                 self._speaker.http.send_trailers(self._stream, status.OK)
             else:
@@ -212,6 +216,7 @@ class GrpcCall(Call):
         if not self.over:
             self._is_over()
             assert isinstance(error, KvraftError)
+            self._method.failed[error.code] += 1
             block = status.trailers(error) if self._begun else status.trailers_only(error)
             self._speaker.http.send_trailers(self._stream, block)
 
@@ -263,6 +268,7 @@ class GrpcCall(Call):
         """The client has cancelled, or is gone. What it asked for happens; its answer goes nowhere."""
         if not self.over:
             self._is_over()
+            self._method.failed["Canceled"] += 1
 
     def drained(self) -> None:
         """See ``http2.stream.Receiver``."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
-import orjson
-
-from kvraft.server.http.exchange import JSON
-from kvraft.version import VERSION
+from kvraft.server.observe.routes import ROUTES
 
 if TYPE_CHECKING:
-    from kvraft.server.http.app import Route
+    from kvraft.server.http.app import Reply, Route
     from kvraft.server.member import Member
+    from kvraft.server.observe.routes import Handler
 
 
 def routes(member: Member) -> dict[str, Route]:
     """Every route by its path."""
-    return {"/version": _version}
+    return {path: partial(_serve, handler, member) for path, handler in ROUTES.items()}
 
 
-def _version(path: str, query: str) -> tuple[int, str, bytes]:
-    cluster = ".".join((*VERSION.split(".")[:2], "0"))
-    return 200, JSON, orjson.dumps({"etcdserver": VERSION, "etcdcluster": cluster})
+async def _serve(handler: Handler, member: Member, path: str, query: str) -> Reply:
+    return await handler(path, parse_qs(query, keep_blank_values=True), member)

@@ -16,6 +16,11 @@ from kvraft.errors import KvraftError, ProtocolError
 from kvraft.server import clients
 from kvraft.types import (
     Compare,
+    HashKVRequest,
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
     PutRequest,
     RangeRequest,
     RangeResponse,
@@ -232,6 +237,12 @@ async def test_no_number_in_a_request_stops_a_member(member: Member) -> None:
             RangeRequest(b"k", b"\0", number, 0),
             PutRequest(b"k", b"v", number),
             native.CompactRequest(number),
+            LeaseGrantRequest(100, number),
+            LeaseGrantRequest(number, 1),
+            LeaseRevokeRequest(number),
+            LeaseKeepAliveRequest(number),
+            LeaseTimeToLiveRequest(number, True),
+            HashKVRequest(number),
             WatchRequest(b"k", b"", number),
             *(
                 native.TxnRequest((Compare(b"k", target, 0, number),), (RangeRequest(b"k", b"", number, number),))

@@ -125,3 +125,12 @@ def test_malformed_questions_are_refused(payload: bytes) -> None:
 def test_malformed_answers_are_refused() -> None:
     with pytest.raises(ProtocolError, match="malformed answers"):
         peer.decode_answers(b"\xc0")
+
+
+def test_what_members_ask_is_what_clients_ask() -> None:
+    request = PutRequest(b"k", b"v")
+    assert native.encode_request(b"\0\0\0\1", request)[8:] == native.encode_request_body(request)
+
+
+def test_a_token_is_not_shown() -> None:
+    assert repr([native.Bearer("secret"), native.Bearer("")]) == "[Bearer(token='***'), Bearer(token='')]"

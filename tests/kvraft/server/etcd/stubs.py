@@ -59,11 +59,17 @@ class Stubs:
         ), request
 
     def call(
-        self, name: str, metadata: Any = (), timeout: float = TIMEOUT_SECONDS, compression: Any = None, **fields: Any
+        self,
+        method: str,
+        /,
+        metadata: Any = (),
+        timeout: float = TIMEOUT_SECONDS,
+        compression: Any = None,
+        **fields: Any,
     ) -> Any:
         """A call of one message each way, or of one message and a stream of answers."""
-        method, request = self._method(name)
-        return method(request(**fields), timeout=timeout, metadata=metadata, compression=compression)
+        make, request = self._method(method)
+        return make(request(**fields), timeout=timeout, metadata=metadata, compression=compression)
 
     def open(self, name: str, metadata: Any = ()) -> Stream:
         """A call of streams both ways."""

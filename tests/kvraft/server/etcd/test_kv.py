@@ -32,7 +32,7 @@ async def test_keys(member: Member) -> None:
         put = stubs.call("KV/Put", key=b"a", value=b"1")
         assert put.header.cluster_id == member.config.cluster_id
         assert put.header.member_id == member.member_id
-        assert (put.header.revision, put.header.raft_term) == (2, 1)
+        assert (put.header.revision, put.header.raft_term) == (2, 2)
         again = stubs.call("KV/Put", key=b"a", value=b"2", prev_kv=True)
         assert (again.prev_kv.value, again.prev_kv.version) == (b"1", 1)
         stubs.call("KV/Put", key=b"b", value=b"3")
@@ -110,7 +110,7 @@ async def test_status(member: Member) -> None:
         stubs.call("KV/Put", key=b"a")
         status = stubs.call("Maintenance/Status")
         assert status.leader == status.header.member_id == member.member_id
-        assert status.raftTerm == status.header.raft_term == 1
+        assert status.raftTerm == status.header.raft_term == 2
         assert status.dbSize > 0
         assert status.raftIndex == status.raftAppliedIndex > 0
 

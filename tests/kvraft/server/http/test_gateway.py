@@ -14,7 +14,7 @@ import trio
 from kvraft.channel import dial
 from kvraft.embed import open_member
 from kvraft.server.http import gateway, h1
-from kvraft.version import VERSION
+from kvraft.version import ETCD_VERSION
 from tests.kvraft.certificates import Authority
 from tests.kvraft.members import until
 
@@ -120,8 +120,8 @@ async def test_paths_and_methods(member: Member) -> None:
     assert await _curl(member, "/v3/kv/range") == (405, "Method Not Allowed\n")
     assert await _curl(member, "/v3/kv/nothing", {}) == (404, "Not Found\n")
     assert await _curl(member, "/nothing") == (404, "404 page not found\n")
-    assert (await _curl(member, "/version"))[1]["etcdserver"] == VERSION
-    assert (await _curl(member, "/version?x=y", None, "--http2-prior-knowledge"))[1]["etcdserver"] == VERSION
+    assert (await _curl(member, "/version"))[1]["etcdserver"] == ETCD_VERSION
+    assert (await _curl(member, "/version?x=y", None, "--http2-prior-knowledge"))[1]["etcdserver"] == ETCD_VERSION
     assert await _curl(member, "/version", {}) == (405, "Method Not Allowed\n")
     for flags in ([], ["--http2-prior-knowledge"]):
         assert (await _curl(member, "/version", None, "--head", *flags))[0] == 200
