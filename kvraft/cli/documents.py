@@ -96,14 +96,10 @@ def _delete(answer: DeleteRangeResponse) -> Document:
 
 
 def _txn(answer: TxnResponse) -> Document:
-    responses = [
-        {
-            "Response": {
-                _INNER[type(inner).__name__]: {"header": {"revision": answer.revision}, **_BODIES[type(inner)](inner)}
-            }
-        }
-        for inner in answer.responses
-    ]
+    responses = []
+    for inner in answer.responses:
+        body = {"header": {"revision": inner.revision}, **_BODIES[type(inner)](inner)}
+        responses.append({"Response": {_INNER[type(inner).__name__]: body}})
     return _some(succeeded=answer.succeeded, responses=responses)
 
 

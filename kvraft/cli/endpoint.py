@@ -53,7 +53,7 @@ def _bool(value: bool) -> str:
 
 def _show_rows(call: Call, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if call.format == "table":
-        call.say(draw(columns, rows))
+        call.say(*draw(columns, rows))
     else:
         call.say(*(", ".join(row) for row in rows))
 
@@ -80,7 +80,7 @@ async def health(call: Call, client: Client) -> None:
             else:
                 call.say(f"{one.endpoint} is healthy: successfully committed proposal: took = {one.took}")
     elif call.format == "table":
-        call.say(draw(HEALTH_COLUMNS, [(one.endpoint, _bool(not one.error), one.took, one.error) for one in found]))
+        call.say(*draw(HEALTH_COLUMNS, [(one.endpoint, _bool(not one.error), one.took, one.error) for one in found]))
     elif call.format == "json":
         call.say(to_json([_health_document(one) for one in found]))
     else:

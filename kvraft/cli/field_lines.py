@@ -77,10 +77,9 @@ def _delete(answer: DeleteRangeResponse) -> list[str]:
 
 
 def _txn(answer: TxnResponse) -> list[str]:
-    inner = Header(0, 0, answer.revision, 0)
     lines = [f'"Succeeded" : {_bool(answer.succeeded)}']
     for response in answer.responses:
-        lines += field_lines(response, inner)
+        lines += field_lines(response, Header(0, 0, response.revision, 0))
     return lines
 
 

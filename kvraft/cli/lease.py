@@ -102,7 +102,8 @@ async def keep_alive(call: Call, client: Client) -> None:
             await _show_renewal(call, client, answer)
             await trio.sleep(answer.ttl / RENEWALS_PER_TTL)
     except LeaseNotFound:
-        call.say(f"lease {shown(lease_id)} expired or revoked.")
+        if call.format == "simple":
+            call.say(f"lease {shown(lease_id)} expired or revoked.")
     except AuthFailed:
         raise
     except KvraftError as error:

@@ -54,10 +54,10 @@ async def add(call: Call, client: Client) -> None:
     answer = await client.member_add(urls, learner=call.flag("learner"))
     await _show(call, client, answer, f"Member {answer.member.member_id:16x} added to cluster {{}}")
     if call.format == "simple":
-        call.say("", *_settings(name, answer))
+        call.say("", *_settings(name, urls, answer))
 
 
-def _settings(name: str, answer: MemberAddResponse) -> list[str]:
+def _settings(name: str, urls: Sequence[str], answer: MemberAddResponse) -> list[str]:
     """The variables with which the new member is started."""
     new = answer.member.member_id
     peers = [
@@ -68,7 +68,7 @@ def _settings(name: str, answer: MemberAddResponse) -> list[str]:
     return [
         f'KVRAFT_NAME="{name}"',
         f'KVRAFT_INITIAL_CLUSTER="{",".join(peers)}"',
-        f'KVRAFT_INITIAL_ADVERTISE_PEER_URLS="{",".join(answer.member.peer_urls)}"',
+        f'KVRAFT_INITIAL_ADVERTISE_PEER_URLS="{",".join(urls)}"',
         'KVRAFT_INITIAL_CLUSTER_STATE="existing"',
     ]
 
@@ -112,7 +112,7 @@ async def list_members(call: Call, client: Client) -> None:
     if call.format == "simple":
         call.say(*(", ".join(row) for row in rows))
     elif call.format == "table":
-        call.say(draw(COLUMNS, rows))
+        call.say(*draw(COLUMNS, rows))
     else:
         show_with(call, await header_of(client, 0), answer)
 

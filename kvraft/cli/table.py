@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
-def draw(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines, each ended."""
+def draw(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines."""
     titles = [title.upper() for title in header]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     rule = "+".join(["", *("-" * (width + 2) for width in widths), ""])
@@ -22,7 +22,7 @@ def draw(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     if rows:
         lines.append(rule)
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _centred(text: str, width: int) -> str:

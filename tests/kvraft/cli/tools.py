@@ -27,7 +27,7 @@ _MADE_UP = [
     (re.compile(r"(?<![0-9a-f]) *\b[0-9a-f]{10,16}\b"), " ID"),
     (re.compile(r'"version":"[^"]*"'), '"version":"V"'),
     (re.compile(r'"Version" : "[^"]*"'), '"Version" : "V"'),
-    (re.compile(r"\b(3\.\d+\.\d+), \d+ kB, (true|false), (true|false), \d+, \d+, \d+, "), r"V, SIZE, \2, \3, N, N, N, "),
+    (re.compile(r"(\d+\.\d+\.\d+), \d+ kB, (true|false), (true|false), \d+, \d+, \d+, "), r"V, SIZE, \2, \3, N, N, N, "),
     (re.compile(r"(ADDRESS), \d{5,}$", re.MULTILINE), r"\1, HASH"),
     (re.compile(r"remaining\(\d+s\)"), "remaining(N)"),
     (re.compile(r'"ttl":9\d\b'), '"ttl":N'),
@@ -57,11 +57,25 @@ class Outcome(NamedTuple):
 
 
 def _plain(text: str) -> str:
-    text = _NEWER_FIELDS.sub("", _LOG_LINE.sub("", text))
+    text = _in_order(_NEWER_FIELDS.sub("", _LOG_LINE.sub("", text)))
     for pattern, name in _MADE_UP:
         text = pattern.sub(name, text)
     for name, common in _OF_THE_TOOL:
         text = text.replace(name, common)
+    return text
+
+
+def _in_order(text: str) -> str:
+    """Members come in the order of their ids, which are made up: here by name."""
+    found = re.search(r'"members":\[(.*)\]', text)
+    if found is not None:
+        members = sorted(re.findall(r"\{.*?\}", found[1]), key=lambda member: member.partition(",")[2])
+        return f"{text[: found.start(1)]}{','.join(members)}{text[found.end(1) :]}"
+    found = re.search(r'INITIAL_CLUSTER="(.*)"', text)
+    if found is not None:
+        return text[: found.start(1)] + ",".join(sorted(found[1].split(","))) + text[found.end(1) :]
+    if re.search(r", (un)?started, ", text):
+        return "".join(sorted(text.splitlines(keepends=True), key=lambda line: line.partition(",")[2]))
     return text
 
 
@@ -73,7 +87,7 @@ def _table(text: str) -> str:
     known = {"version", "db size", "raft term", "raft index", "raft applied index", "hash"}
     skipped = {index for index, title in enumerate(rows[0]) if title.lower() in known}
     kept = [[cell for index, cell in enumerate(row) if index not in skipped or row is rows[0]] for row in rows]
-    return "\n".join("|".join(row) for row in kept)
+    return "\n".join(["|".join(kept[0]), *sorted("|".join(row) for row in kept[1:])])
 
 
 class Tool:
@@ -102,7 +116,6 @@ class Tool:
 class Etcdctl(Tool):
     def _run(self, words: list[str], stdin: bytes) -> Outcome:
         environment = {**os.environ, "ETCDCTL_API": "3"}
-        # Flags for the shell commands themselves come after a "--" only.
         done = subprocess.run(
             ["etcdctl", *words], input=stdin, capture_output=True, env=environment, timeout=TIMEOUT_SECONDS
         )
