@@ -10,6 +10,7 @@ import trio
 
 from kvraft.client import election, lock
 from kvraft.client.auth import AuthOperations, Login
+from kvraft.client.failover import DEFAULT_PATIENCE, Patience
 from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.members import MemberOperations
 from kvraft.client.watch import WatchStream
@@ -79,8 +80,9 @@ class Client(MemberOperations):
         max_request_bytes: int,
         nursery: trio.Nursery,
         login: Login | None = None,
+        patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
-        super().__init__(endpoints, tls, timeout_seconds, max_request_bytes, nursery, login)
+        super().__init__(endpoints, tls, timeout_seconds, max_request_bytes, nursery, login, patience)
         self.auth = AuthOperations(self._read, self._write)
 
     # ------------------------------------------------------------------ operations
@@ -300,6 +302,7 @@ async def open_client(
     ssl_context: ssl.SSLContext | None = None,
     timeout_seconds: float = 10.0,
     max_request_bytes: int = native.MAX_REQUEST_FRAME_BYTES,
+    patience: Patience = DEFAULT_PATIENCE,
     user: str = "",
     password: str = "",
 ) -> AsyncIterator[Client]:
@@ -307,6 +310,7 @@ async def open_client(
 
     ``timeout_seconds`` bounds every operation, the search for a leader included. Requests above
     ``max_request_bytes`` are refused without being sent; raise it for members with a larger ``--max-request-bytes``.
+    ``patience`` says how long a member is waited for.
 
     ``user`` is whom to be where the store asks for that: the client authenticates when a member first refuses to serve
     nobody, and again when its token has ended. A user that a certificate in ``ssl_context`` names needs none of this.
@@ -314,7 +318,7 @@ async def open_client(
     login = Login(user, password) if user else None
     try:
         async with trio.open_nursery() as nursery:
-            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login)
+            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login, patience)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:

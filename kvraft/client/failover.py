@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import trio
 
@@ -26,6 +26,21 @@ MAX_BACKOFF_SECONDS = 0.2
 MAX_DIAL_SECONDS = 3.0
 
 
+class Patience(NamedTuple):
+    """How long members are waited for, in seconds.
+
+    One has ``dial_seconds`` to take a connection. One that has been silent for ``silence_seconds`` is asked whether
+    it is there, and has ``answer_seconds`` for that; without them it goes by the timeout of operations.
+    """
+
+    dial_seconds: float = MAX_DIAL_SECONDS
+    silence_seconds: float | None = None
+    answer_seconds: float | None = None
+
+
+DEFAULT_PATIENCE = Patience()
+
+
 class Failover:
     """Connections to the members of one store, and the rules by which a request goes to one after the other."""
 
@@ -37,6 +52,7 @@ class Failover:
         max_request_bytes: int,
         nursery: trio.Nursery,
         login: Login | None = None,
+        patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
         if not endpoints:
             raise ValueError("endpoints: at least one is required")
@@ -48,12 +64,18 @@ class Failover:
         self._max_request_bytes = max_request_bytes
         self._nursery = nursery
         self._login = login
+        self._patience = patience
         self._connections: dict[str, Connection] = {}
         self._current: Connection | None = None  # where writes and linearizable reads go
         self._preferred = self.endpoints[0]
         self._dialing = trio.Lock()
 
     # ------------------------------------------------------------------ which member
+
+    @property
+    def answering(self) -> str:
+        """The URL of the member that is asked now: the one that has answered last, if it still can."""
+        return self._current.url if self._current is not None else self._preferred
 
     def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
         """Run something in the background for as long as the client is open. It must not raise."""
@@ -90,10 +112,11 @@ class Failover:
         if known is not None and known.alive:
             return known
         try:
-            channel = await dial(url, self._tls, min(self.timeout_seconds, MAX_DIAL_SECONDS))
+            channel = await dial(url, self._tls, min(self.timeout_seconds, self._patience.dial_seconds))
         except (OSError, Closed) as error:
             raise Unavailable(f"{url}: {error}") from error
-        connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes)
+        silence = self._patience.silence_seconds, self._patience.answer_seconds
+        connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes, *silence)
         if self._login is not None and self._login.token:
             connection.bear(self._login.token)
         self._connections[url] = connection
