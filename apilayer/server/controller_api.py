@@ -9,6 +9,7 @@ import trio
 import trio.lowlevel
 
 from apilayer.api.status import StatusError
+from apilayer.registry.bootstrap import bootstrap
 from apilayer.registry.namespaces import NamespaceStore
 from apilayer.registry.options import DeleteOptions, ListOptions
 from apilayer.storage.interface import StoreError
@@ -36,7 +37,7 @@ class LocalNamespaces:
         """Creates the system namespaces, however long the store takes to accept them."""
         while True:
             try:
-                await self._registry.bootstrap()
+                await bootstrap(self._registry)
                 return
             except (StoreError, StatusError) as error:
                 log.warning("the system namespaces cannot be created yet: %s", error)

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
 from apilayer.controllers.namespace import NamespaceController
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
 from apilayer.registry.registry import Registry
+from apilayer.registry.services.pool import ServiceNetwork
+from apilayer.registry.services.repair import Repair
 from apilayer.server.application import Application
 from apilayer.server.controller_api import LocalNamespaces
 from apilayer.server.health import Health
+from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
 from apilayer.server.tls import CertificateError, make_config, make_context
 from apilayer.storage.compactor import run_compactor
@@ -54,6 +58,8 @@ class ServerOptions:
     min_request_timeout: float = 1800.0
     shutdown_delay_duration: float = 0.0
     etcd_compaction_interval: float = 300.0
+    service_cluster_ip_range: str = "10.0.0.0/24"
+    service_node_port_range: str = "30000-32767"
 
 
 class OptionsError(Exception):
@@ -87,6 +93,7 @@ async def run_apiserver(
     config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
     context = make_context(config)
     store_tls = _store_context(options)
+    network = _network(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -94,7 +101,7 @@ async def run_apiserver(
             options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
         ) as client:
             store = MeasuredStore(KvraftStore(client))
-            registry = Registry(store, min_watch_timeout_seconds=options.min_request_timeout)
+            registry = Registry(store, network=network, min_watch_timeout_seconds=options.min_request_timeout)
             health = Health(store, registry.cache)
             host = options.advertise_address or _reachable(options.bind_address)
             app = Application(
@@ -109,11 +116,12 @@ async def run_apiserver(
             )
             listener = Listener(sock, context, config, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
+            own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
-                nursery.start_soon(_prepare, registry, health, nursery, running, task_status)
-                nursery.start_soon(_drain_when_stopped, running, options, health, registry, listener)
+                nursery.start_soon(_prepare, registry, health, nursery, own, running, task_status)
+                nursery.start_soon(_drain_when_stopped, running, options, health, registry, own, listener)
                 await listener.run()
                 nursery.cancel_scope.cancel()
     finally:
@@ -130,6 +138,17 @@ def _tokens(path: Path | None) -> dict[bytes, User]:
         raise OptionsError(f"--token-auth-file: {path}: {error.strerror}") from error
     except (TokenFileError, UnicodeDecodeError) as error:
         raise OptionsError(f"--token-auth-file: {path}: {error}") from error
+
+
+def _network(options: ServerOptions) -> ServiceNetwork:
+    try:
+        ranges = parse_ip_ranges(options.service_cluster_ip_range)
+    except RangeError as error:
+        raise OptionsError(f"--service-cluster-ip-range: {error}") from error
+    try:
+        return ServiceNetwork(ranges, parse_port_range(options.service_node_port_range))
+    except RangeError as error:
+        raise OptionsError(f"--service-node-port-range: {error}") from error
 
 
 def _store_context(options: ServerOptions) -> ssl.SSLContext | None:
@@ -157,6 +176,7 @@ async def _prepare(
     registry: Registry,
     health: Health,
     nursery: trio.Nursery,
+    own: KubernetesService,
     running: RunningServer,
     task_status: trio.TaskStatus[RunningServer],
 ) -> None:
@@ -165,6 +185,8 @@ async def _prepare(
     namespaces = LocalNamespaces(registry)
     await namespaces.bootstrap()
     nursery.start_soon(NamespaceController(namespaces).run)
+    nursery.start_soon(Repair(registry).run)
+    nursery.start_soon(own.run)
     health.started = True
     log.info("serving securely on %s", running.url)
     task_status.started(running)
@@ -175,11 +197,13 @@ async def _drain_when_stopped(
     options: ServerOptions,
     health: Health,
     registry: Registry,
+    own: KubernetesService,
     listener: Listener,
 ) -> None:
     """Not ready, then (after the delay) no new connections, watches ended, running requests awaited."""
     await running._stop.wait()
     health.shutting_down = True
+    await own.stop()
     await trio.sleep(options.shutdown_delay_duration)
     log.info("shutting down: running requests are awaited")
     registry.cache.close_watchers()
