@@ -5,11 +5,15 @@ Servers over one store may all do this at once; what is there already stays as i
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
+
+import trio
 
 from apilayer.api import meta, status
 from apilayer.registry.options import WriteOptions
 from apilayer.registry.services.store import OWN_MANAGER
+from apilayer.storage.interface import StoreError
 
 if TYPE_CHECKING:
     from apilayer.registry.registry import Registry
@@ -17,6 +21,20 @@ if TYPE_CHECKING:
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 DEFAULT_CIDR_NAME = "kubernetes"
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger("apilayer.registry.bootstrap")
+
+
+async def keep_trying(registry: Registry) -> None:
+    """Does `bootstrap`, however long the store takes to accept it."""
+    while True:
+        try:
+            await bootstrap(registry)
+            return
+        except (StoreError, status.StatusError) as error:
+            log.warning("what every cluster has cannot be created yet: %s", error)
+            await trio.sleep(RETRY_SECONDS)
 
 
 async def bootstrap(registry: Registry) -> None:

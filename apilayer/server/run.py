@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
-from apilayer.controllers.namespace import NamespaceController
+from apilayer.controllers.choice import UnknownController
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
+from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
 from apilayer.registry.services.pool import ServiceNetwork
 from apilayer.registry.services.repair import Repair
 from apilayer.server.application import Application
-from apilayer.server.controller_api import LocalNamespaces
+from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
@@ -60,6 +62,9 @@ class ServerOptions:
     etcd_compaction_interval: float = 300.0
     service_cluster_ip_range: str = "10.0.0.0/24"
     service_node_port_range: str = "30000-32767"
+    controllers: str = "*"
+    root_ca_file: Path | None = None
+    event_ttl: float = 3600.0
 
 
 class OptionsError(Exception):
@@ -94,6 +99,7 @@ async def run_apiserver(
     context = make_context(config)
     store_tls = _store_context(options)
     network = _network(options)
+    controlled = _controlled(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -116,11 +122,12 @@ async def run_apiserver(
             )
             listener = Listener(sock, context, config, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
+            prepare = partial(_prepare, registry, health, controlled)
             own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
-                nursery.start_soon(_prepare, registry, health, nursery, own, running, task_status)
+                nursery.start_soon(prepare, nursery, own, running, task_status)
                 nursery.start_soon(_drain_when_stopped, running, options, health, registry, own, listener)
                 await listener.run()
                 nursery.cancel_scope.cancel()
@@ -138,6 +145,21 @@ def _tokens(path: Path | None) -> dict[bytes, User]:
         raise OptionsError(f"--token-auth-file: {path}: {error.strerror}") from error
     except (TokenFileError, UnicodeDecodeError) as error:
         raise OptionsError(f"--token-auth-file: {path}: {error}") from error
+
+
+def _controlled(options: ServerOptions) -> ControllerOptions:
+    root_ca = ""
+    if options.root_ca_file is not None:
+        try:
+            root_ca = options.root_ca_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionsError(f"--root-ca-file: {options.root_ca_file}: {error}") from error
+    controlled = ControllerOptions(options.controllers, root_ca, options.event_ttl)
+    try:
+        chosen(controlled)
+    except UnknownController as error:
+        raise OptionsError(f"--controllers: {error}") from error
+    return controlled
 
 
 def _network(options: ServerOptions) -> ServiceNetwork:
@@ -175,6 +197,7 @@ def _reachable(host: str) -> str:
 async def _prepare(
     registry: Registry,
     health: Health,
+    controlled: ControllerOptions,
     nursery: trio.Nursery,
     own: KubernetesService,
     running: RunningServer,
@@ -182,9 +205,8 @@ async def _prepare(
 ) -> None:
     """Once the cache is loaded: the system namespaces, then the controllers; then the server is ready."""
     await registry.cache.loaded.wait()
-    namespaces = LocalNamespaces(registry)
-    await namespaces.bootstrap()
-    nursery.start_soon(NamespaceController(namespaces).run)
+    await keep_trying(registry)
+    nursery.start_soon(run_controllers, registry, controlled)
     nursery.start_soon(Repair(registry).run)
     nursery.start_soon(own.run)
     health.started = True
