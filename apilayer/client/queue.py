@@ -92,7 +92,8 @@ class WorkQueue(Generic[Key]):
                 self._waiting.discard(key)
                 self._busy.add(key)
                 return key
-            self._arrived = trio.Event()
+            if self._arrived.is_set():
+                self._arrived = trio.Event()
             with trio.move_on_at(self._later[0][0] if self._later else float("inf")):
                 await self._arrived.wait()
 

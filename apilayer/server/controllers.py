@@ -13,6 +13,8 @@ import trio
 from apilayer.client.leader import LeaderElection
 from apilayer.controllers.aggregation import ClusterRoleAggregation
 from apilayer.controllers.choice import parse_choice
+from apilayer.controllers.endpoints import EndpointsController
+from apilayer.controllers.endpointslices import EndpointSliceController
 from apilayer.controllers.expiry import EventExpiry
 from apilayer.controllers.garbage_collector import GarbageCollector
 from apilayer.controllers.namespace import NamespaceController
@@ -49,6 +51,8 @@ def known(options: ControllerOptions) -> dict[str, Callable[[Cluster], Controlle
         GarbageCollector.name: GarbageCollector,
         ServiceAccountController.name: ServiceAccountController,
         RootCaPublisher.name: lambda cluster: RootCaPublisher(cluster, options.root_ca),
+        EndpointSliceController.name: EndpointSliceController,
+        EndpointsController.name: EndpointsController,
         VolumeProtection.name: VolumeProtection,
         ClaimProtection.name: ClaimProtection,
         ClusterRoleAggregation.name: ClusterRoleAggregation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from apilayer.registry.registry import Registry
 from apilayer.server.controller_api import LocalCluster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from apilayer.client.interface import Ref
     from apilayer.controllers.controller import Controller
@@ -41,7 +42,7 @@ class World:
     async def create(self, resource: str, obj: Object, namespace: str = "default") -> Object:
         api = self.registry.of(resource)
         where = namespace if api.resource.namespaced else ""
-        return (await self.registry.create(api, where, obj, WriteOptions())).object()
+        return (await self.registry.create(api, where, copy.deepcopy(obj), WriteOptions())).object()
 
     async def change(self, ref: Ref, how: Callable[[Object], Object], subresource: str = "") -> Object:
         store = self.registry.of(ref.resource).store
@@ -71,6 +72,15 @@ class World:
                 obj = await self.get(ref)
                 if holds(obj):
                     return obj
+
+    async def eventually(self, ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], object]) -> None:
+        """Returns once `holds` is true of what `ask` answers."""
+        found = None
+        with trio.move_on_after(15):
+            while not holds(found := await ask()):
+                await trio.lowlevel.checkpoint()
+            return
+        pytest.fail(f"it is still {found}")
 
     async def gone(self, ref: Ref) -> None:
         await self.until(ref, lambda obj: obj is None)
