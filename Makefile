@@ -4,16 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-fast coverage lint docs bench sim replay clean
+.PHONY: up test test-fast coverage lint proto docs flags bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest $(ARGS)
+test: test-fast  ## every test
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-fast: $(STAMP)  ## the tests that take milliseconds
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test-fast: $(STAMP)  ## the tests that take milliseconds, on every core
+	$(BIN)/python -m pytest -m "not slow" -n auto $(ARGS)
 
 coverage: $(STAMP)  ## the raft core and the wire formats, whose every branch must be tested
 	$(BIN)/coverage run --source=kvraft/raft,kvraft/wire -m pytest -q tests/kvraft/raft tests/kvraft/wire
@@ -24,6 +24,12 @@ lint: $(STAMP)  ## formatting, lint rules, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+proto: $(STAMP)  ## Python modules from the .proto files
+	$(BIN)/python -m tests.kvraft.wire.generate
+
+flags: $(STAMP)  ## write the reference page of the flags of `kvraft serve`
+	$(BIN)/python -c "from kvraft.cli.serve_help import reference_page; print(reference_page(), end='')" > docs/reference/serve-flags.md
 
 docs: $(STAMP)  ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -19,7 +19,7 @@ myst_heading_anchors = 3
 
 
 PROGRAMS = {
-    "kvraft": ("kvraft.cli.main", ["serve"]),
+    "kvraft": ("kvraft.cli.main", ["serve", "snapshot save", "snapshot status", "snapshot restore"]),
     "apilayer": ("apilayer.cli.main", ["up", "status", "down", "serve"]),
     "jepsen": ("jepsen.cli.main", ["sim"]),
 }
@@ -29,12 +29,12 @@ def write_cli_reference() -> None:
     """One page per program: its help, and that of each of its commands."""
     for program, (module, commands) in PROGRAMS.items():
         lines = [f"# {program}", ""]
-        for words in ([], *([command] for command in commands)):
+        for words in ([], *(command.split() for command in commands)):
             help_text = subprocess.run(
                 [sys.executable, "-m", module, *words, "--help"], capture_output=True, text=True, check=True
             ).stdout
             if words:
-                lines += [f"## {program} {words[0]}", ""]
+                lines += [f"## {program} {' '.join(words)}", ""]
             lines += ["```text", help_text.rstrip(), "```", ""]
         page = Path(__file__).parent / "reference" / f"cli-{program}.md"
         text = "\n".join(lines)

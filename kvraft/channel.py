@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ import trio
 from kvraft.errors import KvraftError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 RECEIVE_BYTES = 64 * 1024
 """Below what malloc takes from the kernel each time: a larger buffer costs more than the data in it."""
@@ -30,6 +31,8 @@ more than sending."""
 TLS_RECORD_BYTES = 16 * 1024
 MAX_URLS = 16
 MAX_URL_LENGTH = 2048
+_RTT = slice(68, 72)
+"""Where Linux's ``tcp_info`` has the smoothed round-trip time, in microseconds."""
 KEEPALIVE_SECONDS = 30
 """A silent peer is asked by TCP after so long whether it is still there, then three times every ten seconds."""
 
@@ -45,6 +48,13 @@ class HandshakeFailed(Closed):
     """TLS could not be agreed on; the text says why."""
 
     text = "TLS handshake failed"
+
+
+class CheckedContext(ssl.SSLContext):
+    """A context with a question of its own about the certificate that the other side has shown."""
+
+    check: Callable[[bytes | None], None] | None = None
+    """Gets the certificate in DER form, None when there is none; raises ``ssl.SSLCertVerificationError``."""
 
 
 class Channel:
@@ -99,6 +109,17 @@ class Channel:
             return "?"
         return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
 
+    @property
+    def round_trip_seconds(self) -> float:
+        """What TCP measures of the way there and back; 0 where there is no telling."""
+        if self.closed or self._sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return 0.0
+        try:
+            information = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.stop)
+        except OSError:
+            return 0.0
+        return int.from_bytes(information[_RTT], sys.byteorder) / 1e6
+
     def give_up_after(self, seconds: float) -> None:
         """Let the connection break when sent bytes stay unconfirmed for so long. Raises ``OSError``."""
         if self._sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -110,6 +131,8 @@ class Channel:
             assert isinstance(self._sock, ssl.SSLSocket)
             try:
                 self._sock.do_handshake()
+                if isinstance(self._sock.context, CheckedContext) and self._sock.context.check is not None:
+                    self._sock.context.check(self._sock.getpeercert(binary_form=True))
                 self._handshaken = True
             except ssl.SSLWantReadError:
                 await self._wait(trio.lowlevel.wait_readable)
@@ -194,6 +217,11 @@ class Channel:
         await self.drain()
         if self.closed or self.broken:
             raise Closed
+
+    def end(self) -> None:
+        """Tell the peer that nothing more comes; what it still sends can be received."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_WR)  # TLS would forget how to read on
 
     def close(self) -> None:
         """Close at once; what is queued is lost. Waiting tasks get ``Closed``."""

@@ -1,5 +1,20 @@
-"""The version, read from the installed distribution once."""
+"""The versions: this distribution's, and that of etcd whose behaviour it has."""
 
+import platform
 from importlib.metadata import version
 
 VERSION = version("kvraft")
+ETCD_VERSION = "3.6.0"
+"""Told to clients that ask an etcd for its version: they choose by it what they may use."""
+
+
+def version_text() -> str:
+    """What ``--version`` prints."""
+    return "\n".join(
+        (
+            f"kvraft Version: {VERSION}",
+            f"API Version: {ETCD_VERSION.rpartition('.')[0]}",
+            f"Python Version: {platform.python_version()}",
+            f"Python OS/Arch: {platform.system().lower()}/{platform.machine()}",
+        )
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from apilayer.api.decode import FieldValidation
     from apilayer.api.field import FieldError
+    from apilayer.api.resources import Resource
 
 Query = dict[str, list[str]]
 
@@ -184,13 +185,14 @@ class WriteOptions:
     """What every write takes: dry run or not, how strict unknown fields are treated, and who makes the change.
 
     Without a manager (the server's own changes) managedFields stay as they are. `force` is for applies: take what
-    others own.
+    others own. `row` is the version that the request speaks, None the stored one.
     """
 
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     manager: str = ""
     force: bool = False
+    row: Resource | None = None
 
     @staticmethod
     def parse(query: Query, kind: str, *, user_agent: str = "", applies: bool = False) -> WriteOptions:

@@ -60,7 +60,7 @@ class ResourceStore:
         self._cache = cache.of(self.resource)
         self._codec = self._cache.codec
         self._clock = clock
-        self._managers: dict[str, FieldManager] = {}
+        self._managers: dict[tuple[str, str], FieldManager] = {}
 
     def key(self, namespace: str, name: str) -> bytes:
         """The store's key of an object; `namespace` "" for cluster-scoped resources."""
@@ -105,16 +105,17 @@ class ResourceStore:
         except CorruptObject as error:
             raise status.internal_error(str(error)) from error
 
-    def _fields(self, subresource: str) -> FieldManager:
-        manager = self._managers.get(subresource)
+    def _fields(self, subresource: str, options: WriteOptions) -> FieldManager:
+        row = options.row or self.resource
+        manager = self._managers.get((row.api_version, subresource))
         if manager is None:
-            manager = self._managers[subresource] = FieldManager(self.resource, subresource)
+            manager = self._managers[row.api_version, subresource] = FieldManager(row, subresource)
         return manager
 
     def _track(self, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> None:
         """Sets the managedFields of `new`, which the write makes of `old`."""
         if options.manager:
-            self._fields(subresource).update(old, new, options.manager, self._time())
+            self._fields(subresource, options).update(old, new, options.manager, self._time())
         elif old is not None and "managedFields" in old["metadata"]:
             new["metadata"].setdefault("managedFields", old["metadata"]["managedFields"])
 
@@ -248,7 +249,7 @@ class ResourceStore:
         `check` looks at what came out, `admit_new` is awaited before an object is created. Raises StatusError 400,
         404 for a subresource of an absent object, 409 for conflicts, 422, 500, and whatever these two raise.
         """
-        fields = self._fields(subresource)
+        fields = self._fields(subresource, options)
 
         def transform(old: Object) -> Object:
             new = fields.apply(old, config, options.manager, force=options.force, time=self._time())

@@ -56,7 +56,7 @@ class Strategy:
 
     def prepare(self, obj: Object, old: Object, subresource: str) -> None:
         """Takes back what a change, made directly ("") or through a subresource, may not touch."""
-        if not subresource:
+        if subresource in ("", "scale"):
             self.prepare_update(obj, old)
         elif subresource == "status":
             self.prepare_status_update(obj, old)

@@ -57,7 +57,8 @@ class Call:
     def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
         """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
         user_agent = self.context.request.headers.get("user-agent", "")
-        return WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        options = WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
+        return attrs.evolve(options, row=self.row) if self.row.stored_as is not None else options
 
 
 class ResourceHandlers:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from apilayer.api import meta, status
 from apilayer.api.decode import decode_body
+from apilayer.api.managed import FieldManager, is_apply, read_configuration
+from apilayer.api.managed.scale import scale_entries, with_entries, workload_entries
 from apilayer.api.patch import apply_patch
 from apilayer.api.scale import SCALE, rescaled, scale_of
 from apilayer.registry.binding import BINDING, bound, check_binding
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
+_SCALES = FieldManager(SCALE, "scale")
+
 
 async def _scale(registry: Registry, call: Call, form: Form) -> Response:
     """The Scale of a workload. Raises StatusError."""
@@ -41,27 +47,49 @@ async def _scale(registry: Registry, call: Call, form: Form) -> Response:
     form.require_fit(to_list=False)
     if verb == "get":
         return form.object(_scale_entry(await store.get(call.namespace, call.name)))
-    body = await call.context.request.read_body()
-    content_type = call.content_type
-    kind = "PatchOptions" if verb == "patch" else "UpdateOptions"
-    options = call.write_options(kind)
-    warnings: list[str] = []
+    change, warnings, options = await _scale_change(call)
 
     def changed(old: Object) -> Object:
-        strict = options.field_validation
+        scale = scale_of(old)
+        entries = old["metadata"].get("managedFields")
+        scale["metadata"]["managedFields"] = scale_entries(entries)
+        made = change(scale)
+        check_name(require_metadata(made), call.name)
+        check_namespace(made, call.namespace)
+        new = rescaled(old, made, (call.row.group, call.row.plural))
+        owned = workload_entries(entries, made["metadata"].get("managedFields"), call.row.api_version)
+        return with_entries(new, owned)
+
+    # What the scale's managedFields say is put into the object's own: the store is not to add to them.
+    entry = await store.patch(call.namespace, call.name, changed, attrs.evolve(options, manager=""))
+    return form.object(_scale_entry(entry), 200, warnings)
+
+
+async def _scale_change(call: Call) -> tuple[Callable[[Object], Object], list[str], WriteOptions]:
+    """What a request makes of a Scale, the warnings that it causes (once done), and its options."""
+    body = await call.context.request.read_body()
+    content_type, verb = call.content_type, call.context.info.verb
+    applies = verb == "patch" and is_apply(content_type)
+    options = call.write_options("PatchOptions" if verb == "patch" else "UpdateOptions", applies=applies)
+    config = read_configuration(body) if applies else None
+    warnings: list[str] = []
+
+    def change(scale: Object) -> Object:
+        now = meta.timestamp(meta.utc_now())
+        if config is not None:
+            new = _SCALES.apply(scale, config.object, options.manager, force=options.force, time=now)
+            warnings[:] = config.warnings(options.field_validation)
+            return new
         made: Patched | Decoded
         if verb == "patch":
-            made = apply_patch(content_type, scale_of(old), body, SCALE, field_validation=strict)
+            made = apply_patch(content_type, scale, body, SCALE, field_validation=options.field_validation)
         else:
-            made = decode_body(body, content_type, SCALE, field_validation=strict)
+            made = decode_body(body, content_type, SCALE, field_validation=options.field_validation)
         warnings[:] = made.warnings
-        scale = require_metadata(made.object)
-        check_name(scale, call.name)
-        check_namespace(scale, call.namespace)
-        return rescaled(old, scale, (call.row.group, call.row.plural))
+        _SCALES.update(scale, require_metadata(made.object), options.manager, now)
+        return made.object
 
-    entry = await store.patch(call.namespace, call.name, changed, options)
-    return form.object(_scale_entry(entry), 200, warnings)
+    return change, warnings, options
 
 
 def _scale_entry(entry: Entry) -> Entry:
@@ -76,7 +104,8 @@ async def _binding(registry: Registry, call: Call, form: Form) -> Response:
 
 async def bind(registry: Registry, context: Context, namespace: str, name: str, form: Form) -> Response:
     """Assigns a pod to a node; `name` "" is that of the binding. Raises StatusError."""
-    options, binding = await _posted(context, BINDING)
+    posted, binding = await _posted(context, BINDING)
+    options = attrs.evolve(posted, manager="")  # the server binds, on behalf of who asks for it
     name = name or binding["metadata"].get("name") or ""
     check_name(binding, name)
     check_namespace(binding, namespace)

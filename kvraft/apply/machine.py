@@ -184,6 +184,18 @@ class StateMachine:
         """Bytes of it that hold data."""
         return self._environment.sizes()[1]
 
+    def statistics(self) -> dict[str, int]:
+        """What has been done since the start, by what etcd's metrics call it, and how many keys there are."""
+        store = self._store
+        return {
+            "put": store.puts,
+            "delete": store.deletes,
+            "range": store.ranges,
+            "txn": store.txns,
+            "put_bytes": store.put_bytes,
+            "keys": self._environment.key_count(),
+        }
+
     # ------------------------------------------------------------------ writes
 
     def initialise(

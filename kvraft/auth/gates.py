@@ -25,6 +25,7 @@ from kvraft.types import (
     MemberRemoveRequest,
     MemberUpdateRequest,
     MoveLeaderRequest,
+    SnapshotRequest,
     StatusRequest,
 )
 
@@ -45,6 +46,7 @@ FOR_ROOT = frozenset(
         MemberRemoveRequest,
         MemberUpdateRequest,
         MoveLeaderRequest,
+        SnapshotRequest,
     }
 )
 FOR_USERS = frozenset(

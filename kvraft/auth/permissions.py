@@ -38,13 +38,12 @@ def is_valid(key: bytes, range_end: bytes) -> bool:
 class Spans:
     """A set of keys as spans in order, none touching the next."""
 
-    __slots__ = ("_ends", "_given", "_starts")
+    __slots__ = ("_ends", "_starts")
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._starts: list[bytes] = []
         self._ends: list[bytes | None] = []
-        self._given = sorted(spans, key=lambda item: item[0])
-        for start, end in self._given:
+        for start, end in sorted(spans, key=lambda item: item[0]):
             if end is not None and end <= start:
                 continue  # holds no key
             last = self._ends[-1] if self._ends else b""
@@ -56,13 +55,7 @@ class Spans:
                 self._ends.append(end)
 
     def covers(self, start: bytes, end: bytes | None) -> bool:
-        """Whether every key of the span is in the set.
-
-        A span that ends before it starts has no keys; as in etcd, one that was given must reach from before its end
-        to behind its start.
-        """
-        if end is not None and end <= start:
-            return any(first < end and (limit is None or start < limit) for first, limit in self._given)
+        """Whether every key of the span is in the set; of a span without keys its start must be."""
         at = bisect_right(self._starts, start) - 1
         if at < 0:
             return False

@@ -1,1 +1,1 @@
-"""The command line: ``kvraft serve``, one file per command."""
+"""The command line: ``kvraft serve``, and the commands that talk to members, one file per noun; see ``commands``."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MAX_SWEEP_SECONDS = 1.0
 ASK_SWEEPS = 2
 """After so many sweeps without a word the member is asked whether it is there ..."""
-DEAD_SWEEPS = 8
-"""... and after so many it counts as gone. Sweeps, not seconds: this process may have been the one that stood still."""
+ANSWER_SWEEPS = 6
+"""... and after so many more it is gone. Sweeps, not seconds: this process may have been the one that stood still."""
 LEADERLESS_ANSWERS = 2
 """A member that says so often in a row that it knows no leader has perhaps lost the others: its watches move on."""
 EARLY_FLUSH_BYTES = 4096
@@ -57,11 +57,21 @@ class _Slot:
 class Connection:
     """Pipelines any number of requests. ``run`` must be running while it is used."""
 
-    def __init__(self, url: str, channel: Channel, timeout_seconds: float, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        channel: Channel,
+        timeout_seconds: float,
+        max_request_bytes: int,
+        silence_seconds: float | None = None,
+        answer_seconds: float | None = None,
+    ) -> None:
         self.url = url
         self.alive = True
         self._channel = channel
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, timeout_seconds / 10)
+        self._ask_sweeps = self._sweeps(silence_seconds, ASK_SWEEPS)
+        self._dead_sweeps = self._ask_sweeps + self._sweeps(answer_seconds, ANSWER_SWEEPS)
         self._max_request_bytes = max_request_bytes
         self._pending: dict[bytes, _Slot] = {}
         self._watches: dict[bytes, Sink] = {}
@@ -72,6 +82,9 @@ class Connection:
         self._leaderless = 0
         self._flush = WakeUp()
         channel.queue(native.PREFACE)
+
+    def _sweeps(self, seconds: float | None, default: int) -> int:
+        return default if seconds is None else max(round(seconds / self._sweep_seconds), 1)
 
     async def run(self) -> None:
         """Read, write and watch deadlines until the connection ends; then everybody who waits is told."""
@@ -217,9 +230,9 @@ class Connection:
                 if slot.deadline <= now:
                     slot.settle(DeadlineExceeded())
             self._silent_sweeps += 1
-            if self._silent_sweeps == ASK_SWEEPS:
+            if self._silent_sweeps == self._ask_sweeps:
                 self._question = self._next_id()
                 self._send(self._question, StatusRequest())
-            elif self._silent_sweeps >= DEAD_SWEEPS:
+            elif self._silent_sweeps >= self._dead_sweeps:
                 self._death = "the member is silent"
                 self._channel.close()

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from kvraft.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
-from kvraft.mvcc.records import LEASE_ID
+from kvraft.mvcc.records import LEASE_ID, lease_key
 from kvraft.types import (
     LeaseCheckpointRequest,
     LeaseCheckpointResponse,
@@ -73,7 +73,7 @@ class LeaseTable:
 
     def _grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
         ttl = max(request.ttl, 1)  # the smallest is the matter of whoever proposes: members may differ in it
-        key, record = LEASE_ID.pack(request.lease_id), RECORD.pack(ttl, 0)
+        key, record = lease_key(request.lease_id), RECORD.pack(ttl, 0)
         if not self._environment.tables.lease.put(key, record, overwrite=False):
             raise LeaseExists
         if self.observer is not None:
@@ -84,7 +84,7 @@ class LeaseTable:
         tables, lease_id = self._environment.tables, request.lease_id
         if request.term and request.term != term:
             raise LeaseNotFound(f"{LeaseNotFound.text}: expired in term {request.term}, which is over")
-        if tables.lease.pop(LEASE_ID.pack(lease_id)) is None:
+        if tables.lease.pop(lease_key(lease_id)) is None:
             raise LeaseNotFound
         self._store.delete_keys(self.keys(lease_id))
         if self.observer is not None:
@@ -96,22 +96,22 @@ class LeaseTable:
         for lease_id, remaining in request.remaining:
             found = self.get(lease_id)
             if found is not None:
-                lease.put(LEASE_ID.pack(lease_id), RECORD.pack(found[0], min(max(remaining, 0), found[0])))
+                lease.put(lease_key(lease_id), RECORD.pack(found[0], min(max(remaining, 0), found[0])))
         return LeaseCheckpointResponse(self._store.revision)
 
     # ------------------------------------------------------------------ questions
 
     def get(self, lease_id: int) -> tuple[int, int] | None:
         """What it was granted for and what was left of it when that was last written down, 0 if never; in seconds."""
-        raw = self._environment.tables.lease.get(LEASE_ID.pack(lease_id))
+        raw = self._environment.tables.lease.get(lease_key(lease_id))
         return None if raw is None else RECORD.unpack(raw)
 
     def walk(self, after: int | None, limit: int) -> list[tuple[int, int, int]]:
         """Up to ``limit`` leases behind ``after`` (None: from the first): id, granted TTL, remaining."""
         cursor = self._environment.tables.lease
         found: list[tuple[int, int, int]] = []
-        more = cursor.first() if after is None else cursor.set_range(LEASE_ID.pack(after))
-        if more and after is not None and cursor.key() == LEASE_ID.pack(after):
+        more = cursor.first() if after is None else cursor.set_range(lease_key(after))
+        if more and after is not None and cursor.key() == lease_key(after):
             more = cursor.next()
         while more and len(found) < limit:
             ttl, remaining = RECORD.unpack(cursor.value())
@@ -127,7 +127,7 @@ class LeaseTable:
 
     def keys(self, lease_id: int) -> list[bytes]:
         """The keys that hang on it, in order."""
-        low = LEASE_ID.pack(lease_id)
+        low = lease_key(lease_id)
         keys = []
         for found, _ in self._environment.tables.leased.walk(low, None):
             if not found.startswith(low):

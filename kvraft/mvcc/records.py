@@ -16,6 +16,7 @@ import struct
 
 import msgspec
 
+from kvraft.errors import LeaseNotFound
 from kvraft.types import Event, EventKind, KeyValue
 
 HEAD = struct.Struct(">QIQQq8s")
@@ -28,6 +29,15 @@ ID = slice(HEAD.size - 8, HEAD.size)
 """The id within a head."""
 ANCHOR = 32
 """The most steps along a key's chain that a read of the past takes."""
+
+
+def lease_key(lease_id: int) -> bytes:
+    """A lease's ``LEASE_ID``. Raises LeaseNotFound for a number that no lease can have, which requests may name."""
+    try:
+        return LEASE_ID.pack(lease_id)
+    except struct.error:
+        raise LeaseNotFound from None
+
 
 encode_record = msgspec.msgpack.Encoder().encode
 decode_value = msgspec.msgpack.Decoder(KeyValue).decode

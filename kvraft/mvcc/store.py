@@ -13,13 +13,13 @@ from kvraft.mvcc.reading import open_end, read_changes, read_key, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
-    LEASE_ID,
     POSITION,
     POSITION_BYTES,
     Change,
     decode_trace,
     decode_value,
     encode_record,
+    lease_key,
 )
 from kvraft.mvcc.scan import RangeScan, passes, without_value
 from kvraft.mvcc.txn import check_path, take_path
@@ -70,6 +70,8 @@ class Store:
         """Who does the commands of ``execute_all`` that are not the store's own."""
         self.around: Callable[[Command], Response] | None = None
         """What stands between ``execute_all`` and ``dispatch``, if anything does; see ``kvraft.apply.layers``."""
+        self.puts = self.put_bytes = self.deletes = self.ranges = self.txns = 0
+        """What has been done since the start, parts of transactions included."""
 
     @property
     def revision(self) -> int:
@@ -251,6 +253,7 @@ class Store:
     def _range(
         self, request: RangeRequest, max_keys: int = WITHOUT_BOUND, max_bytes: int = WITHOUT_BOUND
     ) -> RangeResponse | None:
+        self.ranges += 1
         if not request.range_end:
             return self._one(request)
         tables, revision = self._environment.tables, self._reached()
@@ -287,6 +290,8 @@ class Store:
 
     def _put(self, request: PutRequest) -> PutResponse:
         tables, main, key = self._environment.tables, self._main, request.key
+        self.puts += 1
+        self.put_bytes += len(key) + len(request.value)
         head = tables.cur.get(key)
         old_lease = 0
         if head is None:
@@ -314,6 +319,7 @@ class Store:
 
     def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
         tables = self._environment.tables
+        self.deletes += 1
         if request.range_end:
             doomed = list(tables.cur.walk(request.key, open_end(request.range_end)))
         else:
@@ -357,10 +363,11 @@ class Store:
         tables = self._environment.tables
         if (request.ignore_value or request.ignore_lease) and tables.cur.get(request.key) is None:
             raise KeyNotFound
-        if request.lease and tables.lease.get(LEASE_ID.pack(request.lease)) is None:
+        if request.lease and tables.lease.get(lease_key(request.lease)) is None:
             raise LeaseNotFound
 
     def _txn(self, request: TxnRequest) -> TxnResponse:
+        self.txns += 1
         path = take_path(self._environment.tables, request)
         check_path(request, path, self)
         return self._follow(request, iter(path))

@@ -1,23 +1,23 @@
-"""Client connections on the native protocol: requests to the driver, answers and watch batches back."""
+"""Client connections: bytes in and out, and which protocol a client speaks on it.
+
+Whatever the protocol, one task reads and one writes what the socket would not take at once; answers are queued where
+they come and leave together at the end of the member's turn.
+"""
 
 from __future__ import annotations
 
+import enum
 import logging
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from kvraft.auth.identity import NO_CREDENTIALS, Credentials
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp
-from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
+from kvraft.errors import ProtocolError
 from kvraft.logs import fields
-from kvraft.types import (
-    WatchBatch,
-    WatchRequest,
-)
 from kvraft.wire import native
-from kvraft.wire.frames import TaggedDecoder
+from kvraft.wire.http2.frames import PREFACE as HTTP2_PREFACE
 
 if TYPE_CHECKING:
     import socket
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvraft.server.member import Member
-    from kvraft.watch.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -38,23 +37,65 @@ GOODBYE_SECONDS = 1.0
 MAX_WATCHES = 10_000
 MAX_UNANSWERED = 8192
 """Requests of one connection under way at once; past it: TooManyRequests."""
+METHODS = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"CONNECT ", b"TRACE ")
+"""How an HTTP/1.1 connection opens."""
+
+
+class Offer(enum.Flag):
+    """What a listener has for those who connect."""
+
+    NATIVE = enum.auto()
+    GRPC = enum.auto()
+    GATEWAY = enum.auto()
+    """The JSON gateway."""
+    ROUTES = enum.auto()
+    """Health, version and metrics."""
+
+
+class Speaker(Protocol):
+    """One protocol on one connection."""
+
+    def receive(self, data: bytes) -> None:
+        """What the client sent. Raises ``ProtocolError``, after which the connection ends."""
+        ...
+
+    def drained(self) -> None:
+        """The client has read everything that was waiting for it."""
+        ...
+
+    def last_words(self, error: ProtocolError) -> None:
+        """Queue what tells the client why its connection ends."""
+        ...
+
+    def leave(self) -> None:
+        """The member is going to stop: queue what sends the client elsewhere, if the protocol has that."""
+        ...
+
+    def stop(self) -> None:
+        """The member stops: queue the end of everything that goes on."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is over: let go of everything."""
+        ...
 
 
 class ClientConnection:
     """One client. Reading happens in ``run``; writing wherever an answer comes, flushed once per turn."""
 
-    def __init__(self, member: Member, channel: Channel) -> None:
-        self._member = member
+    def __init__(self, member: Member, channel: Channel, offer: Offer) -> None:
+        self.member = member
+        self.offer = offer
+        self.unanswered = 0
+        """Requests under way; see MAX_UNANSWERED."""
+        self.watches = 0
+        """Watches that go on; see MAX_WATCHES."""
         self._channel = channel
-        self.credentials = NO_CREDENTIALS
-        """See ``service.Caller``."""
-        self._unanswered = 0
-        self._watchers: dict[bytes, Watcher] = {}
-        self._starting: set[bytes] = set()  # watches whose token is on its way here
-        self._blocked: set[bytes] = set()
+        self._speaker: Speaker | None = None
         self._held: list[Callable[[], None]] = []
         self._queued_bytes = 0
         self._dirty = False
+        self._finishing = False
         self._drain = WakeUp()
         self._drained = WakeUp()
 
@@ -62,6 +103,7 @@ class ClientConnection:
         """Serve until either side ends it."""
         breach: ProtocolError | None = None
         remote = self._channel.peer_name
+        self.member.connections[self] = None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -79,42 +121,67 @@ class ClientConnection:
                 await self._say_why(breach)
         finally:
             self._channel.close()
-            for watcher in self._watchers.values():
-                self._member.machine.watch.cancel(watcher)
-            self._watchers.clear()
+            del self.member.connections[self]
+            if self._speaker is not None:
+                self._speaker.lost()
 
-    # ------------------------------------------------------------------ what the service asks
-
-    forwards = False
-    """This protocol's clients follow the hint of ``NotLeader``."""
+    # ------------------------------------------------------------------ what protocols and the service ask
 
     @property
     def congested(self) -> bool:
         """See ``service.Caller``."""
         return self._channel.buffered_bytes > MAX_UNREAD_BYTES and not self._channel.closed
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._channel.closed
+
+    @cached_property
+    def common_name(self) -> str:
+        """The CN of the certificate that the client showed, "" without one."""
+        return self.member.auth.common_name(self._channel.peer_certificate)
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._channel.buffered_bytes
+
     def hold(self, retry: Callable[[], None]) -> None:
         """See ``service.Caller``."""
         self._held.append(retry)
 
-    # ------------------------------------------------------------------ answers
+    def queue(self, data: bytes) -> None:
+        """Add to what leaves at the end of the turn."""
+        self._channel.queue(data)
+        self._queued_bytes += len(data)
+        self.member.counters.client_sent_bytes += len(data)
+        if not self._dirty:
+            self._dirty = True
+            self.member.dirty.append(self)
 
-    def answer(self, request_id: bytes, answer: object) -> None:
-        """Queue the answer to a request; called once for each."""
-        self._unanswered -= 1
-        if isinstance(answer, KvraftError):
-            answer = native.to_failure(answer)
-        self._queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
+    def finish(self) -> None:
+        """Close once what is queued has gone, and the client has had a moment to read it.
 
-    def deliver(self, request_id: bytes, batch: WatchBatch) -> bool:
-        """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``."""
-        if self.congested:
-            self._blocked.add(request_id)
-            return False
-        self._queue(native.frame_body(request_id, self._member.encode_batch(batch)))
-        if batch.compact_revision:
-            self._watchers.pop(request_id, None)
-        return True
+        A connection closed with something unread is reset, which takes our last words from the client.
+        """
+        self._finishing = True
+
+    def _end(self) -> None:
+        self._channel.end()
+        self.member.timers.at(self.member.clock() + GOODBYE_SECONDS, self._channel.close)
+
+    def leave(self) -> None:
+        """See ``Speaker``."""
+        if self._speaker is not None:
+            self._speaker.leave()
+
+    def stop(self) -> None:
+        """See ``Speaker``."""
+        if self._speaker is not None:
+            self._speaker.stop()
+
+    # ------------------------------------------------------------------ writing
 
     def flush(self) -> None:
         """Send what has been queued in this turn."""
@@ -122,13 +189,8 @@ class ClientConnection:
         somebody_waits = self._channel.buffered_bytes > MAX_UNREAD_BYTES  # though the socket may take all of it now
         if not self._channel.send_now() or somebody_waits:
             self._drain.set()
-
-    def _queue(self, data: bytes) -> None:
-        self._channel.queue(data)
-        self._queued_bytes += len(data)
-        if not self._dirty:
-            self._dirty = True
-            self._member.dirty.append(self)
+        elif self._finishing:
+            self._end()
 
     async def _write(self) -> None:
         """What the socket would not take at once."""
@@ -145,125 +207,84 @@ class ClientConnection:
                         return
             except Closed:
                 return  # the reader sees it too
+            if self._finishing:
+                self._end()
             self._drained.set()
-            blocked, self._blocked = self._blocked, set()
-            for request_id in sorted(blocked):
-                if request_id in self._watchers:
-                    self._member.machine.watch.resume(self._watchers[request_id])
-            held, self._held = self._held, []
-            for retry in held:
-                retry()
-            if blocked or held:
-                self._member.wake.set()
+            if self._speaker is not None:
+                self._speaker.drained()
+            self.retry_held()
+            self.member.wake.set()
+
+    def retry_held(self) -> None:
+        """Answer what waited for the client to read."""
+        held, self._held = self._held, []
+        for retry in held:
+            retry()
 
     async def _say_why(self, error: ProtocolError) -> None:
-        self._channel.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
+        if self._speaker is None:
+            self._channel.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
+        else:
+            self._speaker.last_words(error)
         with trio.move_on_after(GOODBYE_SECONDS):
             await self._channel.drain()
 
-    # ------------------------------------------------------------------ requests
+    # ------------------------------------------------------------------ reading
 
     async def _read(self) -> None:
-        channel = self._channel
-        max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
-        frames = TaggedDecoder(max_frame_bytes, native.ID_BYTES + 1)
+        channel, member = self._channel, self.member
         with trio.move_on_after(PREFACE_SECONDS) as scope:
             await channel.handshake()
         if scope.cancelled_caught:
             raise HandshakeFailed("TLS handshake failed: not finished in time")
-        self.credentials = Credentials(common_name=self._member.auth.common_name(channel.peer_certificate))
         data = b""
         with trio.move_on_after(PREFACE_SECONDS) as scope:
-            while len(data) < len(native.PREFACE) and native.PREFACE.startswith(data):
+            while _undecided(data):
                 received = await channel.receive()
                 if not received:
                     return
                 data += received
-        if scope.cancelled_caught or not data.startswith(native.PREFACE):
+        if scope.cancelled_caught:
             raise ProtocolError("the connection does not open with the native protocol's preface")
-        data = data[len(native.PREFACE) :]
+        self._speaker = speaker = self._choose(data)
+        data = data.removeprefix(native.PREFACE).removeprefix(HTTP2_PREFACE)
         while True:
-            for request_id, body in frames.feed(data):
-                self._handle(request_id, body)
-            if self._dirty or self._member.driver.has_work:
-                self._member.wake.set()
+            speaker.receive(data)
+            if self._dirty or member.driver.has_work:
+                member.wake.set()
             while channel.buffered_bytes > MAX_UNREAD_BYTES:
                 await self._drained.wait()
             data = await channel.receive()
             if not data:
                 return
+            member.counters.client_received_bytes += len(data)
 
-    def _handle(self, request_id: bytes, body: bytes) -> None:
-        request = native.decode_request(body)
-        kind = type(request)
-        if kind is native.WatchCancel:
-            watcher = self._watchers.pop(request_id, None)
-            self._starting.discard(request_id)
-            if watcher is not None:
-                self._member.machine.watch.cancel(watcher)
-            return
-        if kind is native.WatchProgress:
-            self._progress(request_id)
-            return
-        if kind is WatchRequest:
-            self._watch(request_id, request)  # type: ignore[arg-type]
-            return
-        if kind is native.Bearer:
-            self.credentials = Credentials(request.token, self.credentials.common_name)  # type: ignore[union-attr]
-            return
-        self._unanswered += 1
-        if self._unanswered > MAX_UNANSWERED:
-            self.answer(request_id, TooManyRequests())
-        else:
-            self._member.service.start(request, body, self, partial(self.answer, request_id))
+    def _choose(self, data: bytes) -> Speaker:
+        """The protocol that opens with ``data``; one that nobody has asked for yet is loaded now."""
+        if data.startswith(native.PREFACE) and Offer.NATIVE in self.offer:
+            from kvraft.server.native import NativeSpeaker
 
-    def _watch(self, request_id: bytes, request: WatchRequest) -> None:
-        if request_id in self._watchers or request_id in self._starting:
-            raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
-        if len(self._watchers) + len(self._starting) >= MAX_WATCHES:
-            self._refuse_watch(request_id, TooManyRequests())
-            return
-        self._starting.add(request_id)
-        start = partial(self._start_watch, request_id, request)
-        self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+            return NativeSpeaker(self)
+        if data.startswith(HTTP2_PREFACE):  # what may be asked for there is looked at with each request
+            from kvraft.server.http.h2 import Http2Speaker
 
-    def _start_watch(self, request_id: bytes, request: WatchRequest) -> None:
-        if request_id not in self._starting or self._channel.closed:
-            return
-        self._watchers[request_id] = self._member.service.watch(request, _Sink(self, request_id), self)
-        self._starting.discard(request_id)
-        if request.start_revision <= 0:  # tells the client where its watch begins
-            self._queue(native.encode_answer(request_id, WatchBatch(self._member.machine.revision, [])))
-        self._member.wake.set()
+            return Http2Speaker(self)
+        if data.startswith(METHODS) and self.offer & (Offer.GATEWAY | Offer.ROUTES):
+            from kvraft.server.http.h1 import Http1Speaker
 
-    def _refuse_watch(self, request_id: bytes, error: object) -> None:
-        self._starting.discard(request_id)
-        assert isinstance(error, KvraftError)
-        self._queue(native.encode_answer(request_id, native.to_failure(error)))
-
-    def _progress(self, request_id: bytes) -> None:
-        watcher = self._watchers.get(request_id)
-        if watcher is not None:
-            revision = self._member.machine.watch.progress(watcher)
-            if revision is not None:
-                self._queue(native.encode_answer(request_id, WatchBatch(revision, [])))
+            return Http1Speaker(self)
+        raise ProtocolError("the connection does not open with the native protocol's preface")
 
 
-class _Sink:
-    """Where a watcher's batches go."""
-
-    __slots__ = ("_connection", "_request_id")
-
-    def __init__(self, connection: ClientConnection, request_id: bytes) -> None:
-        self._connection = connection
-        self._request_id = request_id
-
-    def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
-        """Queue it; False when the client does not keep up."""
-        return self._connection.deliver(self._request_id, batch)
+_OPENINGS = (native.PREFACE, HTTP2_PREFACE, *METHODS)
 
 
-async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+def _undecided(data: bytes) -> bool:
+    """Whether more than one protocol may open with ``data``, or more of its opening is due."""
+    return not data or any(len(data) < len(opening) and opening.startswith(data) for opening in _OPENINGS)
+
+
+async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext | None, offer: Offer) -> None:
     """One accepted connection, until it ends."""
     try:
         channel = Channel(sock, tls, server_side=True)
@@ -271,4 +292,4 @@ async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext 
         sock.close()
         log.debug("client connection broke", extra=fields(error=str(error)))
         return
-    await ClientConnection(member, channel).run()
+    await ClientConnection(member, channel, offer).run()

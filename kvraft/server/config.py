@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,65 +10,18 @@ import attrs
 from kvraft.auth.passwords import MAX_COST, MIN_COST
 from kvraft.channel import split_url
 from kvraft.server.autocompact import parse_retention
+from kvraft.server.tls import ConfigError, TlsConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+__all__ = ["ConfigError", "MemberConfig", "TlsConfig", "parse_initial_cluster"]
 
 MAX_REQUEST_BYTES = 32 << 20
 """A snapshot's frame, and a frame among peers, must hold the largest entry with room to spare."""
+OPTIONAL_URLS = ("--listen-metrics-urls", "--listen-client-http-urls")
 MAX_QUOTA_BYTES = 1 << 40
 """The state's file is mapped with four times its quota: address space is large, not endless."""
-
-
-class ConfigError(Exception):
-    """A setting is wrong; the text names it and says why."""
-
-
-@attrs.frozen
-class TlsConfig:
-    """One side's TLS files (etcd's ``--cert-file`` family, and the same with ``--peer-``); empty: none."""
-
-    cert_file: str = ""
-    key_file: str = ""
-    trusted_ca_file: str = ""
-    client_cert_auth: bool = False
-    flag_prefix: str = "--"
-
-    def server_context(self) -> ssl.SSLContext:
-        """What this member shows to those who connect. Raises ``ConfigError``."""
-        if not (self.cert_file and self.key_file):
-            raise ConfigError(
-                f"{self.flag_prefix}cert-file and {self.flag_prefix}key-file are required with https URLs"
-            )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._load(context)
-        if self.client_cert_auth and not self.trusted_ca_file:
-            raise ConfigError(f"{self.flag_prefix}trusted-ca-file is required with {self.flag_prefix}client-cert-auth")
-        if self.trusted_ca_file:  # as in etcd, a CA alone already demands a certificate
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def client_context(self) -> ssl.SSLContext:
-        """What this member uses to connect to its peers. Raises ``ConfigError``."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if not self.trusted_ca_file:  # else that CA alone is believed
-            context.load_default_certs()
-        self._load(context)
-        return context
-
-    def _load(self, context: ssl.SSLContext) -> None:
-        try:
-            if self.cert_file:
-                # An empty password: a key that wants one is an error, not a question on the terminal.
-                context.load_cert_chain(self.cert_file, self.key_file or None, password="")
-            if self.trusted_ca_file:
-                context.load_verify_locations(self.trusted_ca_file)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(filter(None, (self.cert_file, self.key_file, self.trusted_ca_file)))
-            raise ConfigError(f"cannot load TLS files ({files}): {error}") from error
 
 
 @attrs.frozen
@@ -109,6 +61,17 @@ class MemberConfig:
     bcrypt_cost: int = 10
     client_tls: TlsConfig = attrs.field(factory=TlsConfig)
     peer_tls: TlsConfig = attrs.field(factory=lambda: TlsConfig(flag_prefix="--peer-"))
+    self_signed_cert_validity: int = 1
+    """Years that a certificate lives which this member makes for itself."""
+    listen_metrics_urls: tuple[str, ...] = ()
+    listen_client_http_urls: tuple[str, ...] = ()
+    enable_grpc_gateway: bool = True
+    wal_dir: Path | None = None
+    """Where the log is; None: with the rest of the data."""
+    unsafe_no_fsync: bool = False
+    warning_apply_seconds: float = 0.1
+    max_connections: int = 0
+    """Clients' connections at once; 0: as many as there may be open files, less ``limits.RESERVED_FILES``."""
 
     def __attrs_post_init__(self) -> None:
         for flag, urls in (
@@ -116,6 +79,8 @@ class MemberConfig:
             ("--advertise-client-urls", self.advertise_client_urls),
             ("--listen-peer-urls", self.listen_peer_urls),
             ("--initial-advertise-peer-urls", self.initial_advertise_peer_urls),
+            ("--listen-metrics-urls", self.listen_metrics_urls),
+            ("--listen-client-http-urls", self.listen_client_http_urls),
             *(("--initial-cluster", peer_urls) for peer_urls in self.initial_cluster.values()),
         ):
             for url in urls:
@@ -123,7 +88,7 @@ class MemberConfig:
                     split_url(url)
                 except ValueError as error:
                     raise ConfigError(f"{flag}: {error}") from error
-            if not urls:
+            if not urls and flag not in OPTIONAL_URLS:
                 raise ConfigError(f"{flag}: at least one URL is required")
         if self.name not in self.initial_cluster:
             raise ConfigError(f'couldn\'t find local name "{self.name}" in the initial cluster configuration')
@@ -139,6 +104,8 @@ class MemberConfig:
             parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
         except ValueError as error:
             raise ConfigError(f"--auto-compaction-retention: {error}") from error
+        for tls in (self.client_tls, self.peer_tls):
+            tls.check()
 
     def _check_numbers(self) -> None:
         for flag, number in (
@@ -149,6 +116,7 @@ class MemberConfig:
             ("--max-request-bytes", self.max_request_bytes),
             ("--max-txn-ops", self.max_txn_ops),
             ("--auth-token-ttl", self.auth_token_ttl_seconds),
+            ("--self-signed-cert-validity", self.self_signed_cert_validity),
         ):
             if number <= 0:
                 raise ConfigError(f"{flag} must be >0 (set to {number})")
@@ -186,12 +154,12 @@ class MemberConfig:
                 f"--election-timeout[{self.election_ms}ms] is too long, and should be set less than 50000ms"
             )
 
-    def peer_client_tls(self) -> ssl.SSLContext | None:
-        """How to connect to peers; None when none of them is known to want TLS. Raises ``ConfigError``."""
+    @property
+    def dials_peers_over_tls(self) -> bool:
+        """Whether peers are, or may come to be, reached at https URLs."""
         known = [url for urls in self.initial_cluster.values() for url in urls]
-        wanted = self.peer_tls.cert_file or self.peer_tls.trusted_ca_file
-        secure = wanted or any(url.startswith("https:") for url in (*known, *self.listen_peer_urls))
-        return self.peer_tls.client_context() if secure else None
+        wanted = bool(self.peer_tls.cert_file or self.peer_tls.trusted_ca_file)
+        return wanted or any(url.startswith("https:") for url in (*known, *self.listen_peer_urls))
 
     @property
     def has_data(self) -> bool:

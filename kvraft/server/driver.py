@@ -8,7 +8,6 @@ and the simulator both own drivers; neither adds decisions of its own.
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
@@ -25,6 +24,8 @@ from kvraft.errors import (
 from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
+from kvraft.server.pending_reads import PendingReads
+from kvraft.server.retention import Retention
 from kvraft.storage.log import LogBatch
 from kvraft.wire.peer import Propose
 
@@ -59,23 +60,21 @@ class Driver:
         self._leader_url = leader_url
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
-        self._new_reads: list[Reader] = []
+        self.reads = PendingReads()
         self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
         self._waiters = 0  # how many those are
-        self._reads: dict[int, list[Reader]] = {}  # attempt id -> readers that await its confirmation
-        self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt id) that await apply
-        self._pending_reads = 0
-        self._next_read = 0
-        # (tick, term, first index, end index) of proposals; (tick, 0, attempt id, attempt id + 1) of reads
+        # (tick, term, first index, end index) of proposals; (tick, 0, attempt, attempt + 1) of reads
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
-        self._promised: dict[int, int] = {}  # peer -> index of the snapshot that it is being sent
+        self._retention = Retention()
         self._discard_to = 0
         self._ticks = 0
         self._leader = NO_NODE
         self._led_since = 0  # the tick at which the present leader became known
         self.forwarder = Forwarder(transport, self._await_entry)
+        self.failed_proposals = 0
+        """Answered with anything else than what applying gave."""
 
     # ------------------------------------------------------------------ input
 
@@ -93,14 +92,13 @@ class Driver:
         self._inbox.append(message)
 
     def snapshot_started(self, peer: int, index: int) -> None:
-        """The stream that ``Transport.send_snapshot`` started carries the state at ``index``: the log behind it is
-        kept for when it has arrived, up to ``max_held_entries``."""
-        self._promised[peer] = index
+        """The stream carries the state at ``index``: the log behind it is kept, up to ``max_held_entries``."""
+        self._retention.promised[peer] = index
 
     def snapshot_sent(self, peer: int, index: int) -> None:
         """The stream that ``Transport.send_snapshot`` started has ended; ``index`` 0 means that it failed."""
         if not index:
-            self._promised.pop(peer, None)
+            self._retention.promised.pop(peer, None)
         self.raft.report_snapshot(peer, index)
 
     def unreachable(self, peer: int) -> None:
@@ -172,14 +170,13 @@ class Driver:
         self.forwarder.link_lost(peer)
 
     def _pending(self) -> int:
-        return self._waiters + len(self._proposals) + self._pending_reads + self.forwarder.pending
+        return self._waiters + len(self._proposals) + self.reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
 
     def change(self, data: bytes, waiter: Waiter) -> None:
-        """Ask for the membership change ``data`` to be committed, at once, as there is only ever one under way; see
-        ``Raft.may_change``. The waiter gets the state machine's answer or an error."""
+        """Ask for the membership change ``data`` to be committed; one at a time, see ``Raft.may_change``."""
         try:
             index, term = self.raft.propose_configuration(data)
         except ProposalDropped as dropped:
@@ -195,8 +192,7 @@ class Driver:
         if self._pending() >= self.config.max_pending:
             reader(TooManyRequests())
         else:
-            self._pending_reads += 1
-            self._new_reads.append(reader)
+            self.reads.add(reader)
 
     def durable(self, seq: int) -> None:
         """Every batch up to ``seq`` is on disk: what waited for it may go out."""
@@ -225,10 +221,7 @@ class Driver:
             waiter(Stopped())
         self._proposals.clear()
         self.forwarder.stop()
-        for readers in [*self._reads.values(), self._new_reads]:
-            self._fail_reads(readers, Stopped())
-        self._reads.clear()
-        self._new_reads = []
+        self.reads.stop(Stopped())
 
     # ------------------------------------------------------------------ the turn
 
@@ -244,11 +237,16 @@ class Driver:
         return raft.term if raft.role is Role.LEADER and self.machine.applied_term == raft.term else 0
 
     @property
+    def pending(self) -> int:
+        """Proposals without an answer."""
+        return self._waiters + len(self._proposals)
+
+    @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
         return (
-            bool(self._inbox or self._proposals or self._new_reads)
+            bool(self._inbox or self._proposals or self.reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
             or (forwarder.is_waiting and self.raft.leader != NO_NODE)
@@ -268,7 +266,7 @@ class Driver:
             self._route()
         if self._proposals:
             self._propose()
-        if self._new_reads:
+        if self.reads.has_new:
             self._start_reads()
         if self.forwarder.owes_replies:
             self.forwarder.flush()
@@ -296,6 +294,7 @@ class Driver:
             first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
+            self.failed_proposals += sum(len(waiters) for _, waiters in batches)
             for _, waiters in batches:
                 for waiter in waiters:
                     waiter(error)
@@ -375,6 +374,7 @@ class Driver:
         """Answer whoever waits for the entry at ``index``, if anybody does."""
         known = self._waiting.pop(index, None)
         if known is not None:
+            self.failed_proposals += len(known[1]) - known[1].count(_nobody)
             self._waiters -= len(known[1]) - known[1].count(_nobody)
             for waiter in known[1]:
                 waiter(error)
@@ -390,12 +390,9 @@ class Driver:
         return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
-        self._next_read += 1
-        readers, self._new_reads = self._new_reads, []
-        self._reads[self._next_read] = readers
-        deadline = self._ticks + self.config.request_timeout_ticks
-        self._expiries.append((deadline, 0, self._next_read, self._next_read + 1))
-        self.raft.read_index(self._next_read)
+        attempt = self.reads.begin()
+        self._expiries.append((self._deadline(), 0, attempt, attempt + 1))
+        self.raft.read_index(attempt)
 
     def _handle(self, ready: Ready) -> None:
         if ready.messages:
@@ -414,12 +411,10 @@ class Driver:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
             self._apply(ready.committed)
-        for state in ready.reads:
-            heappush(self._confirmed, (state.index, state.request_id))
-        for request_id in ready.dropped_reads:
-            self._fail_reads(self._reads.pop(request_id, []), NoLeader())
-        if self._confirmed:
-            self._release_reads()
+        self.reads.confirm(ready.reads)
+        for attempt in ready.dropped_reads:
+            self.reads.fail(attempt, NoLeader())
+        self.reads.release(self.machine.applied_index)
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]
@@ -454,27 +449,11 @@ class Driver:
                 waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
 
     def _reconfigure(self, configuration: Configuration) -> None:
-        """A change has been applied: it is in force, and durable, before anything else happens.
-
-        Not with the next commit, but now, and twice, as a commit is proof against a loss of power with the one after
-        it: members that have been left out are not there to be asked again by who forgets the change.
-        """
+        """A change has been applied: it is in force, and durable (with the second commit against a loss of power too)
+        before anything else happens: members that were left out cannot be asked by who forgets the change."""
         self.raft.apply_configuration(configuration)
         self.machine.commit()
         self.machine.commit()
-
-    def _release_reads(self) -> None:
-        applied = self.machine.applied_index
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            readers = self._reads.pop(heappop(self._confirmed)[1], [])
-            self._pending_reads -= len(readers)
-            for reader in readers:
-                reader(None)
-
-    def _fail_reads(self, readers: list[Reader], error: KvraftError) -> None:
-        self._pending_reads -= len(readers)
-        for reader in readers:
-            reader(error)
 
     def _forget_waiters_below(self, index: int) -> None:
         """A snapshot took the place of entries up to ``index``: what became of proposals there is not known."""
@@ -486,7 +465,7 @@ class Driver:
         while expiries and expiries[0][0] <= self._ticks:
             deadline, term, first, end = expiries.popleft()
             if not term:
-                self._fail_reads(self._reads.pop(first, []), NoLeader())
+                self.reads.fail(first, NoLeader())
                 continue
             for index in range(first, end):
                 known = self._waiting.get(index)
@@ -494,22 +473,10 @@ class Driver:
                     self._end_waiting(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
-        keep_from = self.machine.durable_index - self.config.keep_entries
-        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
-            keep_from = max(min(keep_from, self._needed_by_followers()), keep_from - self.config.max_held_entries)
-        if keep_from - self.raft.compacted_index >= self.config.snapshot_entries:
-            self.raft.compact(keep_from)
-            self._discard_to = keep_from  # goes with the next batch: nothing is in a hurry here
-
-    def _needed_by_followers(self) -> int:
-        """The last entry that no follower who is there still needs: what follows would cost it a snapshot."""
-        progress = self.raft.status().progress
-        promised = {
-            peer: index for peer, index in self._promised.items() if peer in progress and progress[peer].match < index
-        }
-        self._promised = promised
-        matches = [known.match for known in progress.values() if known.active and known.match]
-        return min([self.machine.durable_index, *matches, *promised.values()])
+        index = self._retention.discard_to(self.raft, self.machine.durable_index, self.config)
+        if index:
+            self.raft.compact(index)
+            self._discard_to = index  # goes with the next batch: nothing is in a hurry here
 
 
 def _nobody(answer: Answer) -> None:

@@ -6,14 +6,14 @@ import logging
 import random
 import secrets
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from kvraft.apply.alarms import describe
 from kvraft.apply.machine import StateMachine
-from kvraft.channel import WakeUp, accept, listen
+from kvraft.channel import WakeUp, accept
 from kvraft.errors import Compacted, Corrupt, KvraftError, NoLeader
 from kvraft.logs import fields
 from kvraft.raft.core import Raft
@@ -21,14 +21,18 @@ from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, 
 from kvraft.server.alarms import SpaceWatch
 from kvraft.server.auth import AuthService
 from kvraft.server.autocompact import parse_retention
-from kvraft.server.clients import ClientConnection, serve_client
-from kvraft.server.config import ConfigError, MemberConfig, TlsConfig
+from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
 from kvraft.server.joining import FOUNDING_INDEX, Beginning, found, stand_alone
+from kvraft.server.listeners import Listeners
 from kvraft.server.membership import Membership
-from kvraft.server.peers import LINGER_SECONDS, REMOVED, Peers
+from kvraft.server.observe.counters import Counters
+from kvraft.server.observe.sampling import Sampler
+from kvraft.server.observe.timed import SyncWatch, TimedMachine
+from kvraft.server.peers import Peers
 from kvraft.server.service import Service
+from kvraft.server.timers import Timers
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status, WatchBatch
@@ -37,10 +41,13 @@ from kvraft.wire import native, peer
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from kvraft.server.autocompact import AutoCompaction
+    from kvraft.server.clients import ClientConnection
+    from kvraft.server.contracts import Machine
+    from kvraft.server.etcd.services import EtcdServices
+    from kvraft.server.http.app import Route
     from kvraft.types import Response
 
 log = logging.getLogger(__name__)
@@ -58,11 +65,21 @@ BUSY_SHARE = 8
 SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
-HANDOVER_SECONDS = 1.0
+HANDOVER_SECONDS = 0.9
+CLOSE_SECONDS = 0.3
+"""For so long the last write to the log may take at the end: with the handover, less than the process has left."""
 
 
 class Member:
     """See the module. Create it, then ``run`` it once."""
+
+    config: MemberConfig
+    counters: Counters
+    machine: StateMachine
+    driver: Driver
+    peers: Peers
+    log_store: LogStore
+    writer: LogWriter
 
     def __init__(self, config: MemberConfig, joined: Beginning | None = None) -> None:
         """``joined`` is what ``joining.join`` found, for a member that joins a cluster and has no data yet."""
@@ -70,15 +87,22 @@ class Member:
         self.wake = WakeUp()
         self.membership = Membership(self)
         self.request_seconds = 5 + 2 * config.election_ms / 1000
+        """For so long a request may take, as in etcd."""
         self.auth = AuthService(self)
+        self.counters = Counters()
+        self._syncs = SyncWatch(self.counters)
+        self.sampler = Sampler(self)
         self.dirty: list[ClientConnection] = []
+        self.connections: dict[ClientConnection, None] = {}
+        self.timers = Timers()
+        self.clock = trio.current_time
+        """The time that ``timers`` go by, in seconds."""
         self.ready = trio.Event()
         """Set when clients are served and a leader is known."""
         self.client_urls: tuple[str, ...] = ()
         self._stopping = trio.Event()
         self._handed_over = trio.Event()
         self._failure: BaseException | None = None
-        self._removed = trio.Event()
         self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
         self._opened = ExitStack()
         self._nursery: trio.Nursery | None = None
@@ -92,24 +116,29 @@ class Member:
 
     def _open(self, joined: Beginning | None) -> None:
         config = self.config
-        self._listen()  # first: what cannot serve must leave no trace in the data directory
+        # First: what cannot serve must leave no trace in the data directory.
+        self.listeners = Listeners(config, self, self._opened)
+        self.client_urls = self.listeners.client_urls
         member_dir = config.data_dir / "member"
-        try:
-            for directory in (member_dir / "state", member_dir / "log"):
+        log_dir = config.wal_dir or member_dir / "log"
+        for flag, directory in (("data", member_dir / "state"), ("wal" if config.wal_dir else "data", log_dir)):
+            try:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise ConfigError(f"--data-dir: cannot use {config.data_dir}: {error}") from error
+            except OSError as error:
+                raise ConfigError(f"--{flag}-dir: cannot use {directory}: {error}") from error
+        sync = not config.unsafe_no_fsync
         self.machine = StateMachine.open(
             member_dir / "state",
             quota_bytes=config.quota_backend_bytes,
+            sync=sync,
             watch_progress_seconds=config.watch_progress_seconds,
         )
         self._opened.callback(self.machine.close)
         self.machine.auth.tokens = self.auth.tokens
-        self.log_store = LogStore.open(member_dir / "log")
-        self._opened.callback(self.log_store.close)
-        self._know_each_other(joined)
+        self.log_store = LogStore.open(log_dir, sync=sync)
         self.writer = LogWriter(self.log_store, self._written, self._write_failed)
+        self._opened.callback(self._close_log)
+        self._know_each_other(joined)
         self._build()
 
     def _know_each_other(self, joined: Beginning | None) -> None:
@@ -141,31 +170,6 @@ class Member:
             if config.force_new_cluster:
                 stand_alone(machine, store)
 
-    def _listen(self) -> None:
-        config = self.config
-        self._client_tls = self._server_tls(config.listen_client_urls, config.client_tls)
-        self._peer_server_tls = self._server_tls(config.listen_peer_urls, config.peer_tls)
-        self._peer_client_tls = config.peer_client_tls()
-        self._client_sockets = self._sockets("--listen-client-urls", config.listen_client_urls)
-        self._peer_sockets = self._sockets("--listen-peer-urls", config.listen_peer_urls)
-        self.client_urls = _with_ports(config.advertise_client_urls, self._client_sockets)
-
-    @staticmethod
-    def _server_tls(urls: tuple[str, ...], tls: TlsConfig) -> ssl.SSLContext | None:
-        return tls.server_context() if any(url.startswith("https:") for url in urls) else None
-
-    def _sockets(self, flag: str, urls: tuple[str, ...]) -> list[tuple[str, socket.socket]]:
-        sockets: list[tuple[str, socket.socket]] = []
-        for url in urls:
-            try:
-                found = listen(url)
-            except OSError as error:
-                raise ConfigError(f"{flag}: cannot listen on {url}: {error.strerror or error}") from error
-            for sock in found:
-                self._opened.callback(sock.close)
-                sockets.append((url, sock))
-        return sockets
-
     def _build(self) -> None:
         config, machine, store = self.config, self.machine, self.log_store
         election_ticks = round(config.election_ms / 1000 / TICK_SECONDS)
@@ -191,16 +195,15 @@ class Member:
             self.member_id,
             self._hello,
             machine,
-            self._peer_client_tls,
-            self._peer_server_tls,
+            self.listeners.tls,
             self.wake.set,
-            self.removed,
+            self.membership.removed,
             config.snapshot_send_bytes_per_second,
         )
         self.peers.follow(machine.members, machine.removed)
         self.driver = self.peers.driver = Driver(
             raft,
-            machine,
+            cast("Machine", TimedMachine(machine, self.counters, config.warning_apply_seconds)),
             self.writer,
             self.peers,
             DriverConfig(
@@ -233,19 +236,19 @@ class Member:
                 nursery.start_soon(self._drive)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
-                nursery.start_soon(self._leave_when_removed)
-                for url, sock in self._peer_sockets:
+                nursery.start_soon(self.membership.leave_when_removed)
+                for url, sock in self.listeners.peers:
                     nursery.start_soon(self._accept_peers, sock, nursery)
                     log.info("serving peer traffic", extra=fields(address=url))
                 nursery.start_soon(self.corruption.run)
                 nursery.start_soon(self._compact_by_itself)
                 await self.corruption.at_start()
-                for url, sock in self._client_sockets:
-                    tls = self._client_tls if url.startswith("https:") else None
-                    nursery.start_soon(self._accept_clients, sock, tls, nursery)
+                self.listeners.serve_clients(nursery)
                 await self._stopping.wait()
                 self.driver.stop()
                 self.membership.stop()
+                for connection in self.connections:
+                    connection.stop()
                 self._flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
             clean = self._failure is None
@@ -257,7 +260,9 @@ class Member:
     def _close(self, *, clean: bool) -> None:
         """``clean``: what has been applied is worth a commit; after a failure the log has it."""
         try:
-            self.writer.close()
+            if not self.writer.close(CLOSE_SECONDS):
+                log.warning("the log disk hangs; ending without it", extra=fields(path=self.log_store.path))
+                clean = False  # it is likely the same disk
             if clean:
                 self.machine.commit()
         finally:
@@ -284,8 +289,14 @@ class Member:
             raise answers[0]
         return answers[0]
 
+    def _close_log(self) -> None:
+        if not self.writer.running:  # else its thread is still in there, for as long as the disk hangs
+            self.log_store.close()
+
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
+        for connection in self.connections:
+            connection.leave()
         heir = self._heir()
         if heir != NO_NODE:
             log.info("handing leadership over", extra=fields(to=f"{heir:x}"))
@@ -338,6 +349,7 @@ class Member:
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
+            self.timers.run(now)
             late = int((now - due) / TICK_SECONDS)
             for _ in range(1 + min(late, MAX_LATE_TICKS)):
                 self.driver.tick()
@@ -353,6 +365,7 @@ class Member:
                 except KvraftError as error:
                     self.fail(error)
                     return
+            self.sampler.look(now, late)
             self.wake.set()  # which also sends what has been queued here
             if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
                 self.ready.set()
@@ -377,10 +390,6 @@ class Member:
         else:
             log.warning("compaction failed; trying again", extra=fields(revision=target, error=str(answer)))
 
-    async def _accept_clients(self, sock: socket.socket, tls: ssl.SSLContext | None, nursery: trio.Nursery) -> None:
-        async for accepted in accept(sock):
-            nursery.start_soon(serve_client, self, accepted, tls)
-
     async def _accept_peers(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         async for accepted in accept(sock):
             nursery.start_soon(self.peers.serve, accepted)
@@ -388,6 +397,7 @@ class Member:
     # ------------------------------------------------------------------ the disk thread's reports
 
     def _written(self, seq: int, seconds: float) -> None:
+        self._syncs.written(seconds)
         self._token.run_sync_soon(self._durable, seq)
 
     def _durable(self, seq: int) -> None:
@@ -411,19 +421,18 @@ class Member:
         raft = self.driver.raft
         return self.member_id not in raft.configuration.voters + raft.configuration.outgoing
 
-    def removed(self) -> None:
-        """This member has learned that it is none any more: it ends, once whoever waits has been answered."""
-        if not self._removed.is_set():
-            self._removed.set()
-            log.warning(REMOVED, extra=fields(member=f"{self.member_id:x}", data_dir=str(self.config.data_dir)))
-            log.warning("data-dir used by this member must be removed")
-
-    async def _leave_when_removed(self) -> None:
-        await self._removed.wait()
-        await trio.sleep(LINGER_SECONDS)
+    def end(self) -> None:
+        """End ``run``, at once and in good order."""
         self._stopping.set()
 
     # ------------------------------------------------------------------ what connections ask
+
+    @cached_property
+    def etcd(self) -> EtcdServices:
+        """etcd's services. Loading protobuf takes a tenth of a second, so it waits for the first client that asks."""
+        from kvraft.server.etcd.services import EtcdServices
+
+        return EtcdServices(self)
 
     def encode_batch(self, batch: WatchBatch) -> bytes:
         """A watch batch's bytes; the watchers of one range share both."""
@@ -457,6 +466,13 @@ class Member:
         leaderless = [NoLeader.text] if self.driver.raft.leader == NO_NODE else []
         return leaderless + [describe(alarm) for alarm in self.machine.alarms.active()]
 
+    @cached_property
+    def routes(self) -> dict[str, Route]:
+        """What HTTP asks by path alone."""
+        from kvraft.server.http.routes import routes
+
+        return routes(self)
+
     def _hello(self, to: int, purpose: int) -> peer.Hello:
         config = self.config
         urls = config.initial_advertise_peer_urls
@@ -468,9 +484,3 @@ class Member:
             return self.client_urls[0]
         link = self.peers.links.get(member_id)
         return link.client_urls[0] if link is not None and link.client_urls else ""
-
-
-def _with_ports(urls: tuple[str, ...], sockets: list[tuple[str, socket.socket]]) -> tuple[str, ...]:
-    """Advertised URLs; one with port 0 gets the port that listening found."""
-    port = sockets[0][1].getsockname()[1]
-    return tuple(f"{url.rstrip('/')[:-1]}{port}" if url.rstrip("/").endswith(":0") else url.rstrip("/") for url in urls)

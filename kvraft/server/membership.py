@@ -35,6 +35,7 @@ from kvraft.errors import (
 from kvraft.logs import fields
 from kvraft.raft.messages import NO_NODE, ProposalDropped, Role
 from kvraft.raft.progress import ProgressState
+from kvraft.server.peers import LINGER_SECONDS, REMOVED
 from kvraft.types import (
     MemberAddRequest,
     MemberListRequest,
@@ -72,6 +73,7 @@ class Membership:
         self._leaving: list[tuple[float, int, Answer]] = []
         self._transfers: list[tuple[float, int, Answer]] = []
         self._seen: tuple[MemberInfo, ...] = ()
+        self._removed = trio.Event()
 
     @property
     def handlers(self) -> dict[type, Handler]:
@@ -199,13 +201,31 @@ class Membership:
         self._seen = machine.members
         member.peers.follow(machine.members, machine.removed)
         if member.member_id in machine.removed:
-            member.removed()
+            self.removed()
 
-    def _answer_removals(self) -> None:
-        present = {member.member_id for member in self._member.machine.members}
+    def removed(self) -> None:
+        """This member has learned that it is none any more, by itself or from a peer."""
+        self._answer_removals(also=self._member.member_id)
+        if not self._removed.is_set():
+            self._removed.set()
+            member = self._member
+            log.warning(REMOVED, extra=fields(member=f"{member.member_id:x}", data_dir=str(member.config.data_dir)))
+            log.warning("data-dir used by this member must be removed")
+
+    async def leave_when_removed(self) -> None:
+        """End the member then, once whoever waits has been answered."""
+        await self._removed.wait()
+        await trio.sleep(LINGER_SECONDS)
+        self._member.end()
+
+    def _answer_removals(self, also: int = NO_NODE) -> None:
+        """``also`` is gone, too, though this member's state does not say so yet."""
+        listed = self._members()
+        members = [member for member in listed.members if member.member_id != also]
+        present = {member.member_id for member in members}
         for _, member_id, answer in self._leaving:
             if member_id not in present:
-                answer(self._members())
+                answer(MemberListResponse(listed.revision, members))
         self._leaving = [waiting for waiting in self._leaving if waiting[1] in present]
 
     def _answer_transfer(self, target: int, answer: Answer, leader: int) -> bool:

@@ -22,12 +22,12 @@ from kvraft.wire.frames import FrameDecoder
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable, Iterator, Sequence
 
     from kvraft.apply.machine import StateMachine
     from kvraft.raft.messages import Message
     from kvraft.server.driver import Driver
+    from kvraft.server.security import MemberTls
     from kvraft.storage.snapshot import SnapshotWriter
     from kvraft.types import MemberInfo
     from kvraft.wire.peer import PeerAnswer, Question
@@ -67,6 +67,7 @@ class PeerLink:
         self.foreign = foreign
         self.introduced = False
         self.channel: Channel | None = None
+        self.sent_bytes = self.received_bytes = self.lost_messages = 0
         self.accepted: set[Channel] = set()
         self.scope = trio.CancelScope()
 
@@ -91,8 +92,7 @@ class Peers:
         member_id: int,
         hello: Callable[[int, int], wire.Hello],
         machine: StateMachine,
-        client_tls: ssl.SSLContext | None,
-        server_tls: ssl.SSLContext | None,
+        tls: MemberTls,
         wake: Callable[[], None],
         removed: Callable[[], None],
         snapshot_bytes_per_second: int,
@@ -104,8 +104,7 @@ class Peers:
         self._member_id = member_id
         self._hello = hello
         self._machine = machine
-        self._client_tls = client_tls
-        self._server_tls = server_tls
+        self._tls = tls
         self._wake = wake
         self._removed = removed
         self._pace = Pace(snapshot_bytes_per_second)
@@ -157,6 +156,11 @@ class Peers:
             log.info("removed peer", extra=fields(peer=f"{link.peer_id:x}"))
             link.scope.deadline = trio.current_time() + seconds
 
+    @property
+    def receiving_snapshot(self) -> bool:
+        """Whether a state is being received now."""
+        return self.incoming.busy
+
     # ------------------------------------------------------------------ Transport
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -169,8 +173,12 @@ class Peers:
             channel = link.channel if link is not None else None
             if link is None or channel is None or channel.buffered_bytes > MAX_QUEUED_BYTES:
                 self._the_driver.unreachable(peer_id)
+                if link is not None:
+                    link.lost_messages += len(batch)
                 continue
-            channel.queue(wire.encode_messages(batch))
+            data = wire.encode_messages(batch)
+            link.sent_bytes += len(data)
+            channel.queue(data)
             self._send_now(channel)
 
     def send_snapshot(self, message: Message) -> None:
@@ -281,7 +289,7 @@ class Peers:
         failure: Exception = Closed("no URL")
         for url in link.urls:
             try:
-                channel = await dial(url, self._client_tls)
+                channel = await dial(url, self._tls.to_peer())
             except (KvraftError, OSError) as error:
                 failure = error
                 continue
@@ -339,7 +347,7 @@ class Peers:
     async def serve(self, sock: socket.socket) -> None:
         """One accepted connection, until it ends."""
         try:
-            channel = Channel(sock, self._server_tls, server_side=True)
+            channel = Channel(sock, self._tls.from_peer(), server_side=True)
         except OSError as error:  # reset before we came to it
             sock.close()
             log.debug("peer connection broke", extra=fields(error=str(error)))
@@ -441,8 +449,9 @@ class Peers:
         self._wake()
 
     async def _receive_messages(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
-        driver = self._the_driver
+        driver, link = self._the_driver, self.links[hello.sender]
         while data := await channel.receive():
+            link.received_bytes += len(data)
             payloads = frames.feed(data)
             for payload in payloads:
                 if payload.startswith(wire.QUESTIONS):

@@ -6,11 +6,12 @@ to ``Service.start``, and turn the answer into their own words. Nothing here kno
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvraft.auth.identity import ALWAYS, ROOT, Identity
-from kvraft.errors import KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge
+from kvraft.errors import KvraftError, NotSupported, NotSupportedForLearner, RequestTooLarge, TooManyRequests
 from kvraft.mvcc.check import check_range
 from kvraft.mvcc.txn import is_serializable, only_reads
 from kvraft.server.leases import LeaseService
@@ -24,6 +25,7 @@ from kvraft.types import (
     PutRequest,
     RangeRequest,
     Response,
+    SnapshotRequest,
     StatusRequest,
     TxnRequest,
     WatchRequest,
@@ -31,16 +33,21 @@ from kvraft.types import (
 from kvraft.wire.native import decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kvraft.auth.identity import Credentials
     from kvraft.server.member import Member
+    from kvraft.storage.snapshot import SnapshotReader
     from kvraft.watch.watcher import Sink, Watcher
     from kvraft.wire.native import Request
 
     Answer = Callable[[Response | KvraftError], None]
     """Called once, from the loop, perhaps before ``start`` returns. It must not raise."""
     Handler = Callable[[Any, bytes, "Caller", Answer], None]
+
+
+MAX_SNAPSHOTS = 2
+"""Streams of the whole state at once: while one lasts, no page that it may read is used again."""
 
 
 class Caller(Protocol):
@@ -89,6 +96,7 @@ class Service:
         self._member = member
         self._peer = Peer()
         self.maintenance = Maintenance(member, self._peer)
+        self.snapshots = 0
         self._handlers: dict[type, Handler] = {
             PutRequest: self._propose,
             RangeRequest: self._range,
@@ -205,6 +213,28 @@ class Service:
             ready(None)
         else:
             self._member.driver.read(ready)
+
+    @contextmanager
+    def snapshot(self, caller: Caller) -> Iterator[SnapshotReader]:
+        """The whole state, everything applied so far included, to be streamed. Raises a ``KvraftError``.
+
+        As for ``watch`` a caller's token may be too new for this member.
+        """
+        member = self._member
+        if member.machine.auth.enabled:
+            member.auth.check_gate(SnapshotRequest(), caller)
+        if self.snapshots >= MAX_SNAPSHOTS:
+            raise TooManyRequests
+        self.snapshots += 1
+        try:
+            member.driver.commit_if_due(due=True)
+            reader = member.machine.snapshot()
+            try:
+                yield reader
+            finally:
+                reader.close()
+        finally:
+            self.snapshots -= 1
 
     def _check_read(self, request: RangeRequest | WatchRequest, caller: Caller) -> None:
         member = self._member

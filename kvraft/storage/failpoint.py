@@ -1,8 +1,8 @@
 """Named points on the write path where a test can kill the process or make the disk fail.
 
 ``KVRAFT_FAILPOINTS="log.before_commit=kill@3,state.after_commit=error@1"``: at its n-th pass a point sends SIGKILL to
-its own process, or raises ``OSError(ENOSPC)``. Without the variable a point costs one test of a module attribute:
-``if failpoint.active: failpoint.hit("log.before_commit")``.
+its own process, raises ``OSError(ENOSPC)``, or hangs for ever as a disk can. Without the variable a point costs one
+test of a module attribute: ``if failpoint.active: failpoint.hit("log.before_commit")``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 
 FAILPOINTS: tuple[str, ...] = (
     "log.before_begin",
@@ -38,7 +39,7 @@ FAILPOINTS: tuple[str, ...] = (
 )
 """Every point, in the order of the write path."""
 
-ACTIONS = ("kill", "error")
+ACTIONS = ("kill", "error", "hang")
 
 active = False
 """Whether any point is set."""
@@ -79,6 +80,8 @@ def hit(name: str) -> None:
         return
     if _actions[name] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if _actions[name] == "hang":
+        threading.Event().wait()
     raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} (failpoint {name})")
 
 

@@ -22,7 +22,7 @@ from kvraft.storage.files import FORMAT_KEY, open_environment, sync_directory
 from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, TABLES, Databases, StateMeta, encode, read_meta
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 CHUNK_BYTES = 256 << 10
 """The largest chunk that a reader yields."""
@@ -31,14 +31,14 @@ FRAME_BYTES = 128 << 10
 MAX_FRAME_BYTES = 64 << 20
 """A longer frame is refused."""
 
-_HEADER = 0
-_END = 255
-_LENGTH_BYTES = 4
+HEADER = 0
+END = 255
+LENGTH_BYTES = 4
 
 
 def _frame(body: object) -> bytes:
     encoded = encode(body)
-    return len(encoded).to_bytes(_LENGTH_BYTES) + encoded
+    return len(encoded).to_bytes(LENGTH_BYTES) + encoded
 
 
 def _covers(path: str, meta: StateMeta) -> SnapshotMeta:
@@ -61,7 +61,7 @@ class SnapshotReader:
             txn.abort()
             raise
         self._databases = databases
-        self._chunks = self._cut(self._frames())
+        self._chunks = self._cut(self.frames())
 
     def __iter__(self) -> Self:
         return self
@@ -79,7 +79,7 @@ class SnapshotReader:
             if self._closed:
                 raise SnapshotClosed("the snapshot has been closed")
             self._chunks.close()
-            self._chunks = self._cut(self._frames())
+            self._chunks = self._cut(self.frames())
             for _ in range(chunk):
                 next(self._chunks, None)
 
@@ -96,15 +96,16 @@ class SnapshotReader:
                 self._chunks.close()
                 self._txn.abort()
 
-    def _frames(self) -> Iterator[bytes]:
+    def frames(self) -> Iterator[bytes]:
+        """The same by whole frames, however long."""
         digest = hashlib.sha256()
         for frame in self._data_frames():
             digest.update(frame)
             yield frame
-        yield _frame((_END, digest.digest()))
+        yield _frame((END, digest.digest()))
 
     def _data_frames(self) -> Iterator[bytes]:
-        yield _frame((_HEADER, FORMAT, self._state))
+        yield _frame((HEADER, FORMAT, self._state))
         for number, name in enumerate(TABLES, 1):
             records: list[bytes] = []
             size = 0
@@ -131,7 +132,11 @@ class SnapshotWriter:
     ``meta`` is what the snapshot covers, None until :meth:`finish`. ``closed`` says that it was aborted.
     """
 
-    def __init__(self, path: str, *, cluster_id: int, member_id: int, map_bytes: int, sync: bool) -> None:
+    def __init__(
+        self, path: str, *, cluster_id: int | None, member_id: int, map_bytes: int, sync: bool, verify: bool = True
+    ) -> None:
+        """``cluster_id`` is the cluster that the state must be of, None: any. ``verify=False`` takes it with another
+        checksum, too."""
         self.path = path
         self.meta: SnapshotMeta | None = None
         self.closed = False
@@ -139,6 +144,7 @@ class SnapshotWriter:
         self._cluster_id = cluster_id
         self._member_id = member_id
         self._sync = sync
+        self._verify = verify
         self._buffer = bytearray()
         self._digest = hashlib.sha256()
         self._state: StateMeta | None = None
@@ -166,12 +172,17 @@ class SnapshotWriter:
         except (lmdb.Error, OSError) as error:
             raise storage_error(self.path, error) from error
 
-    def finish(self) -> SnapshotMeta:
-        """Check that the stream was whole, make the file durable. Raises as :meth:`write` does."""
+    def finish(self, adopt: Callable[[StateMeta], None] | None = None) -> SnapshotMeta:
+        """Check that the stream was whole, make the file durable. Raises as :meth:`write` does.
+
+        ``adopt`` may change what the state says of itself before it is written.
+        """
         if not self._ended or self._buffer or self._state is None:
             raise SnapshotError("damaged snapshot: the stream was cut off")
-        meta = _covers("damaged snapshot", self._state)
         self._state.member_id = self._member_id
+        if adopt is not None:
+            adopt(self._state)
+        meta = _covers("damaged snapshot", self._state)
         try:
             with self._environment.begin(write=True) as txn:
                 txn.put(FORMAT_KEY, encode(FORMAT), db=self._databases.meta)
@@ -206,11 +217,11 @@ class SnapshotWriter:
     def _complete_frames(self) -> Iterator[bytes]:
         """Cut the frames that are complete off the buffer."""
         start = 0
-        while len(self._buffer) - start >= _LENGTH_BYTES:
-            length = int.from_bytes(self._buffer[start : start + _LENGTH_BYTES])
+        while len(self._buffer) - start >= LENGTH_BYTES:
+            length = int.from_bytes(self._buffer[start : start + LENGTH_BYTES])
             if length > MAX_FRAME_BYTES:
                 raise SnapshotError(f"damaged snapshot: a frame of {length} bytes")
-            end = start + _LENGTH_BYTES + length
+            end = start + LENGTH_BYTES + length
             if len(self._buffer) < end:
                 break
             yield bytes(self._buffer[start:end])
@@ -221,14 +232,14 @@ class SnapshotWriter:
         if self._ended:
             raise SnapshotError("damaged snapshot: bytes behind its end")
         try:
-            number, *rest = msgspec.msgpack.decode(frame[_LENGTH_BYTES:], type=list)
-            if number == _END:
-                if rest != [self._digest.digest()]:
+            number, *rest = msgspec.msgpack.decode(frame[LENGTH_BYTES:], type=list)
+            if number == END:
+                if self._verify and rest != [self._digest.digest()]:
                     raise SnapshotError("damaged snapshot: the checksum does not match")
                 self._ended = True
                 return
             self._digest.update(frame)
-            if number == _HEADER:
+            if number == HEADER:
                 self._take_header(*rest)
             else:
                 self._take_records(txn, number, *rest)
@@ -241,7 +252,7 @@ class SnapshotWriter:
         if version > FORMAT:
             raise SnapshotError(f"the snapshot has format {version}; this version reads up to {FORMAT}")
         self._state = msgspec.convert(raw, StateMeta)
-        if self._state.cluster_id != self._cluster_id:
+        if self._cluster_id is not None and self._state.cluster_id != self._cluster_id:
             raise SnapshotError(f"the snapshot is of cluster {self._state.cluster_id:x}, not of {self._cluster_id:x}")
 
     def _take_records(self, txn: lmdb.Transaction[bytes], number: int, records: list[bytes]) -> None:

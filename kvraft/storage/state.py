@@ -140,6 +140,10 @@ class StateEnvironment:
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return (self._environment.info()["last_pgno"] + 1) * page, pages * page
 
+    def key_count(self) -> int:
+        """How many keys there are; those longer than ``meta.threshold`` that share so much count as one."""
+        return int(self._txn.stat(self._databases.cur)["entries"])
+
     def snapshot(self) -> SnapshotReader:
         """Read the last commit as a stream. Raises :class:`StorageError` before the first one with entries."""
         try:

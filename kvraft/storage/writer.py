@@ -69,13 +69,22 @@ class LogWriter:
             return 0.0
         return time.monotonic() - since
 
-    def close(self) -> None:
-        """Write what is queued, report it, end the thread."""
+    @property
+    def running(self) -> bool:
+        """Whether the thread is there, and may be using the store."""
+        return self._thread.is_alive()
+
+    def close(self, timeout_seconds: float | None = None) -> bool:
+        """Write what is queued, report it, end the thread; False when that has not come about in time.
+
+        The store must not be closed then: the thread is still in the middle of a write that the disk does not end.
+        """
         if not self._closed:
             self._closed = True
             self._queue.put(None)
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(timeout_seconds)
+        return not self.running
 
     def _run(self) -> None:
         try:

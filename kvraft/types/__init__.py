@@ -100,6 +100,8 @@ from kvraft.types.maintenance import (
     HashResponse,
     MoveLeaderRequest,
     MoveLeaderResponse,
+    SnapshotChunk,
+    SnapshotRequest,
     Status,
     StatusRequest,
 )
@@ -162,6 +164,7 @@ Response = (
     | MemberListResponse
     | MoveLeaderResponse
     | AuthResponse
+    | SnapshotChunk
 )
 
 __all__ = [
@@ -244,6 +247,8 @@ __all__ = [
     "RoleListRequest",
     "RoleListResponse",
     "RoleRevokePermissionRequest",
+    "SnapshotChunk",
+    "SnapshotRequest",
     "SortOrder",
     "SortTarget",
     "Status",

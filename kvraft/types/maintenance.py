@@ -68,6 +68,10 @@ class DowngradeRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, t
     version: str = ""
 
 
+class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """Asks this member for its whole state, as a stream of ``SnapshotChunk`` under the request's id."""
+
+
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """One member's view of itself. Ids are 64-bit; sizes are bytes; ``leader`` is 0 when there is none."""
 
@@ -113,6 +117,14 @@ class HashKVResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag
 
 class MoveLeaderResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=24):
     revision: int
+
+
+class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=26):
+    """A piece of the state, or with empty ``data`` its end. ``remaining_bytes`` is an estimate."""
+
+    revision: int
+    remaining_bytes: int
+    data: bytes
 
 
 class DowngradeResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=25):

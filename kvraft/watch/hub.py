@@ -86,6 +86,8 @@ class WatchHub:
         self._queue: dict[Watcher, None] = {}  # the lagging ones, whose turn is next first
         self._blocked: dict[Watcher, None] = {}
         self._published = source.revision
+        self.events = 0
+        """Delivered since the start, once for each watcher."""
 
     @property
     def has_synced(self) -> bool:
@@ -199,6 +201,11 @@ class WatchHub:
             "blocked": len(self._blocked),
         }
 
+    def revisions_behind(self) -> int:
+        """How many revisions the slow watchers have yet to be told of, taken together."""
+        latest = self._source.revision
+        return sum(max(0, latest + 1 - slow.next_revision) for slow in (*self._queue, *self._blocked))
+
     def _end_compacted(self, watcher: Watcher) -> None:
         """Tell the watcher that what it needs next is gone: never skip over it."""
         if self._offer(watcher, WatchBatch(self._source.revision, [], self._source.compacted_revision)):
@@ -208,6 +215,7 @@ class WatchHub:
         """Deliver; a watcher whose sink is full is blocked."""
         watcher.quiet = False
         taken = watcher.sink.deliver(watcher, batch)
+        self.events += len(batch.events) if taken else 0
         if not taken and watcher.state is not WatcherState.OVER:
             self._enter(watcher, WatcherState.BLOCKED)
         return taken

@@ -105,4 +105,6 @@ class TaggedDecoder(StreamDecoder[tuple[bytes, bytes]]):
                 break
             frames.append((tag, data[position + HEADER_BYTES + TAG_BYTES : end]))
             position = end
+        if HEADER_BYTES <= size - position < HEADER_BYTES + TAG_BYTES:
+            self._check(int.from_bytes(data[position : position + HEADER_BYTES]))  # who sends no more is told as well
         return frames, position

@@ -3,7 +3,8 @@
 A client opens with ``PREFACE``; from then on both sides send frames of a 4-byte request id, chosen by the client,
 and one tagged msgpack array: a request of ``kvraft.types`` one way, a response or a ``Failure`` the other way.
 Answers come in any order. A ``WatchRequest`` is answered by ``WatchBatch`` frames under its id until the batch with
-a ``compact_revision``, a ``Failure``, or a ``WatchCancel`` of that id. Before it closes a connection for a breach of
+a ``compact_revision``, a ``Failure``, or a ``WatchCancel`` of that id; a ``SnapshotRequest`` by ``SnapshotChunk``
+frames until an empty one. Before it closes a connection for a breach of
 these rules, the server sends a ``Failure`` under id 0.
 
 What is replicated for a write is the request's array as it came in.
@@ -45,6 +46,7 @@ from kvraft.types import (
     RoleGrantPermissionRequest,
     RoleListRequest,
     RoleRevokePermissionRequest,
+    SnapshotRequest,
     StatusRequest,
     TxnRequest,
     UserAddRequest,
@@ -131,6 +133,7 @@ Request = (
     | MoveLeaderRequest
     | Bearer
     | AuthRequest
+    | SnapshotRequest
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench import api, leases, size, store
+from tests.bench import api, leases, overload, size, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,11 @@ PARTS = {
         "client that does nothing but frame, on connections to its leader.",
         lambda args: store.run(args.seconds),
     ),
+    "grpc": Part(
+        "The store over gRPC",
+        "The same with one gRPC client for both, on connections to the leader; it does nothing but frame.",
+        lambda args: store.run_over_grpc(args.seconds),
+    ),
     "leases": Part("Leases", "", lambda args: leases.run()),
     "size": Part(
         "The store at size",
@@ -44,6 +49,7 @@ PARTS = {
         "compaction every key has been put once more.",
         lambda args: size.run(args.seconds, args.keys),
     ),
+    "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
     "api": Part(
         "The API server",
         "`apilayer up`, three members and one API server, TLS everywhere. Starts are timed from the command.",

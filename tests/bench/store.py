@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -71,11 +71,34 @@ def run(seconds: float) -> list[str]:
     with store_cluster("kvraft") as cluster:
         ours = trio.run(measure, partial(open_client, cluster.urls), of_kvraft, seconds)
         memory = cluster.memory_mib()
-    theirs = {}
-    if shutil.which("etcd") and shutil.which("etcdctl"):
-        with store_cluster("etcd") as cluster:
-            leader = etcd_leader(cluster.urls)  # which spares it the forwarding
-            theirs = trio.run(measure, partial(open_etcd, leader), of_etcd, seconds)
+    return table(ours, etcd_figures(seconds), memory)
+
+
+def run_over_grpc(seconds: float) -> list[str]:
+    """The same with gRPC spoken to both."""
+    ours, memory = _over_grpc("kvraft", seconds)
+    return table(ours, etcd_figures(seconds), memory)
+
+
+FiguresByLoad = dict[tuple[str, tuple[int, int]], Figures]
+
+
+@cache
+def etcd_figures(seconds: float) -> FiguresByLoad:
+    """etcd's, measured once; none when it is not installed."""
+    installed = shutil.which("etcd") and shutil.which("etcdctl")
+    return _over_grpc("etcd", seconds)[0] if installed else {}
+
+
+def _over_grpc(program: str, seconds: float) -> tuple[FiguresByLoad, list[float]]:
+    with store_cluster(program) as cluster:
+        leader = etcd_leader(cluster.urls)  # which spares it the forwarding
+        figures = trio.run(measure, partial(open_etcd, leader), of_etcd, seconds)
+        return figures, cluster.memory_mib()
+
+
+def table(ours: FiguresByLoad, theirs: FiguresByLoad, memory: list[float]) -> list[str]:
+    """Lines of Markdown: a row for each load, and what is to be said of all."""
     lines = [
         "| operation | connections x in flight | kvraft /s | p50 ms | p99 ms | etcd /s | p50 ms | p99 ms | ratio |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -26,7 +26,7 @@ NOT_HERE = {"make test", "make test-fast", "make lint", "make docs", "make bench
 """What runs the tests, or runs for minutes: continuous integration types these itself."""
 FOREGROUND = re.compile(r"^(make up|apilayer up|kvraft serve)(?!.*--detach)")
 READY = (b"API server is ready", b"ready to serve client requests")
-PORTS = (2379, 22379, 32379, 2380, 22380, 32380, 6443, 12379, 12380)
+PORTS = (2379, 22379, 32379, 2380, 22380, 32380, 6443, 12379, 12380, 12381)
 SECONDS = 60.0
 
 
@@ -67,6 +67,7 @@ class Reader:
         if FOREGROUND.match(command):
             self._start(command)
             return
+        self.wait()  # what is typed into another terminal meets what runs in the first
         script = f"{command}\nstatus=$?\nenv -0 > .environment\nexit $status"
         done = subprocess.run(
             ["bash", "-c", script], cwd=self.directory, env=self.environment, capture_output=True, timeout=SECONDS

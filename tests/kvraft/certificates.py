@@ -41,11 +41,11 @@ class Authority:
         directory.mkdir(exist_ok=True)
         self._directory = directory
         self._name = name
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = (
-            _builder(name, name, self._key)
+            _builder(name, name, self.key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         self.ca_file = directory / f"{name}.crt"
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
@@ -56,7 +56,7 @@ class Authority:
         certificate = (
             _builder(subject, self._name, key)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         cert_file, key_file = self._directory / f"{subject}.crt", self._directory / f"{subject}.key"
         cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,7 +1,8 @@
 """The order in which managedFields follow an update, and in which a configuration is applied.
 
-One `FieldManager` serves one resource or one of its subresources. Both its methods work on canonical objects;
-what comes in is left as it is, but for the metadata of an update's new object.
+One `FieldManager` serves one version of a resource, or one of its subresources. Both its methods work on canonical
+objects in the stored form; fields are named as its version names them. What comes in is left as it is, but for the
+metadata of an update's new object.
 """
 
 from __future__ import annotations
@@ -20,12 +21,10 @@ from apilayer.api.managed.ownership import Change, Conflicts, take_from_others
 from apilayer.api.managed.prune import prune
 from apilayer.api.managed.reset import STRIPPED, ignored_fields
 from apilayer.api.managed.typed import ItemError
-from apilayer.api.managed.versions import Versions, no_conversion
+from apilayer.api.managed.versions import Versions
 from apilayer.api.patch.restore import restore_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from apilayer.api.resources import Resource
 
 Object = dict[str, Any]
@@ -50,15 +49,10 @@ def manager_name(field_manager: str, user_agent: str) -> str:
 class FieldManager:
     """managedFields of a resource (`subresource` "") or of what is written through a subresource."""
 
-    def __init__(
-        self,
-        resource: Resource,
-        subresource: str = "",
-        convert: Callable[[Object, str], Object | None] = no_conversion,
-    ) -> None:
+    def __init__(self, resource: Resource, subresource: str = "") -> None:
         self._resource = resource
         self._subresource = subresource
-        self._versions = Versions(resource, convert)
+        self._versions = Versions(resource)
         self._ignored = ignored_fields(resource, subresource)
 
     def empty(self) -> Object:
@@ -80,12 +74,18 @@ class FieldManager:
         managers = self._tracked(present, given)
         if not managers and old is not None:
             return
+        seen = self._seen(old) if old is not None else None
         try:
-            managers = self._updated(managers, old, new, name, time)
+            managers = self._updated(managers, seen, self._seen(new), name, time)
         except ItemError:
             return
         if managers:
             metadata["managedFields"] = entries.write(managers)
+
+    def _seen(self, obj: Object) -> Object:
+        """An object in the stored form, in the form of the manager's version."""
+        seen = self._versions.at(obj, self._versions.stored, self._versions.own)
+        return obj if seen is None else seen
 
     def _tracked(self, present: Any, given: Any) -> Managers:
         """The managers to go on with: those in the request, unless they are of no use, else those there are."""
@@ -130,7 +130,7 @@ class FieldManager:
         except EntriesError as error:
             raise status.raw(500, f"failed to decode managed fields: {error}") from error
         self._check_type(config)
-        live = _without_managers(old) if old is not None else self.empty()
+        live = _without_managers(self._seen(old)) if old is not None else self.empty()
         if not managers and old is not None:
             managers = self._updated({}, None, live, BEFORE_FIRST_APPLY, time)
         try:
@@ -142,7 +142,8 @@ class FieldManager:
             if remaining:
                 raise Conflicts(remaining).status_error() from None
             obj, managers = self._applied(live, config, managers, name, force=True, time=time)
-        obj = {**obj, "metadata": dict(obj.get("metadata") or {})}
+        stored = self._versions.at(obj, self._versions.own, self._versions.stored) or obj
+        obj = {**stored, "metadata": dict(stored.get("metadata") or {})}
         obj["metadata"].pop("managedFields", None)
         if managers:
             obj["metadata"]["managedFields"] = entries.write(managers)

@@ -48,3 +48,9 @@ def workload_entries(entries: Entries | None, of_scale: Entries | None, api_vers
         known = before.get(manager)
         managers[manager] = Ownership(_REPLICAS, api_version, known.time if known is not None else "")
     return write(managers)
+
+
+def with_entries(obj: dict[str, Any], entries: Entries) -> dict[str, Any]:
+    """`obj` with these managedFields; without any when there are none."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": {**metadata, "managedFields": entries} if entries else metadata}

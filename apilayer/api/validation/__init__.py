@@ -45,6 +45,8 @@ def validate_update(resource: Resource, new: Object, old: Object, subresource: s
     overlap.
     """
     rules = RULES.get(resource.group_resource, NO_RULES)
+    if subresource == "scale":  # changes the object itself, and has to keep to all its rules
+        subresource = ""
     meta = part(new, "metadata")
     wrong = validate_meta_update(meta, part(old, "metadata"))
     if rules.meta_first:

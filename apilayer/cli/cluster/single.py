@@ -8,6 +8,7 @@ that starts a store.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ import trio
 
 from apilayer.cli import serve as api_command
 from apilayer.cli.cluster.commands import SEPARATOR
-from kvraft.cli import main as store_command
-from kvraft.cli.serve import config_from
+from kvraft.cli import serve as store_command
+from kvraft.cli.goflags import FlagError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -33,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {SEPARATOR} must stand between the store's and the API server's flags", file=sys.stderr)
         return 2
     at = arguments.index(SEPARATOR)
-    store_args = store_command.build_parser().parse_args(["serve", *arguments[:at]])
     parser = argparse.ArgumentParser(prog="apilayer")
     api_command.add_parser(parser.add_subparsers())
     api_args = parser.parse_args(["serve", *arguments[at + 1 :]])
@@ -47,11 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from kvraft.server.config import ConfigError
     from kvraft.server.member import Member
 
-    store_logs.configure(store_args.log_level)
     api_logs.configure(debug=api_args.v >= 4)
+    try:
+        settings = store_command.load(arguments[:at], os.environ)
+        store_logs.configure(settings.log)
+    except (FlagError, ConfigError, OSError) as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return mistake.code if isinstance(mistake, FlagError) else 1
     failures: list[BaseException] = []
     try:
-        trio.run(_serve, Member(config_from(store_args)), api_command.options_of(api_args))
+        trio.run(_serve, Member(settings.member), api_command.options_of(api_args))
     except* (ListenError, OptionsError, CertificateError, ConfigError, KvraftError, OSError) as group:
         failures = _leaves(group)
     for error in failures:

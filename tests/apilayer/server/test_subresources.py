@@ -8,6 +8,7 @@ from apilayer.api.encoding import base64text
 from tests.apilayer.certificates import signing_request
 
 MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -46,6 +47,12 @@ async def test_scale(client) -> None:
     assert table["rows"][0]["cells"][:3] == ["d", 5, 0]
     other_uid = {"metadata": {"name": "d", "uid": "x"}, "spec": {"replicas": 1}}
     assert (await client.request("PUT", scale, other_uid)).status == 409
+    applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}
+    answer = await client.request("PATCH", f"{scale}?fieldManager=hpa&force=true", applied, Content_Type=APPLY)
+    assert (answer.status, answer.json["spec"]) == (200, {"replicas": 3})
+    fields = (await client.request("GET", f"{DEPLOYMENTS}/d")).json["metadata"]["managedFields"]
+    (own,) = [entry for entry in fields if entry["manager"] == "hpa"]
+    assert (own["subresource"], own["fieldsV1"]) == ("scale", {"f:spec": {"f:replicas": {}}})
     assert (await client.request("GET", f"{DEPLOYMENTS}/none/scale")).message == 'deployments.apps "none" not found'
     assert (await client.request("POST", scale, {})).status == 405
 

@@ -258,10 +258,17 @@ management = st.one_of(
 )
 keys = st.sampled_from([b"a", b"b", b"bb", b"d", b"z"])
 ends = st.sampled_from([b"", b"", b"c", b"e", b"\0"])
+
+
+def in_order(request: Any) -> bool:
+    """Whether a range may have keys. Of others etcd's answer hangs on how its tree has grown."""
+    return request.range_end in (b"", b"\0") or request.key < request.range_end
+
+
 puts = st.builds(PutRequest, keys, st.just(b"v"), prev_kv=st.booleans())
-ranges = st.builds(RangeRequest, keys, ends)
-deletes = st.builds(DeleteRangeRequest, keys, ends, st.booleans())
-compares = st.builds(lambda key, end: Compare(key, 0, 0, 0, end), keys, ends)
+ranges = st.builds(RangeRequest, keys, ends).filter(in_order)
+deletes = st.builds(DeleteRangeRequest, keys, ends, st.booleans()).filter(in_order)
+compares = st.builds(lambda key, end: Compare(key, 0, 0, 0, end), keys, ends).filter(in_order)
 # In a transaction etcd 3.4 lets a put have prev_kv without leave to read: its later versions do not.
 parts = st.builds(PutRequest, keys, st.just(b"v")) | ranges
 branches = st.lists(parts, max_size=2, unique_by=lambda part: part.key).map(tuple)

@@ -55,10 +55,12 @@ async def test_a_member_that_was_down_knows_users_from_the_snapshot(tmp_path: Pa
         anybody = await stack.enter_async_context(open_client(urls))
         await enable(anybody)
         root = await stack.enter_async_context(open_client(urls, user="root", password="rootpw"))
+        await root.put(b"a/0", b"x")
+        granted = members.running[leader].machine.applied_index
         for number in range(60):
             await root.put(b"a/%d" % number, b"x")
-        member = members.running[leader]
-        member.driver.commit_if_due(due=True)
+            members.running[leader].driver.commit_if_due(due=True)
+        assert members.running[leader].driver.raft.compacted_index > granted
         back = members.start(away)
         await back.ready.wait()
         await members.applied_everywhere()

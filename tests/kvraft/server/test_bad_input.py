@@ -49,7 +49,8 @@ async def _assert_healthy(member: Member) -> None:
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "preface"),
+        (b"kvraft/2\n", "preface"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "preface"),
         (native.PREFACE + (1 << 31).to_bytes(4) + b"x", "frame of 2147483648 bytes"),
         (native.PREFACE + (3).to_bytes(4) + b"abc", "frame of 3 bytes; 5 to"),
         (native.PREFACE + frame(b"\0\0\0\1" + b"\xc1\xc1"), "malformed request"),

@@ -102,4 +102,4 @@ def test_the_log_is_kept_for_a_snapshot_on_its_way_and_for_who_catches_up() -> N
     assert raft.compacted_index == raft.last_index - 30, "not for ever"
     driver.snapshot_started(3, 1)
     driver.snapshot_sent(3, 0)
-    assert driver._promised == {}
+    assert driver._retention.promised == {}

@@ -16,6 +16,11 @@ from kvraft.errors import KvraftError, ProtocolError
 from kvraft.server import clients
 from kvraft.types import (
     Compare,
+    HashKVRequest,
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
     PutRequest,
     RangeRequest,
     RangeResponse,
@@ -99,7 +104,7 @@ async def test_a_watch_that_is_not_read_lags_within_bounds_and_misses_nothing(
     highest = 0
     async with open_client(member.client_urls) as client, client.watch(*BUSY, start_revision=1) as other:
         revisions = []
-        while not any(connection._blocked for connection in served):
+        while not any(connection._speaker._blocked for connection in served):
             revisions += await _write(client, 10)
             highest = max(highest, _buffered(served))
         revisions += await _write(client, 10)
@@ -169,7 +174,7 @@ async def test_an_impossible_watch_counts_once_against_the_bound(
     channel.send_now()
     answers = await _answers(channel, 10)
     assert all(isinstance(answer, KvraftError) for (answer,) in answers.values())
-    assert served[-1]._unanswered == 0
+    assert served[-1].unanswered == 0
     channel.close()
 
 
@@ -232,6 +237,12 @@ async def test_no_number_in_a_request_stops_a_member(member: Member) -> None:
             RangeRequest(b"k", b"\0", number, 0),
             PutRequest(b"k", b"v", number),
             native.CompactRequest(number),
+            LeaseGrantRequest(100, number),
+            LeaseGrantRequest(number, 1),
+            LeaseRevokeRequest(number),
+            LeaseKeepAliveRequest(number),
+            LeaseTimeToLiveRequest(number, True),
+            HashKVRequest(number),
             WatchRequest(b"k", b"", number),
             *(
                 native.TxnRequest((Compare(b"k", target, 0, number),), (RangeRequest(b"k", b"", number, number),))

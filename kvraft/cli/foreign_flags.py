@@ -1,0 +1,330 @@
+"""Flags of etcd's that have no meaning here: those that can be left alone, with the reason, and those that cannot.
+
+A unit file that has them still starts a member: the first are warned of when they are given, the second are refused by
+name, but only with another value than what holds here anyway. Spellings of etcd 3.4 and 3.5 count too.
+"""
+
+from __future__ import annotations
+
+from kvraft.cli.goflags import BOOL, DURATION, INT, LIST, STRING, UINT, Flag
+
+_NO_CALLS = "this member does not call its own client URLs"
+_TRACING = "traces are not exported"
+_DISCOVERY = "a cluster is made from --initial-cluster alone"
+
+IGNORED = (
+    Flag(
+        "initial-election-tick-advance",
+        BOOL,
+        True,
+        "Whether to fast-forward initial election ticks on boot for faster election.",
+        ignored="an election starts as soon as a majority is connected",
+    ),
+    Flag("max-snapshots", UINT, 5, "Maximum number of snapshot files to retain.", ignored="there are no such files"),
+    Flag("max-wals", UINT, 5, "Maximum number of wal files to retain.", ignored="the log is one file"),
+    Flag(
+        "backend-bbolt-freelist-type",
+        STRING,
+        "map",
+        "Type of freelist of the bbolt backend.",
+        ignored="the state is not kept in bbolt",
+        choices=("map", "array"),
+    ),
+    Flag(
+        "backend-batch-interval",
+        DURATION,
+        0.0,
+        "Maximum time before commit of the backend transaction.",
+        ignored="the state is committed ten times a second; the log has what a crash takes",
+    ),
+    Flag(
+        "backend-batch-limit",
+        INT,
+        0,
+        "Maximum operations before commit of the backend transaction.",
+        ignored="the state is committed at 10,000 operations; the log has what a crash takes",
+    ),
+    Flag(
+        "socket-reuse-address",
+        BOOL,
+        False,
+        "Enable to set socket option SO_REUSEADDR on listeners.",
+        ignored="it is always set",
+    ),
+    Flag(
+        "raft-read-timeout",
+        DURATION,
+        5.0,
+        "Read timeout set on each connection of peers.",
+        ignored="a silent peer is noticed after 5s",
+    ),
+    Flag(
+        "raft-write-timeout",
+        DURATION,
+        5.0,
+        "Write timeout set on each connection of peers.",
+        ignored="a silent peer is noticed after 5s",
+    ),
+    Flag(
+        "memory-mlock",
+        BOOL,
+        False,
+        "Enable to enforce pages of the state to stay in RAM.",
+        ignored="the pages are those of the kernel's page cache",
+        older=("experimental-memory-mlock",),
+    ),
+    Flag(
+        "compaction-batch-limit",
+        INT,
+        1000,
+        "Sets the maximum revisions deleted in each compaction batch.",
+        ignored="a compaction goes in pieces of about a millisecond",
+        older=("experimental-compaction-batch-limit",),
+    ),
+    Flag(
+        "compaction-sleep-interval",
+        DURATION,
+        0.01,
+        "Sets the sleep interval between each compaction batch.",
+        ignored="a compaction goes in pieces of about a millisecond, with everybody else's turn between",
+        older=("experimental-compaction-sleep-interval",),
+    ),
+    Flag(
+        "downgrade-check-time",
+        DURATION,
+        5.0,
+        "Duration of time between two downgrade status checks.",
+        ignored="a version is not negotiated",
+        older=("experimental-downgrade-check-time",),
+    ),
+    Flag(
+        "bootstrap-defrag-threshold-megabytes",
+        UINT,
+        0,
+        "Enable the defrag during bootstrap on condition that it will free at least the provided threshold.",
+        ignored="freed pages are used again; a start never waits for them",
+        older=("experimental-bootstrap-defrag-threshold-megabytes",),
+    ),
+    Flag(
+        "stop-grpc-service-on-defrag",
+        BOOL,
+        False,
+        "Enable to stop serving client requests on defragmentation.",
+        ignored="a defragmentation blocks nobody",
+        older=("experimental-stop-grpc-service-on-defrag",),
+    ),
+    Flag(
+        "txn-mode-write-with-shared-buffer",
+        BOOL,
+        True,
+        "Enable the write transaction to use a shared buffer in its readonly check operations.",
+        ignored="reads and writes of a transaction always share the state",
+        older=("experimental-txn-mode-write-with-shared-buffer",),
+    ),
+    Flag(
+        "enable-lease-checkpoint",
+        BOOL,
+        False,
+        "Enable leader to send regular checkpoints to other members.",
+        ignored="it always does",
+        older=("experimental-enable-lease-checkpoint",),
+    ),
+    Flag(
+        "enable-lease-checkpoint-persist",
+        BOOL,
+        False,
+        "Enable persisting remainingTTL to prevent indefinite auto-renewal of long lived leases.",
+        ignored="it is always persisted",
+        older=("experimental-enable-lease-checkpoint-persist",),
+    ),
+    Flag(
+        "warning-unary-request-duration",
+        DURATION,
+        0.3,
+        "Time duration after which a warning is generated if a unary request takes more time.",
+        ignored="a slow apply and a slow disk are warned of instead",
+        older=("experimental-warning-unary-request-duration",),
+    ),
+    Flag("v2-deprecation", STRING, "", "Phase of v2store deprecation.", ignored="there is no v2 store"),
+    Flag("client-cert-file", STRING, "", "Path to an explicit client TLS cert file.", ignored=_NO_CALLS),
+    Flag("client-key-file", STRING, "", "Path to an explicit client TLS key file.", ignored=_NO_CALLS),
+    Flag(
+        "peer-skip-client-san-verification",
+        BOOL,
+        False,
+        "Skip verification of SAN field in client certificate for peer connections.",
+        ignored="a peer's address is not compared with its certificate",
+        older=("experimental-peer-skip-client-san-verification",),
+    ),
+    Flag(
+        "metrics",
+        STRING,
+        "basic",
+        "Set level of detail for exported metrics.",
+        ignored="there is one level of detail",
+        choices=("basic", "extensive"),
+    ),
+    Flag(
+        "log-rotation-config-json",
+        STRING,
+        "",
+        "Configures log rotation if enabled with a JSON logger config.",
+        ignored="--enable-log-rotation is not supported",
+    ),
+    Flag("disable-log-sampling", BOOL, False, "Disable log sampling.", ignored="lines are not sampled"),
+    *(
+        Flag(
+            f"distributed-tracing-{suffix}",
+            STRING,
+            "",
+            "A setting of distributed tracing.",
+            ignored=_TRACING,
+            older=(f"experimental-distributed-tracing-{suffix}",),
+        )
+        for suffix in ("address", "service-name", "instance-id", "sampling-rate")
+    ),
+    Flag(
+        "feature-gates",
+        LIST,
+        (),
+        "A set of key=value pairs that describe server level feature gates.",
+        ignored="what etcd's gates switch is always as safe as it can be here",
+    ),
+    Flag(
+        "initial-corrupt-check",
+        BOOL,
+        False,
+        "Enable to check data corruption before serving any client/peer traffic.",
+        ignored="it is always checked",
+        older=("experimental-initial-corrupt-check",),
+    ),
+    Flag(
+        "compact-hash-check-enabled",
+        BOOL,
+        False,
+        "Enable leader to periodically check followers compaction hashes.",
+        ignored="the members' data is compared every --corrupt-check-time",
+        older=("experimental-compact-hash-check-enabled",),
+    ),
+    Flag(
+        "compact-hash-check-time",
+        DURATION,
+        60.0,
+        "Duration of time between leader checks followers compaction hashes.",
+        ignored="the members' data is compared every --corrupt-check-time",
+        older=("experimental-compact-hash-check-time",),
+    ),
+    Flag(
+        "max-concurrent-streams",
+        UINT,
+        (1 << 32) - 1,
+        "Maximum concurrent streams that each client can open at a time.",
+        ignored="a connection has 10,000 streams at most",
+    ),
+    Flag(
+        "grpc-keepalive-min-time",
+        DURATION,
+        5.0,
+        "Minimum interval duration that a client should wait before pinging server.",
+        ignored="it is always five seconds",
+    ),
+    Flag(
+        "grpc-keepalive-interval",
+        DURATION,
+        7200.0,
+        "Frequency duration of server-to-client ping to check if a connection is alive.",
+        ignored="TCP asks a silent client after 30s whether it is still there",
+    ),
+    Flag(
+        "grpc-keepalive-timeout",
+        DURATION,
+        20.0,
+        "Additional duration of wait before closing a non-responsive connection.",
+        ignored="TCP gives a silent client up after a minute",
+    ),
+    *(
+        Flag(name, STRING, "", "No longer supported.", ignored="flag is no longer supported")
+        for name in (
+            "cluster-active-size",
+            "cluster-remove-delay",
+            "cluster-sync-interval",
+            "config",
+            "force",
+            "max-result-buffer",
+            "max-retry-attempts",
+            "peer-heartbeat-interval",
+            "peer-election-timeout",
+            "retry-interval",
+            "snapshot",
+            "v",
+            "vv",
+        )
+    ),
+)
+
+REFUSED = (
+    Flag(
+        "cors",
+        STRING,
+        "*",
+        "Comma-separated white list of origins for CORS, or cross-origin resource sharing.",
+        refused="every origin is let in, as without the flag",
+    ),
+    Flag(
+        "host-whitelist",
+        STRING,
+        "*",
+        "Comma-separated acceptable hostnames from HTTP client requests, if server is not secure.",
+        refused="the name of the host is not looked at; listen on addresses that only the right clients reach",
+    ),
+    Flag(
+        "socket-reuse-port",
+        BOOL,
+        False,
+        "Enable to set socket option SO_REUSEPORT on listeners.",
+        refused="two members on one port would answer in turns",
+    ),
+    Flag("enable-v2", BOOL, False, "Accept etcd V2 client requests.", refused="the v2 API is not served"),
+    *(
+        Flag(f"discovery{suffix}", STRING, "", "Discovery of a cluster's members.", refused=_DISCOVERY)
+        for suffix in ("", "-endpoints", "-token", "-proxy", "-srv", "-srv-name", "-user", "-password")
+    ),
+    Flag(
+        "discovery-fallback",
+        STRING,
+        "exit",
+        "Expected behavior when discovery fails.",
+        refused=_DISCOVERY,
+        choices=("exit", "proxy"),
+    ),
+    Flag(
+        "pre-vote",
+        BOOL,
+        True,
+        "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins "
+        "the cluster.",
+        refused="it is always on",
+    ),
+    Flag(
+        "enable-pprof",
+        BOOL,
+        False,
+        "Enable runtime profiling data via HTTP server.",
+        refused="there is no Go runtime to profile",
+    ),
+    Flag(
+        "enable-log-rotation",
+        BOOL,
+        False,
+        "Enable log rotation of a single log-outputs file target.",
+        refused="rotate the file from outside: one that is renamed is opened anew",
+    ),
+    Flag(
+        "enable-distributed-tracing",
+        BOOL,
+        False,
+        "Enable distributed tracing using OpenTelemetry Tracing.",
+        refused=_TRACING,
+        older=("experimental-enable-distributed-tracing",),
+    ),
+)

@@ -1,0 +1,121 @@
+"""One call of a client, as services see it; each edge has its own kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kvraft.errors import DeadlineExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvraft.auth.identity import Credentials
+    from kvraft.server.clients import ClientConnection
+    from kvraft.server.timers import Timer
+
+
+class Handler(Protocol):
+    """What serves one streaming call. Nothing here may raise."""
+
+    def message(self, message: Any) -> None:
+        """The client sent a message."""
+        ...
+
+    def half_closed(self) -> None:
+        """The client will send no more."""
+        ...
+
+    def drained(self) -> None:
+        """The client has read what was held back for it; see ``Call.full``."""
+        ...
+
+    def closed(self) -> None:
+        """The call is over, for whatever reason. Comes once, and last."""
+        ...
+
+
+class Call(ABC):
+    """See the module; also a ``service.Caller``."""
+
+    __slots__ = ("_timer", "connection", "handler", "over")
+
+    forwards = True
+    """Clients of these protocols stay with the member that they chose."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.handler: Handler | None = None
+        self.over = False
+        self._timer: Timer | None = None
+
+    # ------------------------------------------------------------------ what the service asks
+
+    @property
+    @abstractmethod
+    def credentials(self) -> Credentials:
+        """What the client shows of who it is."""
+
+    @property
+    @abstractmethod
+    def congested(self) -> bool:
+        """See ``service.Caller``."""
+
+    @abstractmethod
+    def hold(self, retry: Callable[[], None]) -> None:
+        """See ``service.Caller``."""
+
+    def _unless_over(self, retry: Callable[[], None]) -> Callable[[], None]:
+        """``retry`` for later: a call that is over by then needs no answer."""
+
+        def later() -> None:
+            if self.over:
+                self.connection.unanswered -= 1
+            else:
+                retry()
+
+        return later
+
+    # ------------------------------------------------------------------ what handlers ask
+
+    @property
+    def full(self) -> bool:
+        """Whether so much of this call waits to be read that it must get no more; then ``drained`` will follow."""
+        return self.congested
+
+    @abstractmethod
+    def send(self, message: bytes) -> None:
+        """One message of several, encoded."""
+
+    @abstractmethod
+    def reply(self, message: bytes) -> None:
+        """The only message, encoded, and the end."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """The good end of a stream."""
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """The bad end, a ``KvraftError``. After the end all of these do nothing."""
+
+    # ------------------------------------------------------------------ for the edges
+
+    def give(self, seconds: float) -> None:
+        """Fail the call unless it is over within ``seconds``."""
+        member = self.connection.member
+        self._timer = member.timers.at(member.clock() + seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.fail(DeadlineExceeded())
+
+    def _is_over(self) -> None:
+        """Let go of everything; each edge calls it once, when either side has ended the call."""
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.handler is not None:
+            self.connection.member.etcd.need_leader.pop(self, None)
+            self.handler.closed()
+            self.handler = None

@@ -1,0 +1,204 @@
+"""The native protocol on a client's connection: requests to the service, answers and watch batches back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.auth.identity import Credentials
+from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
+from kvraft.server import clients
+from kvraft.types import SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
+from kvraft.wire import native
+from kvraft.wire.frames import TaggedDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvraft.server.clients import ClientConnection
+    from kvraft.watch.watcher import Watcher
+
+
+MAX_UNREAD_SNAPSHOT_BYTES = 1 << 20
+"""So much of a snapshot waits in memory; the next piece is only read once the client has taken that."""
+
+
+class NativeSpeaker:
+    """See the module, and ``clients.Speaker``."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._member = connection.member
+        self.credentials = Credentials(common_name=connection.common_name)
+        """See ``service.Caller``."""
+        self._watchers: dict[bytes, Watcher] = {}
+        self._starting: set[bytes] = set()  # watches whose token is on its way here
+        self._blocked: set[bytes] = set()
+        self._rooms: set[trio.Event] = set()  # snapshots that wait for the client to read
+        max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
+        self._frames = TaggedDecoder(max_frame_bytes, native.ID_BYTES + 1)
+
+    # ------------------------------------------------------------------ what the connection asks
+
+    def receive(self, data: bytes) -> None:
+        """See ``clients.Speaker``."""
+        for request_id, body in self._frames.feed(data):
+            self._handle(request_id, body)
+
+    def drained(self) -> None:
+        """Watches that the client did not keep up with go on."""
+        blocked, self._blocked = self._blocked, set()
+        for request_id in sorted(blocked):
+            if request_id in self._watchers:
+                self._member.machine.watch.resume(self._watchers[request_id])
+
+    def last_words(self, error: ProtocolError) -> None:
+        """A failure of the whole connection."""
+        self._connection.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(error)))
+
+    def leave(self) -> None:
+        """Clients of this protocol follow the leader by themselves."""
+
+    def stop(self) -> None:
+        """Whoever waits for an answer gets it from the driver; watches just end."""
+
+    def lost(self) -> None:
+        """The watches are over."""
+        for watcher in self._watchers.values():
+            self._member.machine.watch.cancel(watcher)
+        self._watchers.clear()
+        self._starting.clear()
+        for room in self._rooms:
+            room.set()
+
+    # ------------------------------------------------------------------ what the service asks
+
+    forwards = False
+    """This protocol's clients follow the hint of ``NotLeader``."""
+
+    @property
+    def congested(self) -> bool:
+        """See ``service.Caller``."""
+        return self._connection.congested
+
+    def hold(self, retry: Callable[[], None]) -> None:
+        """See ``service.Caller``."""
+        self._connection.hold(retry)
+
+    # ------------------------------------------------------------------ answers
+
+    def answer(self, request_id: bytes, answer: object) -> None:
+        """Queue the answer to a request; called once for each."""
+        self._connection.unanswered -= 1
+        if isinstance(answer, KvraftError):
+            answer = native.to_failure(answer)
+        self._connection.queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
+
+    def deliver(self, request_id: bytes, batch: WatchBatch) -> bool:
+        """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``."""
+        if self._connection.congested:
+            self._blocked.add(request_id)
+            return False
+        self._connection.queue(native.frame_body(request_id, self._member.encode_batch(batch)))
+        if batch.compact_revision:
+            self._watchers.pop(request_id, None)
+        return True
+
+    # ------------------------------------------------------------------ requests
+
+    def _handle(self, request_id: bytes, body: bytes) -> None:
+        request = native.decode_request(body)
+        kind = type(request)
+        if kind is native.WatchCancel:
+            watcher = self._watchers.pop(request_id, None)
+            self._starting.discard(request_id)
+            if watcher is not None:
+                self._member.machine.watch.cancel(watcher)
+            return
+        if kind is native.WatchProgress:
+            self._progress(request_id)
+            return
+        if kind is SnapshotRequest:
+            start = partial(self._member.spawn, self._snapshot, request_id)
+            self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+            return
+        if kind is WatchRequest:
+            self._watch(request_id, request)  # type: ignore[arg-type]
+            return
+        if kind is native.Bearer:
+            self.credentials = Credentials(request.token, self.credentials.common_name)  # type: ignore[union-attr]
+            return
+        self._connection.unanswered += 1
+        if self._connection.unanswered > clients.MAX_UNANSWERED:
+            self.answer(request_id, TooManyRequests())
+        else:
+            self._member.service.start(request, body, self, partial(self.answer, request_id))
+
+    def _watch(self, request_id: bytes, request: WatchRequest) -> None:
+        if request_id in self._watchers or request_id in self._starting:
+            raise ProtocolError(f"request {int.from_bytes(request_id)} is a watch already")
+        if len(self._watchers) + len(self._starting) >= clients.MAX_WATCHES:
+            self._refuse_watch(request_id, TooManyRequests())
+            return
+        self._starting.add(request_id)
+        start = partial(self._start_watch, request_id, request)
+        self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+
+    def _start_watch(self, request_id: bytes, request: WatchRequest) -> None:
+        if request_id not in self._starting or self._connection.closed:
+            return
+        self._watchers[request_id] = self._member.service.watch(request, _Sink(self, request_id), self)
+        self._starting.discard(request_id)
+        if request.start_revision <= 0:  # tells the client where its watch begins
+            self._connection.queue(native.encode_answer(request_id, WatchBatch(self._member.machine.revision, [])))
+        self._member.wake.set()
+
+    def _refuse_watch(self, request_id: bytes, error: object) -> None:
+        self._starting.discard(request_id)
+        assert isinstance(error, KvraftError)
+        self._connection.queue(native.encode_answer(request_id, native.to_failure(error)))
+
+    async def _snapshot(self, request_id: bytes) -> None:
+        """Stream the state in pieces, as fast as the client reads it."""
+        connection, member = self._connection, self._member
+        try:
+            with member.service.snapshot(self) as reader:
+                revision, left = member.machine.revision, member.machine.db_size_in_use
+                while not connection.closed and (chunk := await trio.to_thread.run_sync(next, reader, b"")):
+                    left = max(0, left - len(chunk))
+                    connection.queue(native.encode_answer(request_id, SnapshotChunk(revision, left, chunk)))
+                    connection.flush()
+                    if connection.unread_bytes > MAX_UNREAD_SNAPSHOT_BYTES:
+                        room = trio.Event()
+                        self._rooms.add(room)
+                        connection.hold(room.set)
+                        await room.wait()
+                        self._rooms.discard(room)
+        except KvraftError as error:
+            connection.queue(native.encode_answer(request_id, native.to_failure(error)))
+        else:
+            connection.queue(native.encode_answer(request_id, SnapshotChunk(revision, 0, b"")))
+        connection.flush()
+
+    def _progress(self, request_id: bytes) -> None:
+        watcher = self._watchers.get(request_id)
+        if watcher is not None:
+            revision = self._member.machine.watch.progress(watcher)
+            if revision is not None:
+                self._connection.queue(native.encode_answer(request_id, WatchBatch(revision, [])))
+
+
+class _Sink:
+    """Where a watcher's batches go."""
+
+    __slots__ = ("_request_id", "_speaker")
+
+    def __init__(self, speaker: NativeSpeaker, request_id: bytes) -> None:
+        self._speaker = speaker
+        self._request_id = request_id
+
+    def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
+        """Queue it; False when the client does not keep up."""
+        return self._speaker.deliver(self._request_id, batch)

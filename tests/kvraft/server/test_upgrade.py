@@ -1,0 +1,131 @@
+"""Upgrades: an older version leaves newer data alone, and members are restarted one by one without anybody noticing."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, TypeVar
+
+import lmdb
+import msgspec
+import pytest
+import trio
+
+from kvraft.client import open_client
+from kvraft.errors import KvraftError
+from kvraft.server.member import Member
+from kvraft.storage.errors import FormatTooNew
+from kvraft.storage.files import FORMAT_KEY
+from tests.kvraft.members import open_members, until
+from tests.kvraft.processes import start_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.kvraft.processes import Processes
+
+T = TypeVar("T")
+
+LATER = 1000
+ROUNDS = 2
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.mark.parametrize("file", ["state/state.mdb", "log/log.mdb"])
+async def test_an_older_version_refuses_newer_data_and_changes_nothing(tmp_path: Path, file: str) -> None:
+    async with open_members(tmp_path, 1) as members:
+        config = members.running["m1"].config
+        async with open_client(members.urls) as client:
+            await client.put(b"k", b"v")
+    path = tmp_path / "m1" / "member" / file
+    with lmdb.open(str(path), subdir=False, max_dbs=8) as environment:
+        meta = environment.open_db(b"meta")
+        with environment.begin(write=True) as txn:
+            txn.put(FORMAT_KEY, msgspec.msgpack.encode(LATER), db=meta)
+    files = [tmp_path / "m1" / "member" / name for name in ("state/state.mdb", "log/log.mdb")]
+    before = [each.read_bytes() for each in files]
+    with pytest.raises(FormatTooNew) as caught:
+        Member(config)
+    assert str(path) in str(caught.value)
+    assert f"format {LATER} was written by a later version; this one reads up to 1" in str(caught.value)
+    assert [each.read_bytes() for each in files] == before
+
+
+class Load:
+    """Clients that repeat what is safe to repeat: reads, and puts whose value depends on nothing."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self._urls = urls
+        self.over = False
+        self.acknowledged: dict[bytes, bytes] = {}
+        self.longest_seconds = 0.0
+        self.reads = 0
+
+    async def write(self, place: int) -> None:
+        """Puts, one after the other."""
+        async with open_client(self._urls) as client:
+            number = 0
+            while not self.over:
+                number += 1
+                key, value = b"%d/%d" % (place, number), b"%d" % number
+                await self._safely(lambda key=key, value=value: client.put(key, value))  # type: ignore[misc]
+                self.acknowledged[key] = value
+
+    async def read(self) -> None:
+        """Linearizable reads of what has been acknowledged."""
+        async with open_client(self._urls) as client:
+            while not self.over:
+                known = len(self.acknowledged)
+                found = await self._safely(lambda: client.range(b"\0", b"\0", count_only=True))
+                assert found.count >= known
+                self.reads += 1
+
+    async def _safely(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Until it is done. Raises ``trio.TooSlowError``: that is what a user would call a failure."""
+        started = trio.current_time()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while True:
+                try:
+                    answer = await operation()
+                except KvraftError:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self.longest_seconds = max(self.longest_seconds, trio.current_time() - started)
+                    return answer
+
+
+async def _restart(processes: Processes, name: str) -> None:
+    """As an operator does: end it, start it, wait until it has caught up."""
+    processes.signal(name, signal.SIGTERM)
+    assert await trio.to_thread.run_sync(processes.running[name].wait, 20) == -signal.SIGTERM
+    processes.start(name)
+    url = processes.client_urls[name]
+    async with open_client([url], timeout_seconds=PATIENCE_SECONDS) as client:
+        await client.range(b"\0", b"\0", count_only=True)  # linearizable: it has all that others have acknowledged
+
+
+@pytest.mark.slow
+async def test_a_rolling_restart_fails_nobodys_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with start_processes(tmp_path) as processes:
+        load = Load(processes.urls)
+        async with open_client(processes.urls, timeout_seconds=60) as client:
+            await client.put(b"0/0", b"0")  # from here on they are all up
+        load.acknowledged[b"0/0"] = b"0"
+        async with trio.open_nursery() as nursery:
+            for place in range(4):
+                nursery.start_soon(load.write, place)
+            nursery.start_soon(load.read)
+            for _ in range(ROUNDS):
+                for name in processes.client_urls:
+                    goal = len(load.acknowledged) + 50
+                    await until(lambda goal=goal: len(load.acknowledged) >= goal)
+                    await _restart(processes, name)
+            load.over = True
+        async with open_client(processes.urls) as client:
+            found = {kv.key: kv.value for kv in (await client.range(b"\0", b"\0")).kvs}
+        assert found == load.acknowledged
+        with capsys.disabled():
+            print(
+                f"\n{ROUNDS} rolling restarts of three members: {len(load.acknowledged)} writes and {load.reads} "
+                f"reads, none failed, the longest took {load.longest_seconds:.2f} s"
+            )
