@@ -232,7 +232,7 @@ class JobStrategy(Strategy):
             metadata["labels"] = dict(labels)
         selector = spec.get("selector") or {}
         labels = {f"{_JOB_LABELS}controller-uid": uid, **(selector.get("matchLabels") or {})}
-        spec["selector"] = {**selector, "matchLabels": labels}
+        spec["selector"] = {**selector, "matchLabels": dict(sorted(labels.items()))}
 
 
 class DaemonSetStrategy(Strategy):

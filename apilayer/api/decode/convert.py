@@ -95,7 +95,7 @@ _SCALARS: dict[str, tuple[type | None, Converter | None]] = {
     "Quantity": (None, _quantity),
     "IntOrString": (None, _int_or_string),
     "FieldsV1": (dict, None),
-    "RawExtension": (dict, None),
+    "RawExtension": (None, None),
     "double": (None, _double),
     "JSON": (None, None),
     "Strings": (list, _strings),

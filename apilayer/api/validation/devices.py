@@ -130,7 +130,10 @@ def qualified(name: str) -> list[str]:
 
 def _opaque(opaque: Object, path: str) -> Errors:
     wrong = csi_driver_name(text(opaque, "driver"), f"{path}.driver")
-    return wrong + must_have("parameters")(opaque, path)
+    wrong += must_have("parameters")(opaque, path)
+    if not isinstance(opaque.get("parameters", {}), dict):
+        wrong.append(field.invalid(f"{path}.parameters", "<value omitted>", "must be a valid JSON object"))
+    return wrong
 
 
 _configuration = every(must_have("opaque"), given("opaque", _opaque))

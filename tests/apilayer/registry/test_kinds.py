@@ -1,0 +1,51 @@
+"""What strategies of single kinds do to objects that are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apilayer.api.resources import find
+from apilayer.registry.kinds import strategy_for
+
+
+def created(plural: str, body: dict[str, Any], group: str = "") -> dict[str, Any]:
+    resource = find(group, "v1", plural)
+    assert resource is not None
+    obj = {"metadata": {"name": "a", "uid": "u"}, **body}
+    strategy_for(resource).prepare_create(obj)
+    return obj
+
+
+def test_a_job_finds_its_pods_by_labels_that_the_user_may_have_set() -> None:
+    job = created("jobs", {"spec": {"template": {"metadata": {"labels": {"job-name": "mine"}}}}}, "batch")
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert (labels["job-name"], labels["batch.kubernetes.io/job-name"]) == ("mine", "a")
+    assert job["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
+    assert job["metadata"]["labels"] == labels
+    managed = created("jobs", {"spec": {"manualSelector": True, "template": {}}}, "batch")
+    assert managed["spec"] == {"manualSelector": True, "template": {}}
+
+
+def test_a_volume_says_since_when_it_is_in_its_phase() -> None:
+    volume = created("persistentvolumes", {"spec": {}})
+    assert volume["status"]["phase"] == "Pending"
+    assert volume["status"]["lastPhaseTransitionTime"].endswith("Z")
+    resource = find("", "v1", "persistentvolumes")
+    assert resource is not None
+    before = {**volume, "status": {"phase": "Pending", "lastPhaseTransitionTime": "2024-01-01T00:00:00Z"}}
+    same = {**before, "status": {**before["status"], "message": "m"}}
+    strategy_for(resource).prepare_status_update(same, before)
+    assert same["status"]["lastPhaseTransitionTime"] == "2024-01-01T00:00:00Z"
+    bound = {**before, "status": {**before["status"], "phase": "Bound"}}
+    strategy_for(resource).prepare_status_update(bound, before)
+    assert bound["status"]["lastPhaseTransitionTime"] > "2024-01-01T00:00:00Z"
+
+
+def test_both_fields_for_the_source_of_a_claim_say_the_same() -> None:
+    claim = {"kind": "PersistentVolumeClaim", "name": "b"}
+    for given in ("dataSource", "dataSourceRef"):
+        spec = created("persistentvolumeclaims", {"spec": {given: claim}})["spec"]
+        assert spec["dataSource"] == spec["dataSourceRef"] == claim
+    unknown = {"kind": "Odd", "name": "b"}
+    assert created("persistentvolumeclaims", {"spec": {"dataSource": unknown}})["spec"] == {}
+    assert created("persistentvolumeclaims", {"spec": {"dataSourceRef": unknown}})["spec"] == {"dataSourceRef": unknown}
