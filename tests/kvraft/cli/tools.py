@@ -97,9 +97,9 @@ class Tool:
         self._endpoint = f"--endpoints={url.removeprefix('http://')}"
         self._ids = {"lease": "", "member": ""}
 
-    def type(self, words: str, stdin: str, *flags: str) -> Outcome:
-        """Run ``words`` with ``flags``."""
-        outcome = self._run([self._endpoint, *shlex.split(words.format(**self._ids)), *flags], stdin.encode())
+    def type(self, words: str, stdin: str, flags: str) -> Outcome:
+        """Run ``words``, with ``flags`` and ids in their places."""
+        outcome = self._run([self._endpoint, *shlex.split(words.format(flags=flags, **self._ids))], stdin.encode())
         for name, pattern in (
             ("lease", r"lease ([0-9a-f]{16}) granted|\"ID\" ?: ?(\d{9,})\D+TTL"),
             ("member", r"Member +([0-9a-f]+) added|\"member\":\{\"ID\":(\d+)"),
