@@ -70,8 +70,11 @@ class Call:
     @asynccontextmanager
     async def open(self, endpoints: tuple[str, ...]) -> AsyncIterator[Client]:
         """A client of these endpoints, by the global flags."""
+        import trio
+
         from kvraft.cli.passwords import ask_password
         from kvraft.client import Patience, open_client
+        from kvraft.errors import UserEmpty
 
         options = self.options
         urls = [options.url(endpoint) for endpoint in endpoints]
@@ -87,6 +90,8 @@ class Call:
             user=user,
             password=password,
         ) as client:
+            if user:  # at once, as etcdctl does: a certificate may make us somebody else until then
+                await client.log_in(UserEmpty(), client.token, trio.current_time() + options.command_timeout)
             yield client
 
 

@@ -177,7 +177,7 @@ WATCHES = [
     ),
     Step("watch"),
     Step("watch a b --prefix"),
-    Step("watch a --"),
+    Step("watch a {flags} --"),
     Step("watch --rev=x a"),
     Step("compaction 4"),
     Step("watch w --rev=2"),

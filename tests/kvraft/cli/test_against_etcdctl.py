@@ -1,4 +1,4 @@
-"""The same commands to etcdctl and to kvraft, each against its own store: output, errors and exit codes are the same."""
+"""The same commands to etcdctl and to kvraft, each with its own store: output, errors and exit codes are the same."""
 
 from __future__ import annotations
 

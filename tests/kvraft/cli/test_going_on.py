@@ -85,14 +85,18 @@ async def kvraft(members: Members, *words: str) -> AsyncIterator[Running]:
 
 @slow
 async def test_a_watch_shows_events_as_they_come(tmp_path: Path) -> None:
-    async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
-        async with kvraft(members, "watch", "--prefix", "a", "--rev=2", "--", "printenv", "ETCD_WATCH_KEY") as watch:
-            await client.put(b"ab", b"\x01v")
-            assert [await watch.line() for _ in range(4)] == ["PUT", "ab", "\x01v", '"ab"']
-            await client.put(b"b", b"not this")
-            await client.delete_range(b"ab")
-            assert [await watch.line() for _ in range(4)] == ["DELETE", "ab", "", '"ab"']
-            assert (await watch.end(signal.SIGINT))[0] == 130
+    words = ("watch", "--prefix", "a", "--rev=2", "--", "printenv", "ETCD_WATCH_KEY")
+    async with (
+        open_members(tmp_path, 1) as members,
+        open_client(members.urls) as client,
+        kvraft(members, *words) as watch,
+    ):
+        await client.put(b"ab", b"\x01v")
+        assert [await watch.line() for _ in range(4)] == ["PUT", "ab", "\x01v", '"ab"']
+        await client.put(b"b", b"not this")
+        await client.delete_range(b"ab")
+        assert [await watch.line() for _ in range(4)] == ["DELETE", "ab", "", '"ab"']
+        assert (await watch.end(signal.SIGINT))[0] == 130
 
 
 @slow
@@ -129,26 +133,32 @@ async def test_a_lock_is_held_until_a_signal(tmp_path: Path) -> None:
 
 @slow
 async def test_a_program_ends_with_its_lock(tmp_path: Path) -> None:
-    async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
-        async with kvraft(members, "lock", "name", "--", "sh", "-c", "echo held; exec sleep 60") as lock:
-            assert await lock.line() == "held"
-            (lease,) = await client.leases()
-            await client.lease_revoke(lease)
-            assert await lock.end() == (1, "Error: session expired\n")
+    async with (
+        open_members(tmp_path, 1) as members,
+        open_client(members.urls) as client,
+        kvraft(members, "lock", "name", "--", "sh", "-c", "echo held; exec sleep 60") as lock,
+    ):
+        assert await lock.line() == "held"
+        (lease,) = await client.leases()
+        await client.lease_revoke(lease)
+        assert await lock.end() == (1, "Error: session expired\n")
 
 
 @slow
 async def test_an_election_is_seen(tmp_path: Path) -> None:
-    async with open_members(tmp_path, 1) as members:
-        async with kvraft(members, "elect", "-l", "e") as observer, kvraft(members, "elect", "e", "me") as first:
-            assert (await first.line()).startswith("e/")
-            assert await first.line() == "me"
-            assert [(await observer.line())[:2], await observer.line()] == ["e/", "me"]
-            async with kvraft(members, "elect", "e", "you") as second:
-                assert (await first.end(signal.SIGINT))[0] == 0
-                assert [(await second.line())[:2], await second.line()] == ["e/", "you"]
-                assert [(await observer.line())[:2], await observer.line()] == ["e/", "you"]
-            assert (await observer.end(signal.SIGTERM))[0] == 0
+    async with (
+        open_members(tmp_path, 1) as members,
+        kvraft(members, "elect", "-l", "e") as observer,
+        kvraft(members, "elect", "e", "me") as first,
+    ):
+        assert (await first.line()).startswith("e/")
+        assert await first.line() == "me"
+        assert [(await observer.line())[:2], await observer.line()] == ["e/", "me"]
+        async with kvraft(members, "elect", "e", "you") as second:
+            assert (await first.end(signal.SIGINT))[0] == 0
+            assert [(await second.line())[:2], await second.line()] == ["e/", "you"]
+            assert [(await observer.line())[:2], await observer.line()] == ["e/", "you"]
+        assert (await observer.end(signal.SIGTERM))[0] == 0
 
 
 @slow
@@ -193,6 +203,10 @@ async def test_tls_and_users(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 async def test_a_cluster_is_looked_at_member_by_member(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with open_members(tmp_path, 3) as members:
         url = members.urls[0]
+        async with open_client(members.urls) as client:
+            with trio.fail_after(PATIENCE_SECONDS):
+                while not all(member.client_urls for member in (await client.member_list()).members):
+                    await trio.lowlevel.checkpoint()  # they tell their URLs once they have started
         assert await _main("put", "a", "b", "--endpoints", ",".join(members.urls)) == 0
         assert await _main("endpoint", "health", "--cluster", "--endpoints", url) == 0
         assert capfd.readouterr().out.count(" is healthy: ") == 3

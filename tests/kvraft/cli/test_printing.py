@@ -1,4 +1,4 @@
-"""What is printed, without a store: Go's quoting and JSON, the formats, tables, and what flags and lines are read as."""
+"""What is printed, without a store: Go's quoting and JSON, formats and tables; and how flags and lines are read."""
 
 from __future__ import annotations
 

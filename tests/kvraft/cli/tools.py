@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvraft.cli.main import main
@@ -22,12 +23,13 @@ _MADE_UP = [
     (re.compile(r'"(cluster_id|member_id|raft_term|leader|raftIndex|raftTerm|raftAppliedIndex|hash|dbSize|dbSizeInUse)":\d+'),
      r'"\1":N'),
     (re.compile(r'"(ID|id|lease|memberID)":\d{9,}'), r'"\1":N'),
-    (re.compile(r'"(ClusterID|MemberID|RaftTerm|RaftIndex|RaftAppliedIndex|Leader|Hash|DBSize)" : [1-9]\d*'), r'"\1" : N'),
+    (re.compile(r'"((?:Cluster|Member)ID|Raft(?:Term|Index|AppliedIndex))" : [1-9]\d*'), r'"\1" : N'),
+    (re.compile(r'"(Leader|Hash|DBSize)" : [1-9]\d*'), r'"\1" : N'),
     (re.compile(r'"(ID|Lease)" : \d{9,}'), r'"\1" : N'),
     (re.compile(r"(?<![0-9a-f]) *\b[0-9a-f]{10,16}\b"), " ID"),
     (re.compile(r'"version":"[^"]*"'), '"version":"V"'),
     (re.compile(r'"Version" : "[^"]*"'), '"Version" : "V"'),
-    (re.compile(r"(\d+\.\d+\.\d+), \d+ kB, (true|false), (true|false), \d+, \d+, \d+, "), r"V, SIZE, \2, \3, N, N, N, "),
+    (re.compile(r"\d+\.\d+\.\d+, \d+ kB, (\w+, \w+), \d+, \d+, \d+, "), r"V, SIZE, \1, N, N, N, "),
     (re.compile(r"(ADDRESS), \d{5,}$", re.MULTILINE), r"\1, HASH"),
     (re.compile(r"remaining\(\d+s\)"), "remaining(N)"),
     (re.compile(r'"ttl":9\d\b'), '"ttl":N'),
@@ -132,7 +134,10 @@ class Kvraft(Tool):
 
     def _run(self, words: list[str], stdin: bytes) -> Outcome:
         self._capture.readouterr()
-        self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main(words)
+        with tempfile.TemporaryFile("w+b") as file:
+            file.write(stdin)
+            file.seek(0)
+            self._patch.setattr(sys, "stdin", io.TextIOWrapper(file))
+            code = main(words)
         stdout, stderr = self._capture.readouterr()
         return Outcome(stdout.decode(), stderr.decode(), code)
