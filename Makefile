@@ -9,11 +9,11 @@ STAMP := $(VENV)/.installed
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest $(ARGS)
+test: test-fast  ## every test
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-fast: $(STAMP)  ## the tests that take milliseconds
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test-fast: $(STAMP)  ## the tests that take milliseconds, on every core
+	$(BIN)/python -m pytest -m "not slow" -n auto $(ARGS)
 
 coverage: $(STAMP)  ## the raft core and the wire formats, whose every branch must be tested
 	$(BIN)/coverage run --source=kvraft/raft,kvraft/wire -m pytest -q tests/kvraft/raft tests/kvraft/wire

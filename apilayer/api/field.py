@@ -59,6 +59,11 @@ def invalid(path: str, value: Any, detail: str = "") -> FieldError:
     return FieldError(path, INVALID, _with_detail(f"Invalid value: {render(value)}", detail))
 
 
+def invalid_unshown(path: str, detail: str) -> FieldError:
+    """The field's value breaks a rule; the message leaves the value out."""
+    return FieldError(path, INVALID, f"Invalid value: {detail}")
+
+
 def not_supported(path: str, value: Any, valid: Iterable[str]) -> FieldError:
     """The field's value is none of `valid`, which the message lists in the order given."""
     listed = ", ".join(quote(item) for item in valid)

@@ -26,12 +26,14 @@ _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_RE = re.compile(_LABEL)
 _SUBDOMAIN_RE = re.compile(_SUBDOMAIN)
 _LABEL_1035_RE = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
+_WILDCARD_RE = re.compile(rf"\*\.{_SUBDOMAIN}")
 _QUALIFIED_RE = re.compile(_QUALIFIED)
 _LABEL_VALUE_RE = re.compile(f"({_QUALIFIED})?")
 _CONFIG_KEY_RE = re.compile("[-._a-zA-Z0-9]+")
 _HTTP_HEADER_RE = re.compile("[-A-Za-z0-9]+")
 _PERCENT_RE = re.compile("[0-9]+%")
 _PORT_RE = re.compile("[-a-z0-9]+")
+_HTTP_PATH_RE = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 
 LABEL_MESSAGE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and"
@@ -71,6 +73,12 @@ PERCENT_MESSAGE = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex"
     " used for validation is '[0-9]+%')"
 )
+WILDCARD_MESSAGE = (
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of"
+    " lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com',"
+    rf" regex used for validation is '\*\.{_SUBDOMAIN}')"
+)
+CIDR_MESSAGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
@@ -232,3 +240,38 @@ def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
+
+
+def domain_prefixed_path(text: str) -> list[str]:
+    """A name of an owner's own, such as "acme.io/foo": a domain, a slash and a path."""
+    if not text:
+        return ['must be a domain-prefixed path (such as "acme.io/foo")']
+    domain, slash, path = text.partition("/")
+    if not slash or not domain or not path:
+        return ['must be a domain-prefixed path (such as "acme.io/foo")']
+    wrong = [f"prefix part {message}" for message in dns_subdomain(domain)]
+    if not _HTTP_PATH_RE.fullmatch(path):
+        wrong.append("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')")
+    return wrong
+
+
+def cidr(text: str) -> list[str]:
+    """A range of addresses such as "10.9.8.0/24"; bits beyond the prefix are tolerated."""
+    return [] if parse_cidr(text) is not None else [CIDR_MESSAGE]
+
+
+def parse_cidr(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The range that `text` writes, or None."""
+    address, slash, length = text.partition("/")
+    if not slash or not (length.isascii() and length.isdecimal()) or parse_ip(address) is None:
+        return None
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def wildcard_subdomain(text: str) -> list[str]:
+    """A subdomain whose first label is "*"."""
+    wrong = [f"must be no more than {DNS_SUBDOMAIN_MAX} characters"] if len(text) > DNS_SUBDOMAIN_MAX else []
+    return wrong if _WILDCARD_RE.fullmatch(text) else [*wrong, WILDCARD_MESSAGE]

@@ -76,6 +76,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     store.add_argument(
         "--etcd-compaction-interval", type=_duration, default=300.0, metavar="DURATION", help="0: never (default 5m)"
     )
+    services = parser.add_argument_group("services")
+    services.add_argument(
+        "--service-cluster-ip-range",
+        default="10.0.0.0/24",
+        metavar="CIDR[,CIDR]",
+        help="where cluster IPs come from; two ranges of different families for dual stack",
+    )
+    services.add_argument("--service-node-port-range", default="30000-32767", metavar="FIRST-LAST")
+    control = parser.add_argument_group("controllers")
+    control.add_argument(
+        "--controllers",
+        default="*",
+        metavar="NAMES",
+        help="those that run in this server: * for all, NAME, -NAME, separated by commas; empty for none",
+    )
+    control.add_argument(
+        "--root-ca-file", type=Path, metavar="FILE", help="published in every namespace as kube-root-ca.crt"
+    )
+    control.add_argument("--event-ttl", type=_duration, default=3600.0, metavar="DURATION", help="(default 1h)")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-requests-inflight", type=_count, default=400, metavar="N", help="reads; 0: no bound")
     limits.add_argument(

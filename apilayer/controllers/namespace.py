@@ -1,4 +1,4 @@
-"""Ends namespaces: deletes what is in a Terminating namespace, then lets go of it. Level-triggered, idempotent.
+"""Ends namespaces: deletes what is in a Terminating namespace, then lets go of it.
 
 Source: Kubernetes documentation, "Namespaces", deletion. Several servers may run it at once over one store.
 """
@@ -6,65 +6,80 @@ Source: Kubernetes documentation, "Namespaces", deletion. Several servers may ru
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol
-
-import trio
+from typing import TYPE_CHECKING, ClassVar
 
 from apilayer.api.status import StatusError
+from apilayer.client.interface import Ref, Unavailable
+from apilayer.controllers.controller import Controller, is_ending
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from apilayer.client.interface import Change, Object
 
-FIRST_RETRY_SECONDS = 0.05
-MAX_RETRY_SECONDS = 10.0
+FINALIZER = "kubernetes"
 
 log = logging.getLogger("apilayer.controllers.namespace")
 
 
-class NamespaceApi(Protocol):
-    """What the controller needs of the cluster."""
-
-    def terminating(self) -> AsyncGenerator[str, None]:
-        """Names of namespaces that are being deleted, each at least once, for ever."""
-
-    async def delete_contents(self, namespace: str) -> int:
-        """Asks for the deletion of everything in the namespace; answers how many objects are left."""
-
-    async def finalize(self, namespace: str) -> None:
-        """Lets go of the empty namespace. Raises StatusError 404 when it is gone already."""
+def held_by_us(namespace: Object) -> bool:
+    """Whether the namespace waits for this controller."""
+    return is_ending(namespace) and FINALIZER in ((namespace.get("spec") or {}).get("finalizers") or ())
 
 
-class NamespaceController:
-    """Runs until cancelled; one task per namespace that is ending."""
+def released(namespace: Object) -> Object:
+    """The namespace without this controller's finalizer."""
+    spec = dict(namespace.get("spec") or {})
+    kept = [item for item in spec.pop("finalizers", None) or () if item != FINALIZER]
+    return {**namespace, "spec": {**spec, "finalizers": kept} if kept else spec}
 
-    def __init__(self, api: NamespaceApi) -> None:
-        self._api = api
-        self._ending: set[str] = set()
 
-    async def run(self) -> None:
-        """Follows the namespaces and ends those that are to end."""
-        async with trio.open_nursery() as nursery, aclosing(self._api.terminating()) as names:
-            async for name in names:
-                if name not in self._ending:
-                    self._ending.add(name)
-                    nursery.start_soon(self._end, name)
+class NamespaceController(Controller):
+    """One namespace at a time per worker."""
 
-    async def _end(self, name: str) -> None:
-        delay = FIRST_RETRY_SECONDS
+    name: ClassVar[str] = "namespace-controller"
+
+    def register(self) -> None:
+        """Follows the namespaces."""
+        self.cluster.follow("namespaces", self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if change.new is not None and held_by_us(change.new.object()):
+            self.queue.add(change.ref)
+
+    async def sync(self, ref: Ref) -> None:
+        """Deletes what is there, and lets go once nothing is."""
         try:
-            while True:
-                try:
-                    left = await self._api.delete_contents(name)
-                    if not left:
-                        await self._api.finalize(name)
-                        return
-                    log.info("namespace %s: %d objects are still there", name, left)
-                except StatusError as error:
-                    if error.code == 404:
-                        return
-                    log.warning("namespace %s: %s", name, error)
-                await trio.sleep(delay)
-                delay = min(delay * 2, MAX_RETRY_SECONDS)
-        finally:
-            self._ending.discard(name)
+            if not held_by_us(await self.cluster.get(ref)):
+                return
+        except StatusError as error:
+            if error.code == 404:
+                return
+            raise
+        await self.cluster.refresh()
+        for other in self._contents(ref.name):
+            await self._delete(other)
+        await self.cluster.refresh()
+        left = self._contents(ref.name)
+        if left:
+            raise Unavailable(f"{len(left)} objects are still there, one of them is {left[0]}")
+        try:
+            await self.cluster.change(ref, released, subresource="finalize")
+        except StatusError as error:
+            if error.code != 404:
+                raise
+
+    def _contents(self, namespace: str) -> list[Ref]:
+        found = []
+        for resource in self.cluster.resources:
+            if resource.namespaced:
+                for entry in self.cluster.cached(resource.group_resource, namespace):
+                    name = entry.object()["metadata"]["name"]
+                    found.append(Ref(resource.group_resource, namespace, name))
+        return found
+
+    async def _delete(self, ref: Ref) -> None:
+        """No node will end a pod of a namespace that goes, so nothing is gained by waiting for one."""
+        try:
+            await self.cluster.delete(ref, policy="Background", at_once=True)
+        except StatusError as error:
+            if error.code != 404:
+                raise

@@ -34,6 +34,7 @@ _GATED = {
 }
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _RESIZED = ("resources", "resizePolicy")
+_CLAIM_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 _DECISIONS = ("Approved", "Denied")
 
 
@@ -155,6 +156,49 @@ class PhaseStrategy(Strategy):
         return {**super().blank_status(), "phase": "Pending"}
 
 
+class VolumeStrategy(PhaseStrategy):
+    """Volumes say since when they are in their phase."""
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        obj["status"]["lastPhaseTransitionTime"] = timestamp(utc_now())
+
+    def prepare_status_update(self, obj: Object, old: Object) -> None:
+        super().prepare_status_update(obj, old)
+        status = obj.get("status") or {}
+        if status.get("phase") != (old.get("status") or {}).get("phase"):
+            status.setdefault("lastPhaseTransitionTime", timestamp(utc_now()))
+            if status["lastPhaseTransitionTime"] == (old.get("status") or {}).get("lastPhaseTransitionTime"):
+                status["lastPhaseTransitionTime"] = timestamp(utc_now())
+
+
+class ClaimStrategy(PhaseStrategy):
+    """The old field for what a claim starts from and the new one say the same, for kinds that the old one knows."""
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        spec = obj.get("spec") or {}
+        if spec.get("dataSource") is not None and not _known_source(spec["dataSource"]):
+            del spec["dataSource"]
+        _pair_sources(spec)
+
+    def prepare_update(self, obj: Object, old: Object) -> None:
+        super().prepare_update(obj, old)
+        _pair_sources(obj.get("spec") or {})
+
+
+def _known_source(source: Object) -> bool:
+    return (source.get("apiGroup") or "", source.get("kind")) in _CLAIM_SOURCES
+
+
+def _pair_sources(spec: Object) -> None:
+    old, new = spec.get("dataSource"), spec.get("dataSourceRef")
+    if old is not None and new is None:
+        spec["dataSourceRef"] = dict(old)
+    elif old is None and new is not None and _known_source(new) and not new.get("namespace"):
+        spec["dataSource"] = {key: value for key, value in new.items() if key != "namespace"}
+
+
 class OrphaningStrategy(Strategy):
     """Replication controllers leave their pods behind, as they always have."""
 
@@ -180,9 +224,14 @@ class JobStrategy(Strategy):
         wanted = {"controller-uid": uid, "job-name": name, f"{_JOB_LABELS}controller-uid": uid}
         wanted[f"{_JOB_LABELS}job-name"] = name
         inner = template.setdefault("metadata", {})
-        inner["labels"] = {**(inner.get("labels") or {}), **wanted}
+        # In place: labels that the Job has by default are those of its template, and get these too.
+        labels = inner.setdefault("labels", {})
+        for key, value in wanted.items():
+            labels.setdefault(key, value)
+        if not metadata.get("labels"):
+            metadata["labels"] = dict(labels)
         selector = spec.get("selector") or {}
-        labels = {**(selector.get("matchLabels") or {}), f"{_JOB_LABELS}controller-uid": uid}
+        labels = {f"{_JOB_LABELS}controller-uid": uid, **(selector.get("matchLabels") or {})}
         spec["selector"] = {**selector, "matchLabels": labels}
 
 
@@ -286,8 +335,8 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "deployments.apps": DeploymentStrategy,
     "namespaces": NamespaceStrategy,
     "nodes": NodeStrategy,
-    "persistentvolumes": PhaseStrategy,
-    "persistentvolumeclaims": PhaseStrategy,
+    "persistentvolumes": VolumeStrategy,
+    "persistentvolumeclaims": ClaimStrategy,
     "replicationcontrollers": OrphaningStrategy,
     "jobs.batch": JobStrategy,
     "daemonsets.apps": DaemonSetStrategy,

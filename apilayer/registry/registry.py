@@ -11,7 +11,10 @@ from apilayer.api.resources import RESOURCES
 from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
-from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
+from apilayer.registry.services.pool import ServiceNetwork, ServicePool
+from apilayer.registry.services.ports import PortBitmap
+from apilayer.registry.services.store import ServiceStore
+from apilayer.registry.services.strategy import ServiceStrategy
 from apilayer.registry.store import ResourceStore
 from apilayer.registry.watching import DEFAULT_MIN_TIMEOUT_SECONDS, WatchOpener
 from apilayer.storage.watch_cache import WatchCache
@@ -21,13 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from apilayer.api.resources import Resource
+    from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
     from apilayer.registry.store import Object
     from apilayer.storage.codec import Entry
     from apilayer.storage.interface import Store
-
-SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-OWN_MANAGER = "kube-apiserver"
-"""Who managedFields name for what the server does of its own accord."""
 
 
 @attrs.frozen(eq=False)
@@ -48,21 +48,34 @@ class Registry:
         store: Store,
         resources: Iterable[Resource] = RESOURCES,
         *,
+        network: ServiceNetwork | None = None,
         min_watch_timeout_seconds: float = DEFAULT_MIN_TIMEOUT_SECONDS,
         clock: Callable[[], datetime] = meta.utc_now,
     ) -> None:
         resources = tuple(row for row in resources if row.stored_as is None and not row.virtual)
         self.cache = WatchCache(store, resources)
         self.store = store
+        self.network = network or ServiceNetwork()
+        self.ports = PortBitmap(store, self.network.port_range)
         self._apis: dict[str, ResourceApi] = {}
-        for resource in resources:
-            kind = NamespaceStore if resource.group_resource == "namespaces" else ResourceStore
+        # Services last: their store writes IPAddresses.
+        for resource in sorted(resources, key=lambda row: row.group_resource == "services"):
             self._apis[resource.group_resource] = ResourceApi(
                 resource,
-                kind(strategy_for(resource), store, self.cache, clock),
+                self._store_of(resource, clock),
                 Lister(resource, store, self.cache),
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
+
+    def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
+        if resource.group_resource == "namespaces":
+            return NamespaceStore(strategy_for(resource), self.store, self.cache, clock)
+        if resource.group_resource != "services":
+            return ResourceStore(strategy_for(resource), self.store, self.cache, clock)
+        addresses, cidrs = self.of("ipaddresses.networking.k8s.io"), self.of("servicecidrs.networking.k8s.io")
+        pool = ServicePool(self.network, self.cache.of(addresses.resource), self.cache.of(cidrs.resource), self.ports)
+        strategy = ServiceStrategy(resource, pool)
+        return ServiceStore(strategy, self.store, self.cache, clock, addresses=addresses.store, ports=self.ports)
 
     def of(self, group_resource: str) -> ResourceApi:
         """The API of a resource by its qualified name, e.g. ``deployments.apps``; it speaks the stored form."""
@@ -77,18 +90,6 @@ class Registry:
     def namespaced(self) -> list[ResourceApi]:
         """Every resource that lives in namespaces."""
         return [api for api in self._apis.values() if api.resource.namespaced]
-
-    async def bootstrap(self) -> None:
-        """Creates the namespaces that every cluster has. Another server's may be there already."""
-        namespaces = self.of("namespaces").store
-        for name in SYSTEM_NAMESPACES:
-            if self.cache.of(namespaces.resource).get(namespaces.key("", name)) is not None:
-                continue
-            try:
-                await namespaces.create("", {"metadata": {"name": name}}, WriteOptions(manager=OWN_MANAGER))
-            except status.StatusError as error:
-                if error.code != 409:
-                    raise
 
     async def create(self, api: ResourceApi, namespace: str, obj: Object, options: WriteOptions) -> Entry:
         """Creates an object whose namespace must exist and not be ending. Raises StatusError."""

@@ -74,6 +74,11 @@ class Watch:
         after = self._watcher.after if self._watcher is not None else 0
         return max(self._all.revision, after)
 
+    @property
+    def pending(self) -> int:
+        """How many events wait to be handed out."""
+        return self._watcher.pending if self._watcher is not None else 0
+
     async def next_batch(self) -> list[tuple[EventType, CachedEvent]] | None:
         """The next events, in order; an empty list asks for a bookmark; None: the watch is over."""
         watcher = self._watcher

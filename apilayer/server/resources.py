@@ -164,9 +164,6 @@ class ResourceHandlers:
         return form.object(entry, 200, warnings)
 
     async def _apply(self, call: Call, form: Form) -> Response:
-        if call.row.stored_as is not None:
-            # Fields are owned in the form that is kept; a part of an object cannot be converted into it.
-            raise status.bad_request(f"{call.row.kind} is applied in version {call.row.storage.api_version}")
         body = await call.context.request.read_body()
         options = call.write_options("PatchOptions", applies=True)
         config = read_configuration(body)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from apilayer.controllers.namespace import NamespaceController
+from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
+from apilayer.controllers.choice import UnknownController
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
+from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
+from apilayer.registry.services.pool import ServiceNetwork
+from apilayer.registry.services.repair import Repair
 from apilayer.server.application import Application
-from apilayer.server.controller_api import LocalNamespaces
+from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.health import Health
+from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
 from apilayer.server.tls import CertificateError, make_config, make_context
 from apilayer.storage.compactor import run_compactor
@@ -54,6 +60,11 @@ class ServerOptions:
     min_request_timeout: float = 1800.0
     shutdown_delay_duration: float = 0.0
     etcd_compaction_interval: float = 300.0
+    service_cluster_ip_range: str = "10.0.0.0/24"
+    service_node_port_range: str = "30000-32767"
+    controllers: str = "*"
+    root_ca_file: Path | None = None
+    event_ttl: float = 3600.0
 
 
 class OptionsError(Exception):
@@ -87,6 +98,8 @@ async def run_apiserver(
     config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
     context = make_context(config)
     store_tls = _store_context(options)
+    network = _network(options)
+    controlled = _controlled(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -94,7 +107,7 @@ async def run_apiserver(
             options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
         ) as client:
             store = MeasuredStore(KvraftStore(client))
-            registry = Registry(store, min_watch_timeout_seconds=options.min_request_timeout)
+            registry = Registry(store, network=network, min_watch_timeout_seconds=options.min_request_timeout)
             health = Health(store, registry.cache)
             host = options.advertise_address or _reachable(options.bind_address)
             app = Application(
@@ -109,11 +122,13 @@ async def run_apiserver(
             )
             listener = Listener(sock, context, config, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
+            prepare = partial(_prepare, registry, health, controlled)
+            own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
-                nursery.start_soon(_prepare, registry, health, nursery, running, task_status)
-                nursery.start_soon(_drain_when_stopped, running, options, health, registry, listener)
+                nursery.start_soon(prepare, nursery, own, running, task_status)
+                nursery.start_soon(_drain_when_stopped, running, options, health, registry, own, listener)
                 await listener.run()
                 nursery.cancel_scope.cancel()
     finally:
@@ -130,6 +145,32 @@ def _tokens(path: Path | None) -> dict[bytes, User]:
         raise OptionsError(f"--token-auth-file: {path}: {error.strerror}") from error
     except (TokenFileError, UnicodeDecodeError) as error:
         raise OptionsError(f"--token-auth-file: {path}: {error}") from error
+
+
+def _controlled(options: ServerOptions) -> ControllerOptions:
+    root_ca = ""
+    if options.root_ca_file is not None:
+        try:
+            root_ca = options.root_ca_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionsError(f"--root-ca-file: {options.root_ca_file}: {error}") from error
+    controlled = ControllerOptions(options.controllers, root_ca, options.event_ttl)
+    try:
+        chosen(controlled)
+    except UnknownController as error:
+        raise OptionsError(f"--controllers: {error}") from error
+    return controlled
+
+
+def _network(options: ServerOptions) -> ServiceNetwork:
+    try:
+        ranges = parse_ip_ranges(options.service_cluster_ip_range)
+    except RangeError as error:
+        raise OptionsError(f"--service-cluster-ip-range: {error}") from error
+    try:
+        return ServiceNetwork(ranges, parse_port_range(options.service_node_port_range))
+    except RangeError as error:
+        raise OptionsError(f"--service-node-port-range: {error}") from error
 
 
 def _store_context(options: ServerOptions) -> ssl.SSLContext | None:
@@ -156,15 +197,18 @@ def _reachable(host: str) -> str:
 async def _prepare(
     registry: Registry,
     health: Health,
+    controlled: ControllerOptions,
     nursery: trio.Nursery,
+    own: KubernetesService,
     running: RunningServer,
     task_status: trio.TaskStatus[RunningServer],
 ) -> None:
     """Once the cache is loaded: the system namespaces, then the controllers; then the server is ready."""
     await registry.cache.loaded.wait()
-    namespaces = LocalNamespaces(registry)
-    await namespaces.bootstrap()
-    nursery.start_soon(NamespaceController(namespaces).run)
+    await keep_trying(registry)
+    nursery.start_soon(run_controllers, registry, controlled)
+    nursery.start_soon(Repair(registry).run)
+    nursery.start_soon(own.run)
     health.started = True
     log.info("serving securely on %s", running.url)
     task_status.started(running)
@@ -175,11 +219,13 @@ async def _drain_when_stopped(
     options: ServerOptions,
     health: Health,
     registry: Registry,
+    own: KubernetesService,
     listener: Listener,
 ) -> None:
     """Not ready, then (after the delay) no new connections, watches ended, running requests awaited."""
     await running._stop.wait()
     health.shutting_down = True
+    await own.stop()
     await trio.sleep(options.shutdown_delay_duration)
     log.info("shutting down: running requests are awaited")
     registry.cache.close_watchers()

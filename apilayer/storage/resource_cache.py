@@ -120,6 +120,14 @@ class ResourceCache:
         """The cached state of one key."""
         return self._entries.get(key)
 
+    def entries(self, prefix: bytes = b"") -> list[Entry]:
+        """Every entry under `prefix` (all of them for the empty one), in key order."""
+        keys = self._keys
+        if not prefix:
+            return [self._entries[key] for key in keys]
+        low, high = bisect_left(keys, prefix), bisect_left(keys, prefix_end(prefix))
+        return [self._entries[key] for key in keys[low:high]]
+
     def page(
         self, prefix: bytes, selection: Selection, *, start: bytes = b"", limit: int = 0
     ) -> tuple[list[Entry], bytes | None, int]:

@@ -103,13 +103,6 @@ class IgnoreOutgoing(Raft):
         _commit_by(self, Configuration(self.configuration.voters))
 
 
-class StandBeforeApplying(Raft):
-    """Stands for election with the old voters while a committed change of them waits to be applied."""
-
-    def _has_unapplied_change(self) -> bool:
-        return False
-
-
 def _commit_by(raft: Raft, configuration: Configuration) -> None:
     matches = {peer: progress.match for peer, progress in raft._replication.progress.items()}
     matches[raft.node_id] = raft.durable_index
@@ -189,7 +182,6 @@ MUTATIONS = {
     "expire-without-term": Mutation(lessor=ExpireWithoutTerm),
     "count-learners": Mutation(core=CountLearners),
     "ignore-outgoing": Mutation(core=IgnoreOutgoing),
-    "stand-before-applying": Mutation(core=StandBeforeApplying),
 }
 
 

@@ -65,6 +65,7 @@ class SimNode:
         self.life = 0
         self.paused = False
         self._paused_at = 0
+        self._paused_rate = 1.0
         self.base_rate = self.tick_rate = 1.0 + options.skew * (2 * world.random() - 1)
         self.on_elected: Callable[[SimNode], None] = lambda _node: None
         self.on_commit: Callable[[SimNode], None] = lambda _node: None
@@ -174,12 +175,15 @@ class SimNode:
         """The process stops running (SIGSTOP, a long pause of the machine); the world goes on around it."""
         self.paused = True
         self._paused_at = self.world.now
+        self._paused_rate = self.tick_rate
 
     def resume(self) -> None:
         """It runs again, with everything that has piled up."""
         self.paused = False
         if self.leases is not None:
-            self.leases.stood_still(int((self.world.now - self._paused_at) / (self.options.tick * self.tick_rate)))
+            # The slower of two rates, should a fault have ended meanwhile: the judge hears of it with the next tick.
+            interval = self.options.tick * max(self.tick_rate, self._paused_rate)
+            self.leases.stood_still(int((self.world.now - self._paused_at) / interval))
         held, self._held = self._held, []
         if self.driver is not None:
             for function, arguments in held:

@@ -38,19 +38,33 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+        self._before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self.received: signal.Signals | None = None
+        self._released = False
         self._stop: Callable[[], None] = lambda: die(self.received)
-        threading.Thread(target=self._wait, name="kvraft-signals", daemon=True).start()
+        self._thread = threading.Thread(target=self._wait, name="kvraft-signals", daemon=True)
+        self._thread.start()
 
     def on_first(self, stop: Callable[[], None]) -> None:
         """What the first signal does; called from the thread. Until it is set, the process dies."""
         self._stop = stop
 
+    def release(self) -> None:
+        """Leave the signals as they were found, for whoever goes on in this process."""
+        self._released = True
+        assert self._thread.ident is not None
+        signal.pthread_kill(self._thread.ident, SIGNALS[0])  # only it gets that one
+        self._thread.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
     def _wait(self) -> None:
-        self.received = signal.Signals(signal.sigwait(SIGNALS))
+        number = signal.sigwait(SIGNALS)
+        if self._released:
+            return
+        self.received = signal.Signals(number)
         deadline = time.monotonic() + END_SECONDS
         log.info("received signal; shutting down", extra=fields(signal=self.received.name))
         self._stop()
@@ -84,6 +98,7 @@ def run_member(config: MemberConfig) -> int:
         tls = config.peer_tls.client_context() if secure else None
         member = Member(config, trio.run(join, config, tls) if joining else None)
     except (ConfigError, KvraftError, OSError) as error:
+        signals.release()
         print(f"kvraft: {error}".replace("\n", " "), file=sys.stderr)
         return 1
     failure = trio.run(_serve, member, signals)

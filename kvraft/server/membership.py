@@ -205,6 +205,7 @@ class Membership:
 
     def removed(self) -> None:
         """This member has learned that it is none any more, by itself or from a peer."""
+        self._answer_removals(also=self._member.member_id)
         if not self._removed.is_set():
             self._removed.set()
             member = self._member
@@ -217,11 +218,14 @@ class Membership:
         await trio.sleep(LINGER_SECONDS)
         self._member.end()
 
-    def _answer_removals(self) -> None:
-        present = {member.member_id for member in self._member.machine.members}
+    def _answer_removals(self, also: int = NO_NODE) -> None:
+        """``also`` is gone, too, though this member's state does not say so yet."""
+        listed = self._members()
+        members = [member for member in listed.members if member.member_id != also]
+        present = {member.member_id for member in members}
         for _, member_id, answer in self._leaving:
             if member_id not in present:
-                answer(self._members())
+                answer(MemberListResponse(listed.revision, members))
         self._leaving = [waiting for waiting in self._leaving if waiting[1] in present]
 
     def _answer_transfer(self, target: int, answer: Answer, leader: int) -> bool:

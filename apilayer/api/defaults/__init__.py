@@ -1,7 +1,7 @@
 """Values that Kubernetes fills in for fields left out, for every kind that is served.
 
-`tables` says what is filled in, by message; here is the walk that applies it. What admission plugins add
-(service accounts, tolerations, priorities) does not belong here.
+`tables` and a module for each family say what is filled in, by message; here is the walk that applies it. What
+admission plugins add (service accounts, tolerations, priorities) does not belong here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api import types
 from apilayer.api.decode import message_name
-from apilayer.api.defaults.tables import CONSTANTS, DISABLED, RULES
+from apilayer.api.defaults import cluster, networking, storage, tables, workloads
 
 if TYPE_CHECKING:
     from apilayer.api.resources import Resource
 
 __all__ = ["apply_defaults"]
+
+_FAMILIES = (tables, workloads, networking, storage, cluster)
+RULES = {name: rules for family in _FAMILIES for name, rules in family.RULES.items()}
+CONSTANTS = {name: values for family in _FAMILIES for name, values in family.CONSTANTS.items()}
+DISABLED = {name: keys for family in _FAMILIES for name, keys in family.DISABLED.items()}
 
 
 def apply_defaults(resource: Resource, obj: dict[str, Any]) -> None:

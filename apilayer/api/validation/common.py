@@ -37,7 +37,7 @@ def indexed(obj: Mapping[str, Any], name: str, path: str) -> list[tuple[str, Any
     """Path and value of each item of the list at `name`."""
     if not obj.get(name):
         return []
-    return [(f"{path}.{name}[{index}]", item) for index, item in enumerate(items(obj, name))]
+    return [(f"{child(path, name)}[{index}]", item) for index, item in enumerate(items(obj, name))]
 
 
 def text(obj: Mapping[str, Any], name: str) -> str:
@@ -92,3 +92,24 @@ def duplicates(path: str, values: Sequence[str]) -> Errors:
             wrong.append(field.duplicate(f"{path}[{index}]", value))
         seen.add(value)
     return wrong
+
+
+def int_or_percent(value: int | str, path: str) -> Errors:
+    """A number that is not negative, or a percentage."""
+    if isinstance(value, str):
+        return [field.invalid(path, value, message) for message in names.percent(value)]
+    return [field.invalid(path, value, NOT_NEGATIVE)] if value < 0 else []
+
+
+def count_of(value: int | str) -> int:
+    """The number, or that of the percentage; a malformed percentage counts as 0."""
+    if isinstance(value, int):
+        return value
+    return 0 if names.percent(value) else int(value[:-1][:9])
+
+
+def no_more_than_all(value: int | str, path: str) -> Errors:
+    """A percentage, unless malformed, is at most 100; any number is fine."""
+    if isinstance(value, str) and count_of(value) > 100:
+        return [field.invalid(path, value, "must not be greater than 100%")]
+    return []

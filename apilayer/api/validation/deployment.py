@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from apilayer.api import field, names
+from apilayer.api import field
 from apilayer.api.validation import goform
-from apilayer.api.validation.common import NOT_NEGATIVE, Errors, Object, immutable, non_negative, part
+from apilayer.api.validation.common import (
+    Errors,
+    Object,
+    count_of,
+    immutable,
+    int_or_percent,
+    no_more_than_all,
+    non_negative,
+    part,
+)
 from apilayer.api.validation.pod import pod_template
 from apilayer.api.validation.selectors import label_selector, matches
 
@@ -85,26 +94,10 @@ def _rolling_update(rolling: Object, path: str) -> Errors:
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     wrong = int_or_percent(unavailable, f"{path}.maxUnavailable")
     wrong += int_or_percent(surge, f"{path}.maxSurge")
-    if _number(unavailable) == 0 and _number(surge) == 0:
+    if count_of(unavailable) == 0 and count_of(surge) == 0:
         detail = "may not be 0 when `maxSurge` is 0"
         wrong.append(field.invalid(f"{path}.maxUnavailable", unavailable, detail))
-    if isinstance(unavailable, str) and not names.percent(unavailable) and _number(unavailable) > 100:
-        wrong.append(field.invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%"))
-    return wrong
-
-
-def int_or_percent(value: int | str, path: str) -> Errors:
-    """A number that is not negative, or a percentage."""
-    if isinstance(value, str):
-        return [field.invalid(path, value, message) for message in names.percent(value)]
-    return [field.invalid(path, value, NOT_NEGATIVE)] if value < 0 else []
-
-
-def _number(value: int | str) -> int:
-    """The number, or that of the percentage; a malformed percentage counts as 0."""
-    if isinstance(value, int):
-        return value
-    return 0 if names.percent(value) else int(value[:-1][:9])
+    return wrong + no_more_than_all(unavailable, f"{path}.maxUnavailable")
 
 
 def deployment_update(new: Object, old: Object) -> Errors:

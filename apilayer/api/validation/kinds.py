@@ -10,7 +10,31 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.api import names
-from apilayer.api.validation import cluster, config, deployment, pod, pod_update
+from apilayer.api.validation import (
+    claims,
+    cluster,
+    config,
+    deployment,
+    devices,
+    endpoints,
+    flow_control,
+    job_status,
+    jobs,
+    networking,
+    nodes,
+    pod,
+    pod_update,
+    quotas,
+    rbac,
+    registration,
+    scaling,
+    scheduling_kinds,
+    service,
+    storage,
+    webhooks,
+    workloads,
+)
+from apilayer.api.validation.vocabulary import still
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +73,6 @@ class KindRules:
 
 
 NO_RULES = KindRules()
-_PATH_SEGMENT = KindRules(name=names.path_segment)
 
 RULES: dict[str, KindRules] = {
     "configmaps": KindRules(every=(config.config_map,), update=(config.config_map_update,), meta_on_update=True),
@@ -73,12 +96,132 @@ RULES: dict[str, KindRules] = {
         update=(deployment.deployment_update,),
         status=(deployment.deployment_status,),
     ),
-    "services": KindRules(name=names.dns_label_1035),
-    "roles.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "rolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "clusterroles.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "clusterrolebindings.rbac.authorization.k8s.io": _PATH_SEGMENT,
-    "certificatesigningrequests.certificates.k8s.io": _PATH_SEGMENT,
-    "ipaddresses.networking.k8s.io": _PATH_SEGMENT,
-    "apiservices.apiregistration.k8s.io": _PATH_SEGMENT,
+    "replicasets.apps": KindRules(
+        every=(workloads.replica_set,),
+        update=workloads.REPLICA_SET_UPDATE,
+        status=workloads.REPLICA_STATUS,
+    ),
+    "replicationcontrollers": KindRules(
+        every=(workloads.replication_controller,),
+        update=workloads.REPLICATION_CONTROLLER_UPDATE,
+        status=workloads.REPLICA_STATUS,
+    ),
+    "statefulsets.apps": KindRules(
+        name=names.namespace_name,
+        every=(workloads.stateful_set,),
+        update=workloads.STATEFUL_SET_UPDATE,
+        status=workloads.STATEFUL_SET_STATUS,
+    ),
+    "daemonsets.apps": KindRules(
+        every=(workloads.daemon_set,),
+        update=workloads.DAEMON_SET_UPDATE,
+        status=workloads.DAEMON_SET_STATUS,
+    ),
+    "podtemplates": KindRules(
+        every=(workloads.template_object,),
+        update=(still(workloads.template_object),),
+        meta_on_update=True,
+    ),
+    "controllerrevisions.apps": KindRules(
+        every=(workloads.controller_revision,),
+        update=workloads.CONTROLLER_REVISION_UPDATE,
+        meta_on_update=True,
+    ),
+    "jobs.batch": KindRules(every=jobs.JOB, update=jobs.JOB_UPDATE, status=(job_status.job_status,)),
+    "cronjobs.batch": KindRules(every=(jobs.cron_job,), create=(jobs.cron_job_name,)),
+    "horizontalpodautoscalers.autoscaling": KindRules(every=(scaling.autoscaler,), status=scaling.AUTOSCALER_STATUS),
+    "poddisruptionbudgets.policy": KindRules(
+        name=names.path_segment,
+        every=(scaling.disruption_budget,),
+        status=scaling.DISRUPTION_BUDGET_STATUS,
+    ),
+    "services": KindRules(
+        name=names.namespace_name,
+        every=(service.service,),
+        update=(service.service_update,),
+        status=(service.service_status,),
+        meta_on_update=True,
+    ),
+    "endpoints": KindRules(every=(endpoints.endpoints,), meta_on_update=True),
+    "endpointslices.discovery.k8s.io": KindRules(
+        create=(endpoints.endpoint_slice,),
+        update=endpoints.ENDPOINT_SLICE_UPDATE,
+        meta_on_update=True,
+    ),
+    "ingresses.networking.k8s.io": KindRules(
+        every=(networking.ingress,),
+        create=(networking.ingress_class_annotation,),
+        status=(networking.ingress_status,),
+    ),
+    "ingressclasses.networking.k8s.io": KindRules(
+        every=(networking.ingress_class,),
+        update=networking.INGRESS_CLASS_UPDATE,
+    ),
+    "networkpolicies.networking.k8s.io": KindRules(every=(networking.network_policy,)),
+    "servicecidrs.networking.k8s.io": KindRules(
+        every=(networking.service_cidr,),
+        update=(networking.service_cidr_update,),
+    ),
+    "ipaddresses.networking.k8s.io": KindRules(
+        name=networking.address_name,
+        every=(networking.ip_address,),
+        update=networking.IP_ADDRESS_UPDATE,
+    ),
+    "persistentvolumes": KindRules(every=(storage.volume,), update=storage.VOLUME_UPDATE, meta_on_update=True),
+    "persistentvolumeclaims": KindRules(every=(claims.claim,), update=(claims.claim_update,), meta_on_update=True),
+    "storageclasses.storage.k8s.io": KindRules(every=(storage.storage_class,), update=storage.STORAGE_CLASS_UPDATE),
+    "csidrivers.storage.k8s.io": KindRules(every=(storage.csi_driver,), update=(storage.csi_driver_update,)),
+    "csinodes.storage.k8s.io": KindRules(every=(storage.csi_node,), update=(storage.csi_node_update,)),
+    "volumeattachments.storage.k8s.io": KindRules(every=(storage.attachment,), update=(storage.attachment_update,)),
+    "csistoragecapacities.storage.k8s.io": KindRules(
+        every=(storage.storage_capacity,),
+        update=storage.STORAGE_CAPACITY_UPDATE,
+    ),
+    "volumeattributesclasses.storage.k8s.io": KindRules(
+        every=(storage.attributes_class,),
+        update=storage.ATTRIBUTES_CLASS_UPDATE,
+    ),
+    "roles.rbac.authorization.k8s.io": KindRules(name=names.path_segment, every=(rbac.role,)),
+    "clusterroles.rbac.authorization.k8s.io": KindRules(name=names.path_segment, every=(rbac.cluster_role,)),
+    "rolebindings.rbac.authorization.k8s.io": KindRules(
+        name=names.path_segment,
+        every=(rbac.role_binding,),
+        update=(rbac.binding_update,),
+    ),
+    "clusterrolebindings.rbac.authorization.k8s.io": KindRules(
+        name=names.path_segment,
+        every=(rbac.cluster_role_binding,),
+        update=(rbac.binding_update,),
+    ),
+    "nodes": KindRules(every=(nodes.node,), update=(nodes.node_update,), meta_on_update=True),
+    "limitranges": KindRules(every=(quotas.limit_range,), meta_on_update=True),
+    "resourcequotas": KindRules(
+        every=(quotas.resource_quota,),
+        update=(quotas.resource_quota_update,),
+        status=(quotas.resource_quota_status,),
+    ),
+    "priorityclasses.scheduling.k8s.io": KindRules(
+        create=(scheduling_kinds.priority_class,),
+        update=scheduling_kinds.PRIORITY_CLASS_UPDATE,
+    ),
+    "runtimeclasses.node.k8s.io": KindRules(
+        create=(scheduling_kinds.runtime_class,),
+        update=scheduling_kinds.RUNTIME_CLASS_UPDATE,
+    ),
+    "certificatesigningrequests.certificates.k8s.io": KindRules(
+        name=names.path_segment,
+        create=(registration.signing_request,),
+    ),
+    "apiservices.apiregistration.k8s.io": KindRules(name=names.path_segment, every=(registration.api_service,)),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": KindRules(every=(webhooks.validating,)),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": KindRules(every=(webhooks.mutating,)),
+    "flowschemas.flowcontrol.apiserver.k8s.io": KindRules(every=(flow_control.flow_schema,)),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": KindRules(every=(flow_control.priority_level,)),
+    "resourceclaims.resource.k8s.io": KindRules(create=(devices.resource_claim,), update=devices.CLAIM_UPDATE),
+    "resourceclaimtemplates.resource.k8s.io": KindRules(
+        create=(devices.claim_template,),
+        update=devices.TEMPLATE_UPDATE,
+    ),
+    "resourceslices.resource.k8s.io": KindRules(every=(devices.resource_slice,), update=devices.SLICE_UPDATE),
+    "deviceclasses.resource.k8s.io": KindRules(every=(devices.device_class,)),
 }

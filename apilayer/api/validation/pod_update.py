@@ -6,14 +6,12 @@ between the specs as Kubernetes prints them.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
-
-import orjson
 
 from apilayer.api import field, names
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, immutable, indexed, items, named, part, text
+from apilayer.api.validation.difference import difference
 from apilayer.api.validation.pod import INT32_MAX
 
 _UPDATABLE = (
@@ -23,7 +21,6 @@ _UPDATABLE = (
     "`spec.tolerations` (only additions to existing tolerations)",
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
 )
-_CONTEXT_LINES = 3
 
 
 def pod_update(new: Object, old: Object) -> Errors:
@@ -45,7 +42,7 @@ def pod_update(new: Object, old: Object) -> Errors:
     fixed = _without_updatable(after, before)
     if not _same(fixed, before):
         detail = f"pod updates may not change fields other than {','.join(_UPDATABLE)}"
-        wrong.append(field.forbidden("spec", f"{detail}\n{_difference(fixed, before)}"))
+        wrong.append(field.forbidden("spec", f"{detail}\n{difference(fixed, before, 'core/v1.PodSpec')}"))
     return wrong
 
 
@@ -115,19 +112,6 @@ def _only_adds(after: Object, before: Object) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
-
-
-def _difference(after: Object, before: Object) -> str:
-    """The differences as a unified diff of the specs in Go's JSON, one blank per level."""
-    old, new = (_lines(goform.of(spec, "core/v1.PodSpec")) for spec in (before, after))
-    lines = list(difflib.unified_diff(old, new, n=_CONTEXT_LINES, lineterm=""))[2:]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _lines(value: Any) -> list[str]:
-    """Indented JSON, with one blank per level where orjson writes two."""
-    lines = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode().split("\n")
-    return [" " * ((len(line) - len(line.lstrip(" "))) // 2) + line.lstrip(" ") for line in lines]
 
 
 def pod_status(new: Object, old: Object) -> Errors:

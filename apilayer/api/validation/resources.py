@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _HUGE_PAGES = "hugepages-"
-_CONTAINER_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
-_STANDARD_RESOURCES = _CONTAINER_RESOURCES | {
+CONTAINER_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
+STANDARD_RESOURCES = CONTAINER_RESOURCES | {
     "storage",
     "pods",
     "services",
@@ -52,12 +52,12 @@ def resources(needs: Object, path: str) -> Errors:
 
 def _within_limit(name: str, request: str, limit: str | None, path: str) -> Errors:
     if limit is None:
-        if _overcommit_allowed(name):
+        if overcommit_allowed(name):
             return []
         return [field.required(f"{path}.limits", _NO_OVERCOMMIT)]
     asked, allowed = quantity.parse(request).amount, quantity.parse(limit).amount
     where = f"{path}.requests"
-    if asked != allowed and not _overcommit_allowed(name):
+    if asked != allowed and not overcommit_allowed(name):
         return [field.invalid(where, request, f"must be equal to {name} limit of {limit}")]
     if asked > allowed:
         return [field.invalid(where, request, f"must be less than or equal to {name} limit of {limit}")]
@@ -68,27 +68,29 @@ def _is_native(name: str) -> bool:
     return "/" not in name or "kubernetes.io/" in name
 
 
-def _overcommit_allowed(name: str) -> bool:
+def overcommit_allowed(name: str) -> bool:
+    """Whether a limit may be above what is requested."""
     return _is_native(name) and not name.startswith(_HUGE_PAGES)
 
 
 def _amount(name: str, amount: str, path: str) -> Errors:
-    return _resource_name(name, path) + _resource_value(name, amount, path)
+    return resource_name(name, path, CONTAINER_RESOURCES, "containers") + _resource_value(name, amount, path)
 
 
-def _resource_name(name: str, path: str) -> Errors:
+def resource_name(name: str, path: str, special: Collection[str] | None, where_used: str) -> Errors:
+    """Rules for the name of a resource; one without a domain is standard, and among the `special` ones if given."""
     wrong = named(path, name, names.qualified_name)
     if wrong or "/" in name:
         if not wrong and name.startswith("requests."):
             detail = "doesn't follow extended resource name standard"
             wrong = [field.invalid(path, name, detail)]
         return wrong
-    huge = name.startswith(_HUGE_PAGES)
-    if not huge and name not in _STANDARD_RESOURCES:
+    huge = name.startswith((_HUGE_PAGES, f"requests.{_HUGE_PAGES}", f"limits.{_HUGE_PAGES}"))
+    if not huge and name not in STANDARD_RESOURCES:
         detail = "must be a standard resource type or fully qualified"
         wrong.append(field.invalid(path, name, detail))
-    if not huge and name not in _CONTAINER_RESOURCES:
-        wrong.append(field.invalid(path, name, "must be a standard resource for containers"))
+    if special is not None and not huge and name not in special:
+        wrong.append(field.invalid(path, name, f"must be a standard resource for {where_used}"))
     return wrong
 
 

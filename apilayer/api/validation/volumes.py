@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from apilayer.api import field, names, quantity
+from apilayer.api.validation.claims import claim_spec
 from apilayer.api.validation.common import (
     Errors,
     Object,
@@ -34,7 +35,6 @@ _VOLUME_FIELDS = ("metadata.annotations", "metadata.labels", "metadata.name", "m
 _IQN = re.compile(r"^iqn\.\d{4}-\d{2}\.[a-zA-Z0-9.-]+(:[^,;*&$|\s]+)?$")
 _EUI = re.compile(r"^eui.[a-fA-F0-9]{16}$")
 _NAA = re.compile(r"^naa.[a-fA-F0-9]{16,32}$")
-_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
 # Fields that a source must have, for the kinds of volume about which there is nothing more to say.
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -289,13 +289,7 @@ def _token_projection(source: Object, path: str) -> Errors:
 
 
 def _csi(source: Object, path: str) -> Errors:
-    driver = text(source, "driver")
-    if not driver:
-        wrong = [field.required(f"{path}.driver")]
-    else:
-        wrong = [field.invalid(f"{path}.driver", driver, message) for message in names.dns_subdomain(driver.lower())]
-        if len(driver) > names.DNS_LABEL_MAX:
-            wrong.insert(0, field.too_long(f"{path}.driver", driver, names.DNS_LABEL_MAX))
+    wrong = csi_driver_name(text(source, "driver"), f"{path}.driver")
     secret = source.get("nodePublishSecretRef")
     if secret is not None and not secret.get("name"):
         wrong.append(field.required(f"{path}.nodePublishSecretRef.name"))
@@ -307,23 +301,6 @@ def _ephemeral(source: Object, path: str) -> Errors:
     if template is None:
         return [field.required(f"{path}.volumeClaimTemplate")]
     return claim_spec(part(template, "spec"), f"{path}.volumeClaimTemplate.spec")
-
-
-def claim_spec(spec: Object, path: str) -> Errors:
-    """Rules for the spec of a PersistentVolumeClaim."""
-    wrong: Errors = []
-    modes = items(spec, "accessModes")
-    if not modes:
-        wrong.append(field.required(f"{path}.accessModes", "at least 1 access mode is required"))
-    for mode in modes:
-        wrong += supported(f"{path}.accessModes", mode, _ACCESS_MODES)
-    storage = part(part(spec, "resources"), "requests").get("storage")
-    where = f"{path}.resources[storage]"
-    if storage is None:
-        wrong.append(field.required(where))
-    elif quantity.parse(storage).amount <= 0:
-        wrong.append(field.invalid(where, storage, "must be greater than zero"))
-    return wrong
 
 
 def _image(source: Object, path: str) -> Errors:
@@ -359,6 +336,83 @@ _PROJECTIONS: dict[str, SourceRule] = {
     "configMap": _named_projection,
     "downwardAPI": _downward_items,
     "serviceAccountToken": _token_projection,
+}
+
+
+def persistent_source(spec: Object, path: str) -> Errors:
+    """Rules for where a PersistentVolume is: exactly one source, of the kinds that can outlive a pod."""
+    present = [name for name in PERSISTENT_SOURCES if spec.get(name) is not None]
+    if not present:
+        return [field.required(path, "must specify a volume type")]
+    first = present[0]
+    wrong = required_text(spec[first], f"{path}.{first}", *_PERSISTENT_REQUIRED.get(first, _REQUIRED.get(first, ())))
+    rule = PERSISTENT_SOURCES[first]
+    if rule is not None:
+        wrong += rule(spec[first], f"{path}.{first}")
+    return wrong + [
+        field.forbidden(f"{path}.{name}", "may not specify more than 1 volume type") for name in present[1:]
+    ]
+
+
+def _persistent_csi(source: Object, path: str) -> Errors:
+    wrong = csi_driver_name(text(source, "driver"), f"{path}.driver")
+    if not source.get("volumeHandle"):
+        wrong.append(field.required(f"{path}.volumeHandle"))
+    for key in _CSI_SECRETS:
+        secret = source.get(key)
+        if secret is not None:
+            wrong += required_text(secret, f"{path}.{key}", "name", "namespace")
+    return wrong
+
+
+def csi_driver_name(driver: str, path: str) -> Errors:
+    """The name of a driver: a domain of at most 63 characters."""
+    if not driver:
+        return [field.required(path)]
+    wrong = [field.invalid(path, driver, message) for message in names.dns_subdomain(driver.lower())]
+    if len(driver) > names.DNS_LABEL_MAX:
+        wrong.insert(0, field.too_long(path, driver, names.DNS_LABEL_MAX))
+    return wrong
+
+
+def _local(source: Object, path: str) -> Errors:
+    where = text(source, "path")
+    if not where:
+        return [field.required(f"{path}.path")]
+    return no_backsteps(where, f"{path}.path")
+
+
+_CSI_SECRETS = (
+    "controllerPublishSecretRef",
+    "controllerExpandSecretRef",
+    "nodePublishSecretRef",
+    "nodeExpandSecretRef",
+)
+_PERSISTENT_REQUIRED = {"azureFile": ("secretName", "shareName"), "csi": (), "flexVolume": ("driver",)}
+# Every kind of persistent volume, in the order in which Kubernetes looks for them.
+PERSISTENT_SOURCES: dict[str, SourceRule | None] = {
+    "hostPath": _host_path,
+    "gcePersistentDisk": _gce_disk,
+    "awsElasticBlockStore": _partition,
+    "glusterfs": None,
+    "flocker": _flocker,
+    "nfs": _nfs,
+    "rbd": None,
+    "quobyte": None,
+    "cephfs": None,
+    "iscsi": _iscsi,
+    "cinder": None,
+    "fc": _fibre_channel,
+    "flexVolume": None,
+    "azureFile": None,
+    "vsphereVolume": None,
+    "photonPersistentDisk": None,
+    "portworxVolume": None,
+    "azureDisk": _azure_disk,
+    "scaleIO": None,
+    "local": _local,
+    "storageos": None,
+    "csi": _persistent_csi,
 }
 
 # Every kind of volume, in the order in which Kubernetes looks for them.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apilayer.api import quantity
+from apilayer.api import names, quantity
 from apilayer.api.gotext import quote
 from apilayer.api.validation.common import Object, indexed, items, part, text
 
@@ -29,13 +29,40 @@ _DEPRECATED_VOLUMES = (
 _BYTE_RESOURCES = ("memory", "ephemeral-storage")
 
 
+_TEMPLATES = {
+    "cronjobs.batch": "spec.jobTemplate.spec.template",
+    "daemonsets.apps": "spec.template",
+    "deployments.apps": "spec.template",
+    "jobs.batch": "spec.template",
+    "podtemplates": "template",
+    "replicasets.apps": "spec.template",
+    "replicationcontrollers": "spec.template",
+    "statefulsets.apps": "spec.template",
+}
+_NAMES_PODS = frozenset(
+    {"cronjobs.batch", "deployments.apps", "jobs.batch", "replicasets.apps", "replicationcontrollers"}
+)
+_HOST_NAME = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior;"
+    " a DNS label is recommended: [{}]"
+)
+
+
 def create_warnings(resource: Resource, obj: Object) -> list[str]:
     """Texts about a valid object, in the order of kube-apiserver; defaults are applied already."""
-    if resource.group_resource == "pods":
+    kind = resource.group_resource
+    if kind == "pods":
         return pod_warnings(part(obj, "spec"), "spec")
-    if resource.group_resource == "deployments.apps":
-        return pod_warnings(part(part(part(obj, "spec"), "template"), "spec"), "spec.template.spec")
-    return []
+    found: list[str] = []
+    if kind in _NAMES_PODS:
+        wrong = names.namespace_name(text(part(obj, "metadata"), "name"))
+        found += [_HOST_NAME.format(" ".join(wrong))] if wrong else []
+    if kind in _TEMPLATES:
+        template = obj
+        for key in _TEMPLATES[kind].split("."):
+            template = part(template, key)
+        found += pod_warnings(part(template, "spec"), f"{_TEMPLATES[kind]}.spec")
+    return found
 
 
 def pod_warnings(spec: Object, path: str) -> list[str]:

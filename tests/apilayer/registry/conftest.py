@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from apilayer.registry.bootstrap import bootstrap
 from apilayer.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -21,6 +22,6 @@ async def registry(store: KvraftStore, nursery: trio.Nursery) -> AsyncIterator[R
     registry = Registry(store)
     nursery.start_soon(registry.cache.run)
     await registry.cache.loaded.wait()
-    await registry.bootstrap()
+    await bootstrap(registry)
     yield registry
     nursery.cancel_scope.cancel()

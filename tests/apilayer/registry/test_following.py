@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from apilayer.api.status import StatusError
+from apilayer.registry.bootstrap import bootstrap
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.registry.registry import Registry
 from apilayer.storage import watch_cache
@@ -165,7 +166,7 @@ async def test_cuts_and_compactions_show_no_gap_and_no_duplicate(
     registry = Registry(breaking)
     nursery.start_soon(registry.cache.run)
     await registry.cache.loaded.wait()
-    await registry.bootstrap()
+    await bootstrap(registry)
     informers = [Informer(registry.of("configmaps")) for _ in range(3)]
     for informer in informers:
         nursery.start_soon(informer.run)

@@ -138,9 +138,6 @@ async def test_both_versions_of_an_autoscaler(client) -> None:
     assert back.status == 200
     kept = (await client.request("GET", path.format("v2") + "/h")).json
     assert {metric["resource"]["name"] for metric in kept["spec"]["metrics"]} == {"cpu", "memory"}
-    apply = {"Content_Type": "application/apply-patch+yaml"}
-    refused = await client.request("PATCH", path.format("v1") + "/h?fieldManager=m", shown, **apply)
-    assert (refused.status, refused.message) == (400, "HorizontalPodAutoscaler is applied in version autoscaling/v2")
     assert "annotations" not in kept["metadata"]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,6 +46,8 @@ def test_errors_are_one_line_and_exit_code_1(
         logger.handlers, level, logger.propagate, interval = before
         logger.setLevel(level)
         sys.setswitchinterval(interval)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "children would inherit it, and not end"
+    assert not [thread for thread in threading.enumerate() if thread.name == "kvraft-signals"]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("kvraft: ")
     assert reason in line

@@ -108,6 +108,9 @@ async def _restart(processes: Processes, name: str) -> None:
 async def test_a_rolling_restart_fails_nobodys_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with start_processes(tmp_path) as processes:
         load = Load(processes.urls)
+        async with open_client(processes.urls, timeout_seconds=60) as client:
+            await client.put(b"0/0", b"0")  # from here on they are all up
+        load.acknowledged[b"0/0"] = b"0"
         async with trio.open_nursery() as nursery:
             for place in range(4):
                 nursery.start_soon(load.write, place)

@@ -25,6 +25,11 @@ def test_requests_come_back(request: native.Request) -> None:
     framed = native.encode_request(b"\0\0\0\7", request)
     assert framed[4:8] == b"\0\0\0\7"
     assert native.decode_request(framed[8:]) == request
+    assert native.encode_request_body(request) == framed[8:]
+
+
+def test_a_token_is_not_shown() -> None:
+    assert [repr(native.Bearer(token)) for token in ("secret", "")] == ["Bearer(token='***')", "Bearer(token='')"]
 
 
 @given(st.binary(max_size=300))
@@ -130,7 +135,3 @@ def test_malformed_answers_are_refused() -> None:
 def test_what_members_ask_is_what_clients_ask() -> None:
     request = PutRequest(b"k", b"v")
     assert native.encode_request(b"\0\0\0\1", request)[8:] == native.encode_request_body(request)
-
-
-def test_a_token_is_not_shown() -> None:
-    assert repr([native.Bearer("secret"), native.Bearer("")]) == "[Bearer(token='***'), Bearer(token='')]"

@@ -1,0 +1,75 @@
+"""What controllers of endpoints share: they act on a service when it, one of its pods or what they made changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from apilayer.client.interface import Ref
+from apilayer.controllers.backends import selects
+from apilayer.controllers.controller import Controller, is_ending
+
+if TYPE_CHECKING:
+    from apilayer.client.interface import Change, Object, Snapshot
+
+SERVICES = "services"
+BATCH_SECONDS = 0.5
+"""Changes of pods are gathered for so long, because they come in numbers."""
+
+
+class ByService(Controller):
+    """One service at a time per worker."""
+
+    made: ClassVar[str]
+    """The resource that the controller writes."""
+
+    def register(self) -> None:
+        """Follows services, pods and what is made of them."""
+        self.cluster.follow(SERVICES, self._service_changed)
+        self.cluster.follow("pods", self._pod_changed)
+        self.cluster.follow(self.made, self._made_changed)
+
+    def service_of(self, obj: Object) -> str:
+        """The name of the service that an object of the made kind belongs to, "" for none."""
+        raise NotImplementedError
+
+    def _service_changed(self, change: Change) -> None:
+        self.queue.add(change.ref)
+
+    def _made_changed(self, change: Change) -> None:
+        shown = change.new or change.old
+        assert shown is not None
+        name = self.service_of(shown.object())
+        if name:
+            self.queue.add(Ref(SERVICES, change.ref.namespace, name))
+
+    def _pod_changed(self, change: Change) -> None:
+        services = self.cluster.cached(SERVICES, change.ref.namespace)
+        if not services:
+            return
+        before, now = _labels(change.old), _labels(change.new)
+        for entry in services:
+            service = entry.object()
+            if (before is not None and selects(service, before)) or (now is not None and selects(service, now)):
+                ref = Ref(SERVICES, change.ref.namespace, service["metadata"]["name"])
+                self.queue.add_after(ref, BATCH_SECONDS)
+
+    def pods_of(self, service: Object) -> list[Object]:
+        """The pods that the service selects."""
+        namespace = service["metadata"]["namespace"]
+        found = []
+        for entry in self.cluster.cached("pods", namespace):
+            pod = entry.object()
+            if selects(service, pod["metadata"].get("labels")):
+                found.append(pod)
+        return found
+
+    def service(self, ref: Ref) -> Object | None:
+        """The service, unless it is gone or going."""
+        entry = self.cluster.cached_one(ref)
+        service = entry.object() if entry is not None else None
+        return None if service is None or is_ending(service) else service
+
+
+def _labels(shown: Snapshot | None) -> dict[str, str] | None:
+    """The labels of a pod at one moment; None when it was not there."""
+    return None if shown is None else shown.object()["metadata"].get("labels") or {}

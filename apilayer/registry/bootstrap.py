@@ -1,0 +1,82 @@
+"""What every cluster has from the start: the system namespaces and the range that cluster IPs come from.
+
+Servers over one store may all do this at once; what is there already stays as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from apilayer.api import meta, status
+from apilayer.registry.options import WriteOptions
+from apilayer.registry.services.store import OWN_MANAGER
+from apilayer.storage.interface import StoreError
+
+if TYPE_CHECKING:
+    from apilayer.registry.registry import Registry
+    from apilayer.registry.store import Object
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+DEFAULT_CIDR_NAME = "kubernetes"
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger("apilayer.registry.bootstrap")
+
+
+async def keep_trying(registry: Registry) -> None:
+    """Does `bootstrap`, however long the store takes to accept it."""
+    while True:
+        try:
+            await bootstrap(registry)
+            return
+        except (StoreError, status.StatusError) as error:
+            log.warning("what every cluster has cannot be created yet: %s", error)
+            await trio.sleep(RETRY_SECONDS)
+
+
+async def bootstrap(registry: Registry) -> None:
+    """Creates what is missing. Raises StoreError, StatusError."""
+    for name in SYSTEM_NAMESPACES:
+        await create_if_absent(registry, "namespaces", "", {"metadata": {"name": name}})
+    await registry.ports.load()
+    await _default_cidr(registry)
+
+
+async def create_if_absent(registry: Registry, group_resource: str, namespace: str, obj: Object) -> None:
+    """Creates the object in the server's own name, unless one of that name is there."""
+    store = registry.of(group_resource).store
+    name = obj["metadata"]["name"]
+    if registry.cache.of(store.resource).get(store.key(namespace, name)) is not None:
+        return
+    try:
+        await store.create(namespace, obj, WriteOptions(manager=OWN_MANAGER))
+    except status.StatusError as error:
+        # A service of somebody faster is in the way by its address before it is by its name.
+        if error.code not in (409, 422):
+            raise
+        await store.get(namespace, name)
+
+
+async def _default_cidr(registry: Registry) -> None:
+    """The ServiceCIDR of the flags, ready for use. One that differs is somebody's decision and stays."""
+    resource = "servicecidrs.networking.k8s.io"
+    cidrs = [str(item.network) for item in registry.network.ip_ranges]
+    await create_if_absent(registry, resource, "", {"metadata": {"name": DEFAULT_CIDR_NAME}, "spec": {"cidrs": cidrs}})
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": meta.timestamp(meta.utc_now()),
+        "reason": "",
+        "message": "Kubernetes default Service CIDR is ready",
+    }
+
+    def ready(old: Object) -> Object:
+        known = (old.get("status") or {}).get("conditions") or []
+        if not any(item.get("type") == "Ready" for item in known):
+            old["status"] = {**(old.get("status") or {}), "conditions": [*known, condition]}
+        return old
+
+    await registry.of(resource).store.patch("", DEFAULT_CIDR_NAME, ready, WriteOptions(manager=OWN_MANAGER), "status")
