@@ -80,11 +80,13 @@ def imported_by(path: Path, known: set[str]) -> set[str]:
 
 
 def commands() -> set[str]:
-    """Modules of a ``cli`` package that its ``main`` names: it imports a command only when that is asked for."""
+    """Modules of a ``cli`` package that its ``main``, or a row of its commands, names: imported when they are called."""
     named: set[str] = set()
     for path in PRODUCT:
         main = path.with_name("main.py")
         if path.parent.name == "cli" and main.is_file() and f'"{path.stem}"' in main.read_text("utf-8"):
+            named.add(module_name(path))
+        if any(f'"{path.stem}.' in rows.read_text("utf-8") for rows in path.parent.glob("rows_*.py")):
             named.add(module_name(path))
     return named
 

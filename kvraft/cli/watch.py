@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from kvraft.errors import Compacted, KvraftError
 from kvraft.types import EventKind, prefix_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from kvraft.cli.call import Call
     from kvraft.cli.flags import CommandLine
@@ -134,7 +135,7 @@ async def _run_for_each(call: Call, program: list[str], batch: WatchBatch) -> No
             raise CommandError("") from error
 
 
-async def _lines(descriptor: int) -> AsyncIterator[bytes]:
+async def _lines(descriptor: int) -> AsyncGenerator[bytes, None]:
     """Whole lines as they come. Past Python's buffers: a thread that waits in those would hold up our end."""
     got = b""
     while data := await trio.to_thread.run_sync(os.read, descriptor, READ_BYTES, abandon_on_cancel=True):
@@ -158,8 +159,9 @@ class _Typed:
     async def run(self) -> None:
         """Until there are no more lines, which is an error, or a program fails."""
         with self._scope:
-            async for line in _lines(self._call.stdin.fileno()):
-                await self._obey(decode(line))
+            async with aclosing(_lines(self._call.stdin.fileno())) as lines:
+                async for line in lines:
+                    await self._obey(decode(line))
             raise CommandError("Error reading watch request line: EOF", INVALID_INPUT)
         if self._failure is not None:
             raise self._failure

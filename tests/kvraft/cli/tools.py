@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import io
 import os
 import re
@@ -92,7 +93,7 @@ def _table(text: str) -> str:
     return "\n".join(["|".join(kept[0]), *sorted("|".join(row) for row in kept[1:])])
 
 
-class Tool:
+class Tool(abc.ABC):
     """Runs commands one after the other, and remembers ids that it was told."""
 
     def __init__(self, url: str) -> None:
@@ -111,8 +112,8 @@ class Tool:
                 self._ids[name] = found[1] or f"{int(found[2]):x}"
         return outcome
 
-    def _run(self, words: list[str], stdin: bytes) -> Outcome:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _run(self, words: list[str], stdin: bytes) -> Outcome: ...
 
 
 class Etcdctl(Tool):
