@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
+from kvraft.cli.command import FORMATS
 from kvraft.cli.failures import BAD_CONNECTION, BAD_FEATURE, ERROR, CommandError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ class Call:
     stderr: BinaryIO = attrs.field(factory=lambda: sys.stderr.buffer)
 
     def __attrs_post_init__(self) -> None:
-        from kvraft.cli.command import FORMATS
-
         wanted = self.options.write_out
         if wanted not in FORMATS:
             raise CommandError("unsupported output format", BAD_FEATURE)
