@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvraft.cli.main import main
@@ -92,7 +93,7 @@ def _table(text: str) -> str:
     return "\n".join(["|".join(kept[0]), *sorted("|".join(row) for row in kept[1:])])
 
 
-class Tool:
+class Tool(ABC):
     """Runs commands one after the other, and remembers ids that it was told."""
 
     def __init__(self, url: str) -> None:
@@ -111,8 +112,9 @@ class Tool:
                 self._ids[name] = found[1] or f"{int(found[2]):x}"
         return outcome
 
+    @abstractmethod
     def _run(self, words: list[str], stdin: bytes) -> Outcome:
-        raise NotImplementedError
+        """Run the tool once."""
 
 
 class Etcdctl(Tool):
