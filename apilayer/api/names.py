@@ -50,7 +50,7 @@ LABEL_1035_MESSAGE = (
     " character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for"
     " validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
-_QUALIFIED_BODY = (
+QUALIFIED_MESSAGE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric"
     " character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
     f" '{_QUALIFIED}')"
@@ -142,7 +142,7 @@ def qualified_name(text: str) -> list[str]:
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
         return [
-            f"a valid label key {_QUALIFIED_BODY} with an optional DNS subdomain prefix and '/'"
+            f"a valid label key {QUALIFIED_MESSAGE} with an optional DNS subdomain prefix and '/'"
             " (e.g. 'example.com/MyName')"
         ]
     if slash and not prefix:
@@ -154,7 +154,7 @@ def qualified_name(text: str) -> list[str]:
     elif len(name.encode()) > LABEL_MAX:
         wrong.append(f"name part must be no more than {LABEL_MAX} bytes")
     if not _QUALIFIED_RE.fullmatch(name):
-        wrong.append(f"name part {_QUALIFIED_BODY}")
+        wrong.append(f"name part {QUALIFIED_MESSAGE}")
     return wrong
 
 

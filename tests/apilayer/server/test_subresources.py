@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from apilayer.api.encoding import base64text
+from tests.apilayer.certificates import signing_request
+
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -170,7 +173,8 @@ async def test_what_needs_a_node_is_not_offered(client) -> None:
 
 async def test_certificate_requests_say_who_asks(client) -> None:
     requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-    spec = {"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"], "username": "somebody"}
+    request = base64text.encode(signing_request())
+    spec = {"request": request, "signerName": "a.b/c", "usages": ["client auth"], "username": "somebody"}
     made = await client.request("POST", requests, {"metadata": {"name": "r"}, "spec": spec})
     assert made.json["spec"]["username"] == "admin"
     assert made.json["spec"]["groups"] == ["system:masters", "system:authenticated"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import io
 import os
 import re
@@ -10,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvraft.cli.main import main
@@ -93,7 +93,7 @@ def _table(text: str) -> str:
     return "\n".join(["|".join(kept[0]), *sorted("|".join(row) for row in kept[1:])])
 
 
-class Tool(abc.ABC):
+class Tool(ABC):
     """Runs commands one after the other, and remembers ids that it was told."""
 
     def __init__(self, url: str) -> None:
@@ -112,8 +112,9 @@ class Tool(abc.ABC):
                 self._ids[name] = found[1] or f"{int(found[2]):x}"
         return outcome
 
-    @abc.abstractmethod
-    def _run(self, words: list[str], stdin: bytes) -> Outcome: ...
+    @abstractmethod
+    def _run(self, words: list[str], stdin: bytes) -> Outcome:
+        """Run the tool once."""
 
 
 class Etcdctl(Tool):
