@@ -30,6 +30,7 @@ proto: $(STAMP)  ## Python modules from the .proto files
 
 flags: $(STAMP)  ## write the reference page of the flags of `kvraft serve`
 	$(BIN)/python -c "from kvraft.cli.serve_help import reference_page; print(reference_page(), end='')" > docs/reference/serve-flags.md
+	$(BIN)/python -c "from kvraft.cli.help import reference_page; print(reference_page(), end='')" > docs/reference/kvraft-command.md
 
 docs: $(STAMP)  ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -6,6 +6,7 @@ from importlib.metadata import version
 VERSION = version("kvraft")
 ETCD_VERSION = "3.6.0"
 """Told to clients that ask an etcd for its version: they choose by it what they may use."""
+ETCD_STORAGE_VERSION = f"{ETCD_VERSION.rpartition('.')[0]}.0"
 
 
 def version_text() -> str:

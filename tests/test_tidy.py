@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import tomllib
 from pathlib import Path
@@ -80,11 +81,14 @@ def imported_by(path: Path, known: set[str]) -> set[str]:
 
 
 def commands() -> set[str]:
-    """Modules of a ``cli`` package that its ``main`` names: it imports a command only when that is asked for."""
+    """Modules of a ``cli`` package that its ``main``, or a row of its commands, names: imported only when asked for."""
     named: set[str] = set()
     for path in PRODUCT:
-        main = path.with_name("main.py")
-        if path.parent.name == "cli" and main.is_file() and f'"{path.stem}"' in main.read_text("utf-8"):
+        if path.parent.name != "cli":
+            continue
+        tables = [path.with_name("main.py"), *path.parent.glob("rows_*.py")]
+        word = re.compile(rf'"{path.stem}[".]')
+        if any(word.search(table.read_text("utf-8")) for table in tables if table.is_file()):
             named.add(module_name(path))
     return named
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from apilayer.client.interface import Ref
@@ -28,9 +29,9 @@ class ByService(Controller):
         self.cluster.follow("pods", self._pod_changed)
         self.cluster.follow(self.made, self._made_changed)
 
+    @abstractmethod
     def service_of(self, obj: Object) -> str:
         """The name of the service that an object of the made kind belongs to, "" for none."""
-        raise NotImplementedError
 
     def _service_changed(self, change: Change) -> None:
         self.queue.add(change.ref)

@@ -5,6 +5,7 @@ Level-triggered: a controller looks at what there is, never at what happened, so
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
@@ -20,7 +21,7 @@ MANAGER = "kube-controller-manager"
 """Who managedFields name for what controllers create, as clients know it."""
 
 
-class Controller:
+class Controller(ABC):
     """A loop over a queue of objects. Subclasses say what to follow (`register`) and what to do (`sync`)."""
 
     name: ClassVar[str]
@@ -31,13 +32,13 @@ class Controller:
         self.queue: WorkQueue[Ref] = WorkQueue()
         self.register()
 
+    @abstractmethod
     def register(self) -> None:
         """Follows what the controller acts on."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def sync(self, ref: Ref) -> None:
         """Brings one object into order. Raises StatusError, Unavailable to be called again later."""
-        raise NotImplementedError
 
     async def run(self) -> None:
         """Works until cancelled."""

@@ -5,6 +5,7 @@ Source: Kubernetes documentation, "Storage Object in Use Protection".
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from apilayer.api.status import StatusError
@@ -48,9 +49,9 @@ class _Protection(Controller):
     resource: ClassVar[str]
     finalizer: ClassVar[str]
 
+    @abstractmethod
     def used(self, ref: Ref, obj: Object) -> bool:
         """Whether somebody uses the object."""
-        raise NotImplementedError
 
     def register(self) -> None:
         """Follows the objects."""

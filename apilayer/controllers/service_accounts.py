@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from apilayer.api.status import StatusError
@@ -18,9 +19,9 @@ class PerNamespace(Controller):
     resource: ClassVar[str]
     object_name: ClassVar[str]
 
+    @abstractmethod
     def wanted(self, existing: Object | None) -> Object | None:
         """The object to store in place of the existing one (None: there is none); None: it is right as it is."""
-        raise NotImplementedError
 
     def register(self) -> None:
         """Follows namespaces and the objects."""

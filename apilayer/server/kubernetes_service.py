@@ -52,14 +52,16 @@ class KubernetesService:
         if not kubernetes.is_publishable(address):
             log.info("%s means another machine to each client: it becomes no endpoint of default/kubernetes", address)
 
-    async def run(self) -> None:
-        """Renews and reconciles until cancelled."""
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Renews and reconciles until cancelled; started after the first round, whatever came of it."""
         with trio.CancelScope() as self._scope:
             while True:
                 try:
                     await self.once()
                 except (StoreError, StatusError) as error:
                     log.warning("default/kubernetes cannot be brought up to date now: %s", error)
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
                 await trio.sleep(kubernetes.RENEW_SECONDS)
 
     async def stop(self) -> None:

@@ -203,12 +203,12 @@ async def _prepare(
     running: RunningServer,
     task_status: trio.TaskStatus[RunningServer],
 ) -> None:
-    """Once the cache is loaded: the system namespaces, then the controllers; then the server is ready."""
+    """Once the cache is loaded: what every cluster has, then the controllers; then the server is ready."""
     await registry.cache.loaded.wait()
     await keep_trying(registry)
+    await nursery.start(own.run)
     nursery.start_soon(run_controllers, registry, controlled)
     nursery.start_soon(Repair(registry).run)
-    nursery.start_soon(own.run)
     health.started = True
     log.info("serving securely on %s", running.url)
     task_status.started(running)

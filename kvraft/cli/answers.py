@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvraft.cli.header import Header, header_of
-from kvraft.types import DeleteRangeResponse, MemberAddResponse, MemberListResponse, PutResponse, RangeResponse
+from kvraft.types import (
+    DeleteRangeResponse,
+    MemberAddResponse,
+    MemberListResponse,
+    PutResponse,
+    RangeResponse,
+    WatchBatch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +27,14 @@ async def show(call: Call, client: Client, answer: Response, *simple: str | byte
     if call.format == "simple":
         call.say(*simple)
         return
-    revision = 0 if isinstance(answer, (MemberAddResponse, MemberListResponse)) else answer.revision
-    show_with(call, await header_of(client, revision), answer)
+    show_with(call, await header_of(client, _revision(answer)), answer)
+
+
+def _revision(answer: Response) -> int:
+    """What etcd has in the header: none where it concerns no keys, nor where a watch has nothing to show."""
+    if isinstance(answer, (MemberAddResponse, MemberListResponse)):
+        return 0
+    return 0 if isinstance(answer, WatchBatch) and answer.compact_revision else answer.revision
 
 
 def show_with(call: Call, header: Header, answer: Response) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
+from kvraft.cli.command import FORMATS
 from kvraft.cli.failures import BAD_CONNECTION, BAD_FEATURE, ERROR, CommandError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ class Call:
     stderr: BinaryIO = attrs.field(factory=lambda: sys.stderr.buffer)
 
     def __attrs_post_init__(self) -> None:
-        from kvraft.cli.command import FORMATS
-
         wanted = self.options.write_out
         if wanted not in FORMATS:
             raise CommandError("unsupported output format", BAD_FEATURE)
@@ -70,8 +69,11 @@ class Call:
     @asynccontextmanager
     async def open(self, endpoints: tuple[str, ...]) -> AsyncIterator[Client]:
         """A client of these endpoints, by the global flags."""
+        import trio
+
         from kvraft.cli.passwords import ask_password
         from kvraft.client import Patience, open_client
+        from kvraft.errors import UserEmpty
 
         options = self.options
         urls = [options.url(endpoint) for endpoint in endpoints]
@@ -87,6 +89,8 @@ class Call:
             user=user,
             password=password,
         ) as client:
+            if user:  # at once, as etcdctl does: a certificate may make us somebody else until then
+                await client.log_in(UserEmpty(), client.token, trio.current_time() + options.command_timeout)
             yield client
 
 

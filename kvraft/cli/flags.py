@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_INT = (1 << 63) - 1
 MAX_UINT = (1 << 64) - 1
+_DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -37,7 +38,7 @@ def parse_uint(text: str, base: int = 10) -> int:
 
 def _number(function: str, text: str, base: int, least: int, most: int) -> int:
     digits = text[1:] if text[:1] in ("+", "-") and least < 0 else text
-    if not digits.isascii() or not digits.isalnum():  # Python also takes underscores, spaces and other scripts' digits
+    if not set(digits) <= _DIGITS[base]:  # Python also takes underscores, spaces, prefixes and other scripts' digits
         raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax')
     try:
         number = int(text, base)

@@ -34,8 +34,8 @@ async def lock(call: Call, client: Client) -> None:
         with until_signal(client) as until:
             async with client.lock(encode(name), ttl=ttl if ttl > 0 else DEFAULT_TTL) as holding:
                 if program:
-                    lock_environment = {"ETCD_LOCK_KEY": decode(holding.key), "ETCD_LOCK_REV": str(holding.revision)}
-                    await run_program(program, {**lock_environment, **call.environment}, until.watch_over)
+                    about = {"ETCD_LOCK_KEY": decode(holding.key), "ETCD_LOCK_REV": str(holding.revision)}
+                    await run_program(program, {**call.environment, **about}, until.watch_over)
                 else:
                     await _show(call, client, holding.key)
                     await trio.sleep_forever()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,15 @@ from kvraft.errors import Compacted, KvraftError
 from kvraft.types import EventKind, prefix_end
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from kvraft.cli.call import Call
     from kvraft.cli.flags import CommandLine
     from kvraft.client import Client, WatchStream
     from kvraft.types import WatchBatch
 
+READ_BYTES = 1 << 16
+MAX_LINE_BYTES = 1 << 20
 KEY_VARIABLE, END_VARIABLE = "KVRAFTCTL_WATCH_KEY", "KVRAFTCTL_WATCH_RANGE_END"
 
 
@@ -131,6 +135,17 @@ async def _run_for_each(call: Call, program: list[str], batch: WatchBatch) -> No
             raise CommandError("") from error
 
 
+async def _lines(descriptor: int) -> AsyncGenerator[bytes, None]:
+    """Whole lines as they come. Past Python's buffers: a thread that waits in those would hold up our end."""
+    got = b""
+    while data := await trio.to_thread.run_sync(os.read, descriptor, READ_BYTES, abandon_on_cancel=True):
+        *lines, got = (got + data).split(b"\n")
+        for line in lines:
+            yield line
+        if len(got) > MAX_LINE_BYTES:
+            raise CommandError(f"a line is longer than {MAX_LINE_BYTES} bytes", INVALID_INPUT)
+
+
 class _Typed:
     """Watches that are typed in, one a line; and ``progress``, which asks how far they are."""
 
@@ -144,8 +159,9 @@ class _Typed:
     async def run(self) -> None:
         """Until there are no more lines, which is an error, or a program fails."""
         with self._scope:
-            while line := await trio.to_thread.run_sync(self._call.stdin.readline, abandon_on_cancel=True):
-                await self._obey(decode(line.removesuffix(b"\n")))
+            async with aclosing(_lines(self._call.stdin.fileno())) as lines:
+                async for line in lines:
+                    await self._obey(decode(line))
             raise CommandError("Error reading watch request line: EOF", INVALID_INPUT)
         if self._failure is not None:
             raise self._failure

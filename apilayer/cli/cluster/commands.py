@@ -82,6 +82,7 @@ def api_flags(data_dir: Path, topology: Topology) -> tuple[str, ...]:
         f"--tls-cert-file={pki / 'apiserver.crt'}",
         f"--tls-private-key-file={pki / 'apiserver.key'}",
         f"--client-ca-file={pki / 'ca.crt'}",
+        f"--root-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={data_dir / 'tokens.csv'}",
         f"--etcd-servers={','.join(member.client_url for member in topology.members)}",
         f"--etcd-cafile={pki / 'etcd' / 'ca.crt'}",

@@ -15,7 +15,7 @@ from kvraft.errors import DeadlineExceeded, KvraftError
 from kvraft.logs import Throttle, fields
 from kvraft.raft.messages import NO_NODE
 from kvraft.types import AlarmType, RangeRequest
-from kvraft.version import ETCD_VERSION
+from kvraft.version import ETCD_STORAGE_VERSION, ETCD_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -149,7 +149,7 @@ async def checks(path: str, query: Query, member: Member) -> Reply:
 
 async def version(path: str, query: Query, member: Member) -> Reply:
     """``/version``: of the etcd whose behaviour this is."""
-    cluster = f"{ETCD_VERSION.rpartition('.')[0]}.0"
+    cluster = ETCD_STORAGE_VERSION
     return 200, JSON, orjson.dumps({"etcdserver": ETCD_VERSION, "etcdcluster": cluster, "storage": cluster})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvraft import types
+from kvraft.version import ETCD_STORAGE_VERSION, ETCD_VERSION
 from kvraft.wire.etcd import kv_pb2
 from kvraft.wire.etcd import rpc_pb2 as pb
 
@@ -200,9 +201,9 @@ def from_alarm(stamp: Stamp, answer: types.AlarmResponse) -> pb.AlarmResponse:
 
 
 def from_status(stamp: Stamp, answer: types.Status) -> pb.StatusResponse:
-    """Status."""
+    """Status. The versions are etcd's: a kube-apiserver reads off them what it may rely on."""
     message = pb.StatusResponse(
-        version=answer.version,
+        version=ETCD_VERSION,
         dbSize=answer.db_size,
         leader=answer.leader,
         raftIndex=answer.raft_index,
@@ -211,7 +212,7 @@ def from_status(stamp: Stamp, answer: types.Status) -> pb.StatusResponse:
         errors=answer.errors,
         dbSizeInUse=answer.db_size_in_use,
         isLearner=answer.is_learner,
-        storageVersion=answer.storage_version,
+        storageVersion=ETCD_STORAGE_VERSION,
         dbSizeQuota=answer.quota_bytes,
     )
     stamp.on(message.header, answer.revision)

@@ -293,7 +293,11 @@ class Server:
 
 @asynccontextmanager
 async def running_server(certificates: Path, member: Member, **options: Any) -> AsyncIterator[Server]:
-    """A server over the member, with kube-apiserver's defaults where `options` says nothing else."""
+    """A server over the member, with kube-apiserver's defaults where `options` says nothing else.
+
+    Without controllers, so that nobody but the test writes.
+    """
+    options.setdefault("controllers", "")
     chosen = ServerOptions(
         tls_cert_file=certificates / "server.crt",
         tls_private_key_file=certificates / "server.key",

@@ -175,19 +175,24 @@ async def test_many_watchers_see_every_event_once_and_in_order(server, writer) -
     assert seen == [[("ADDED", f"c{index:03}") for index in range(count)]] * 5
 
 
-async def test_a_namespace_that_goes_is_seen_going(client, writer) -> None:
-    await writer.request("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
-    await writer.request("POST", "/api/v1/namespaces/n/configmaps", configmap("a"))
-    spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "gone"}
-    await writer.request("POST", "/api/v1/namespaces/n/pods", {"metadata": {"name": "p"}, "spec": spec})
-    watching = await client.watch("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Dn")
-    assert (await watching.event())["type"] == "ADDED"
-    deleted = await writer.request("DELETE", "/api/v1/namespaces/n")
-    assert deleted.json["status"]["phase"] == "Terminating"
-    while (event := await watching.event())["type"] == "MODIFIED":
-        assert event["object"]["status"]["phase"] == "Terminating"
-    assert event["type"] == "DELETED"
-    assert (await writer.request("GET", "/api/v1/namespaces/n/configmaps")).json["items"] == []
+async def test_a_namespace_that_goes_is_seen_going(start_server) -> None:
+    async with (
+        start_server(controllers="namespace-controller") as server,
+        server.connect() as client,
+        server.connect() as writer,
+    ):
+        await writer.request("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
+        await writer.request("POST", "/api/v1/namespaces/n/configmaps", configmap("a"))
+        spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "gone"}
+        await writer.request("POST", "/api/v1/namespaces/n/pods", {"metadata": {"name": "p"}, "spec": spec})
+        watching = await client.watch("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Dn")
+        assert (await watching.event())["type"] == "ADDED"
+        deleted = await writer.request("DELETE", "/api/v1/namespaces/n")
+        assert deleted.json["status"]["phase"] == "Terminating"
+        while (event := await watching.event())["type"] == "MODIFIED":
+            assert event["object"]["status"]["phase"] == "Terminating"
+        assert event["type"] == "DELETED"
+        assert (await writer.request("GET", "/api/v1/namespaces/n/configmaps")).json["items"] == []
 
 
 async def test_a_peer_that_takes_nothing_is_cut_off_without_a_gap(server, writer, monkeypatch) -> None:

@@ -162,6 +162,29 @@ ENDPOINTS = [
     Step("alarm disarm x"),
     Step("check perf --load=bogus"),
 ]
+WATCHES = [
+    Step("put w v1"),
+    Step("put w v2"),
+    Step("del w"),
+    Step("put w v3"),
+    Step("watch w --rev=2 --prev-kv {flags} -- sh -c 'exit 3'"),
+    Step("watch w x --rev=4 {flags} -- sh -c 'env | grep ETCD_WATCH | sort; exit 1'"),
+    Step("watch --rev=2 --prefix {flags} '' -- nosuch"),
+    Step("watch -i {flags}", "bogus\n\nwatch\nprogress\n"),
+    Step("watch -i {flags}", "watch a --\n"),
+    Step(
+        "watch -i {flags}", "watch a b --prefix\nprogress\n", "etcdctl goes on after that alone", "mutually exclusive"
+    ),
+    Step("watch"),
+    Step("watch a b --prefix"),
+    Step("watch a {flags} --"),
+    Step("watch --rev=x a"),
+    Step("compaction 4"),
+    Step("watch w --rev=2"),
+    Step("lock lk {flags} echo held"),
+    Step("lock lk {flags} -- sh -c 'echo $ETCD_LOCK_REV; exit 7'", differs="newer ones end with the program's code"),
+    Step("elect"),
+]
 MEMBERS = [
     Step("member add"),
     Step("member add x"),

@@ -1,4 +1,4 @@
-"""The same commands to etcdctl and to kvraft, each against its own store: output, errors and exit codes are the same."""
+"""The same commands to etcdctl and to kvraft, each with its own store: output, errors and exit codes are the same."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ GROUPS = {
     "txn": (steps.TXN, ALL),
     "leases": (steps.LEASES, ALL),
     "endpoints": (steps.ENDPOINTS, ALL),
+    "watches": (steps.WATCHES, ALL),
     "members": (steps.MEMBERS, ("simple", "json")),
     "learner": (steps.LEARNER, ("simple", "json")),
     "users": (steps.USERS, ALL),
@@ -56,9 +57,10 @@ def test_both_say_the_same(
     theirs, ours = Etcdctl(urls[0]), Kvraft(urls[1], capfdbinary, monkeypatch)
     wrong = []
     for step in GROUPS[group][0]:
-        flags = () if " -w " in step.words or form == "simple" else ("-w", form)
-        expected = theirs.type(step.words, step.stdin, *flags).without_ids()
-        raw = ours.type(step.words, step.stdin, *flags)
+        flags = "" if " -w " in step.words or form == "simple" else f"-w {form}"
+        words = step.words if "{flags}" in step.words else f"{step.words} {{flags}}"
+        expected = theirs.type(words, step.stdin, flags).without_ids()
+        raw = ours.type(words, step.stdin, flags)
         got = raw.without_ids()
         if step.differs:
             if step.ours not in raw.stdout + raw.stderr:

@@ -8,6 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvraft.cli.main import main
@@ -22,12 +24,13 @@ _MADE_UP = [
     (re.compile(r'"(cluster_id|member_id|raft_term|leader|raftIndex|raftTerm|raftAppliedIndex|hash|dbSize|dbSizeInUse)":\d+'),
      r'"\1":N'),
     (re.compile(r'"(ID|id|lease|memberID)":\d{9,}'), r'"\1":N'),
-    (re.compile(r'"(ClusterID|MemberID|RaftTerm|RaftIndex|RaftAppliedIndex|Leader|Hash|DBSize)" : [1-9]\d*'), r'"\1" : N'),
+    (re.compile(r'"((?:Cluster|Member)ID|Raft(?:Term|Index|AppliedIndex))" : [1-9]\d*'), r'"\1" : N'),
+    (re.compile(r'"(Leader|Hash|DBSize)" : [1-9]\d*'), r'"\1" : N'),
     (re.compile(r'"(ID|Lease)" : \d{9,}'), r'"\1" : N'),
     (re.compile(r"(?<![0-9a-f]) *\b[0-9a-f]{10,16}\b"), " ID"),
     (re.compile(r'"version":"[^"]*"'), '"version":"V"'),
     (re.compile(r'"Version" : "[^"]*"'), '"Version" : "V"'),
-    (re.compile(r"(\d+\.\d+\.\d+), \d+ kB, (true|false), (true|false), \d+, \d+, \d+, "), r"V, SIZE, \2, \3, N, N, N, "),
+    (re.compile(r"\d+\.\d+\.\d+, \d+ kB, (\w+, \w+), \d+, \d+, \d+, "), r"V, SIZE, \1, N, N, N, "),
     (re.compile(r"(ADDRESS), \d{5,}$", re.MULTILINE), r"\1, HASH"),
     (re.compile(r"remaining\(\d+s\)"), "remaining(N)"),
     (re.compile(r'"ttl":9\d\b'), '"ttl":N'),
@@ -90,16 +93,16 @@ def _table(text: str) -> str:
     return "\n".join(["|".join(kept[0]), *sorted("|".join(row) for row in kept[1:])])
 
 
-class Tool:
+class Tool(ABC):
     """Runs commands one after the other, and remembers ids that it was told."""
 
     def __init__(self, url: str) -> None:
         self._endpoint = f"--endpoints={url.removeprefix('http://')}"
         self._ids = {"lease": "", "member": ""}
 
-    def type(self, words: str, stdin: str, *flags: str) -> Outcome:
-        """Run ``words`` with ``flags``."""
-        outcome = self._run([self._endpoint, *shlex.split(words.format(**self._ids)), *flags], stdin.encode())
+    def type(self, words: str, stdin: str, flags: str) -> Outcome:
+        """Run ``words``, with ``flags`` and ids in their places."""
+        outcome = self._run([self._endpoint, *shlex.split(words.format(flags=flags, **self._ids))], stdin.encode())
         for name, pattern in (
             ("lease", r"lease ([0-9a-f]{16}) granted|\"ID\" ?: ?(\d{9,})\D+TTL"),
             ("member", r"Member +([0-9a-f]+) added|\"member\":\{\"ID\":(\d+)"),
@@ -109,8 +112,9 @@ class Tool:
                 self._ids[name] = found[1] or f"{int(found[2]):x}"
         return outcome
 
+    @abstractmethod
     def _run(self, words: list[str], stdin: bytes) -> Outcome:
-        raise NotImplementedError
+        """Run the tool once."""
 
 
 class Etcdctl(Tool):
@@ -132,7 +136,10 @@ class Kvraft(Tool):
 
     def _run(self, words: list[str], stdin: bytes) -> Outcome:
         self._capture.readouterr()
-        self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main(words)
+        with tempfile.TemporaryFile("w+b") as file:
+            file.write(stdin)
+            file.seek(0)
+            self._patch.setattr(sys, "stdin", io.TextIOWrapper(file))
+            code = main(words)
         stdout, stderr = self._capture.readouterr()
         return Outcome(stdout.decode(), stderr.decode(), code)

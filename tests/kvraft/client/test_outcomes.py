@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from kvraft.channel import Channel, accept, listen
-from kvraft.client import open_client
+from kvraft.client import Patience, open_client
 from kvraft.embed import open_member
 from kvraft.errors import ConnectionLost, DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.wire import native
@@ -218,3 +218,16 @@ async def test_a_crash_of_the_leader_under_load_doubles_nothing(tmp_path: Path) 
         assert set(acknowledged) <= set(found) <= set(acknowledged) | unknown
         assert all(kv.version == 1 for kv in found.values())
         assert all(found[key].mod_revision == revision for key, revision in acknowledged.items())
+
+
+@pytest.mark.slow
+async def test_a_silent_member_is_waited_for_as_long_as_was_said(member: Member) -> None:
+    for patience, raised in ((Patience(3.0, 0.1, 0.1), ConnectionLost), (Patience(3.0, 30.0, 30.0), DeadlineExceeded)):
+        async with (
+            open_proxy(member.client_urls[0]) as proxy,
+            open_client([proxy.url], timeout_seconds=1.0, patience=patience) as client,
+        ):
+            await client.put(b"k", b"v")
+            proxy.freeze()
+            with pytest.raises(raised):
+                await client.status(proxy.url)

@@ -166,5 +166,5 @@ def needed_changes(model: Model) -> list:
     return kept
 
 
-StoreModel.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+StoreModel.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestStoreModel = StoreModel.TestCase

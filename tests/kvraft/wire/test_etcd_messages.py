@@ -154,7 +154,7 @@ def test_an_operation_of_nothing_is_refused_as_etcd_does() -> None:
 
 MEMBER = types.MemberInfo(5, "n", ("http://p",), ("http://c",), True)
 PB_MEMBER = pb.Member(ID=5, name="n", peerURLs=["http://p"], clientURLs=["http://c"], isLearner=True)
-STATUS = types.Status("3.6.0", 11, 12, "n", 21, 22, 23, 24, 13, 25, 26, True, ["e"], "3.6", 27)
+STATUS = types.Status("0.1.0", 11, 12, "n", 21, 22, 23, 24, 13, 25, 26, True, ["e"], "3.6", 27)
 ANSWERS = {
     "Range": (types.RangeResponse(13, [KV], 5, True), pb.RangeResponse(header=HEADER, kvs=[PB_KV], count=5, more=True)),
     "Put": (types.PutResponse(13, KV), pb.PutResponse(header=HEADER, prev_kv=PB_KV)),
@@ -194,7 +194,7 @@ ANSWERS = {
         STATUS,
         pb.StatusResponse(
             header=HEADER, version="3.6.0", leader=21, raftTerm=22, raftIndex=23, raftAppliedIndex=24, dbSize=25,
-            dbSizeInUse=26, isLearner=True, errors=["e"], storageVersion="3.6", dbSizeQuota=27,
+            dbSizeInUse=26, isLearner=True, errors=["e"], storageVersion="3.6.0", dbSizeQuota=27,
         ),
     ),
     "Defragment": (types.DefragmentResponse(13), pb.DefragmentResponse()),

@@ -55,7 +55,7 @@ async def test_keys(member: Member) -> None:
         "cluster_id": str(member.config.cluster_id),
         "member_id": str(member.member_id),
         "revision": "2",
-        "raft_term": "1",
+        "raft_term": "2",
     }
     assert await _curl(member, "/v3/kv/put", {"key": b64("foo"), "value": b64("bar")}) == (200, {"header": header})
     kv = {"key": b64("foo"), "value": b64("bar"), "create_revision": "2", "mod_revision": "2", "version": "1"}
