@@ -21,12 +21,12 @@ def test_every_promise_holds(seed: int) -> None:
 
 
 def test_runs_are_meaningful() -> None:
-    reports = [run_seed(seed) for seed in range(20, 50)]
+    reports = [run_seed(seed) for seed in range(20, 60)]
     count = len(reports)
     assert sum(report.operations for report in reports) >= 100 * count
     assert sum(report.elections for report in reports) >= 4 * count
     assert sum(report.faults for report in reports) >= 10 * count
-    assert sum(report.changes for report in reports) >= count * 3 // 4
+    assert sum(report.changes for report in reports) >= count
     assert {report.options.nodes for report in reports} == {1, 3, 5}
     assert {kind for report in reports for kind in report.options.faults} == set(FAULTS)
 
