@@ -8,6 +8,7 @@ from apilayer.api import field, names, quantity
 from apilayer.api.validation.common import IMMUTABLE, NOT_NEGATIVE, Errors, Object, indexed, items, named, part, text
 from apilayer.api.validation.resources import (
     CONTAINER_RESOURCES,
+    COUNTED_RESOURCES,
     STANDARD_RESOURCES,
     overcommit_allowed,
     resource_name,
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
 _LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
 _NO_STORAGE = "either minimum or maximum storage value is required, but neither was provided"
 _COMPUTE = frozenset({"cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"})
-_COUNTED = frozenset(
-    {
-        "pods",
-        "services",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-    }
-)
 _QUOTA_RESOURCES = STANDARD_RESOURCES - {"storage"}
 _OF_PODS = _COMPUTE | {"pods"}
 # What each scope can be applied to.
@@ -171,7 +159,7 @@ def _amounts(holder: Object, key: str, path: str) -> Errors:
         value = quantity.parse(amount).amount
         if value < 0:
             wrong.append(field.invalid(where, amount, NOT_NEGATIVE))
-        counted = name in _COUNTED or ("/" in name and "kubernetes.io/" not in name)
+        counted = name in COUNTED_RESOURCES or ("/" in name and "kubernetes.io/" not in name)
         if counted and value.denominator != 1:
             wrong.append(field.invalid(where, amount, "must be an integer"))
     return wrong
