@@ -22,7 +22,7 @@ from kvraft.wire.frames import FrameDecoder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from kvraft.apply.machine import StateMachine
     from kvraft.raft.messages import Message
@@ -118,7 +118,14 @@ class Peers:
             nursery.start_soon(self.incoming.run)
             for link in self.links.values():
                 nursery.start_soon(self._keep_open, link)
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # the driver may have a last turn after this
+
+    def _start(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *args)
 
     def connected(self) -> list[int]:
         """The peers that messages can be sent to now."""
@@ -147,7 +154,7 @@ class Peers:
         self.links[link.peer_id] = link
         if self._nursery is not None:
             log.info("added peer", extra=fields(peer=f"{link.peer_id:x}", urls=link.urls))
-            self._nursery.start_soon(self._keep_open, link)
+            self._start(self._keep_open, link)
 
     def _let_go(self, link: PeerLink, seconds: float) -> None:
         if self._nursery is None:
@@ -183,8 +190,7 @@ class Peers:
 
     def send_snapshot(self, message: Message) -> None:
         """Stream a snapshot in a task of its own."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._stream_snapshot, message)
+        self._start(self._stream_snapshot, message)
 
     def ask(self, peer: int, questions: Sequence[Question]) -> bool:
         """Ask on the connection to ``peer``; its end is the end of every question on it."""
@@ -216,8 +222,7 @@ class Peers:
         """What the socket does not take follows in a task."""
         if channel not in self._draining and not channel.send_now():
             self._draining.add(channel)
-            assert self._nursery is not None
-            self._nursery.start_soon(self._drain, channel)
+            self._start(self._drain, channel)
 
     async def _drain(self, channel: Channel) -> None:
         try:

@@ -30,6 +30,7 @@ from kvraft.server.snapshots import next_control
 from kvraft.types import (
     MemberAddRequest,
     MemberAddResponse,
+    MemberInfo,
     MemberListResponse,
     MemberRemoveRequest,
     MoveLeaderRequest,
@@ -396,3 +397,11 @@ async def test_strangers_without_a_way_back_of_another_cluster_or_in_numbers_are
         assert isinstance(answer, wire.Refusal)
         for channel in channels:
             channel.close()
+
+
+async def test_a_change_learned_in_the_last_turn_starts_nothing(tmp_path: Path) -> None:
+    async with open_members(tmp_path, 1) as members:
+        member = members.running["m1"]
+        await members.stop("m1")
+        member.peers.follow([MemberInfo(99, "", ("http://127.0.0.1:1",))], ())
+        assert member.peers.connected() == []
