@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.api import status
+from apilayer.pipeline.websocket import ProtocolTokenError, protocol_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,13 +76,23 @@ class Authenticator:
         certificate = request.certificate
         if certificate is not None:
             return User(certificate.name, groups=(*certificate.groups, AUTHENTICATED))
-        header = request.headers.get("authorization")
-        if header is None:
+        token = _bearer_token(request)
+        if not token:
             return ANONYMOUS
-        scheme, _, token = header.strip().partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            return ANONYMOUS
-        user = self._tokens.get(_digest(token.strip()))
+        user = self._tokens.get(_digest(token))
         if user is None:
             raise status.unauthorized()
         return user
+
+
+def _bearer_token(request: Request) -> str:
+    """The token of the Authorization header, else of a WebSocket request, "" for none. Raises StatusError 401."""
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    if "upgrade" not in request.headers:
+        return ""
+    try:
+        return protocol_token(request.headers)
+    except ProtocolTokenError as error:
+        raise status.unauthorized() from error

@@ -56,8 +56,11 @@ class BodyError(Exception):
 class Stream(Protocol):
     """A body that is sent while it is made. The server closes it when the peer goes away."""
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The parts; each is to be sent at once."""
+    def batches(self) -> AsyncGenerator[list[bytes], None]:
+        """Messages, each batch to be sent at once; put together they are the body."""
+
+    def unframed(self, message: bytes) -> str | bytes:
+        """A message of a batch for a protocol that keeps messages apart itself; str is text."""
 
     def bind(self, scope: trio.CancelScope) -> None:
         """Names the scope to cancel when the peer takes nothing for too long."""

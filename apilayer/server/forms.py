@@ -198,6 +198,10 @@ class Form:
             encoded = orjson.dumps(partial_object_metadata(entry.seen_by(self.codec).object(), self.accepted.version))
         return b'{"type":"%s","object":%s}\n' % (event_type.encode(), encoded)
 
+    def unframed(self, line: bytes) -> str | bytes:
+        """A line as a message of its own: text, with its end of line as kube-apiserver sends it."""
+        return line.decode()
+
     def error_line(self, error: Any) -> bytes:
         """An ERROR that carries a Status."""
         return b'{"type":"ERROR","object":%s}\n' % orjson.dumps(error)

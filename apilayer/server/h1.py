@@ -17,11 +17,12 @@ import trio
 
 from apilayer.api import status
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response
-from apilayer.server import wire
+from apilayer.pipeline.websocket import is_websocket_request
+from apilayer.server import websocket, wire
 from apilayer.server.h1_parser import RequestParser
 
 if TYPE_CHECKING:
-    from apilayer.pipeline.request import Headers, Identity
+    from apilayer.pipeline.request import Headers, Identity, Stream
     from apilayer.server.application import Application
     from apilayer.server.h1_parser import Incoming
 
@@ -124,7 +125,9 @@ class H1Connection:
                 await self._linger()
             return False
         keep = incoming.keep_alive and not self._closing
-        if response.stream is not None:
+        if response.stream is not None and self._parser.upgraded is not None and is_websocket_request(incoming.headers):
+            keep = await self._send_websocket(incoming, response.stream)
+        elif response.stream is not None:
             keep = await self._send_stream(incoming, response, headers, keep=keep) and keep
         else:
             keep = await self._send(incoming, response, headers, keep=keep)
@@ -183,8 +186,9 @@ class H1Connection:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
                 stream.bind(nursery.cancel_scope)
-                async with aclosing(stream.chunks()) as parts:
-                    async for part in parts:
+                async with aclosing(stream.batches()) as batches:
+                    async for batch in batches:
+                        part = b"".join(batch)
                         await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
                 finished = True
                 nursery.cancel_scope.cancel()
@@ -197,6 +201,20 @@ class H1Connection:
         if early:
             self._parser.feed(bytes(early))
         return chunked and incoming.complete
+
+    async def _send_websocket(self, incoming: Incoming, stream: Stream) -> bool:
+        """Sends a stream as the client's upgrade asks; always False, for the connection ends with it."""
+        self._started = True
+        self._scope.deadline = inf
+        try:
+            head = websocket.accept(incoming.headers)
+            await self._stream.send_all(head)
+            await websocket.WebSocketSender(self._stream, self._parser.upgraded or b"").send(stream)
+        except websocket.HandshakeError as error:
+            await self._stream.send_all(error.answer)
+        finally:
+            stream.close()
+        return False
 
     async def _notice_end(self, scope: trio.CancelScope, early: bytearray) -> None:
         """Reads on while a stream is sent: an end, an error or too much data ends the stream."""

@@ -58,6 +58,8 @@ class RequestParser:
     def __init__(self, max_body_bytes: int) -> None:
         self.ready: deque[Incoming] = deque()
         self.failure: BadMessage | None = None
+        self.upgraded: bytes | None = None
+        """What came after a request that asks for another protocol; nothing is parsed after such a request."""
         self.mid_head = False
         """Whether part of a request's head has arrived, and not all of it."""
         self._max_body_bytes = max_body_bytes
@@ -82,7 +84,8 @@ class RequestParser:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            self.upgraded = data[upgrade.args[0] :]
             last = self.ready[-1] if self.ready else self._current
             if last is not None:
                 last.keep_alive = False

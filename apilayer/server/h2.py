@@ -177,9 +177,9 @@ async def _reply(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
             stream.bind(nursery.cancel_scope)
-            async with aclosing(stream.chunks()) as parts:
-                async for part in parts:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            async with aclosing(stream.batches()) as batches:
+                async for batch in batches:
+                    await send({"type": "http.response.body", "body": b"".join(batch), "more_body": True})
             nursery.cancel_scope.cancel()
     finally:
         stream.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_OBJECTS_ON_LOOP = 100
 """More objects than this may each have to be encoded first: another thread does it."""
+FRAME_HEAD_BYTES = 4
 STREAM_TYPE = b"application/vnd.kubernetes.protobuf;stream=watch"
 
 
@@ -64,6 +65,9 @@ class ProtobufForm(Form):
     def entry_line(self, event_type: EventType, entry: Entry, *, columns: bool) -> bytes:
         del columns
         return _frame(event_type, self._enveloped(entry))
+
+    def unframed(self, line: bytes) -> str | bytes:
+        return line[FRAME_HEAD_BYTES:]
 
     def error_line(self, error: Any) -> bytes:
         return _frame("ERROR", protobuf.encode(error))

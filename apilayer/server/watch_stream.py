@@ -33,12 +33,16 @@ class WatchStream:
         """See `Stream.close`."""
         self._watch.close()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Lines of JSON, several per chunk when they come together."""
+    def unframed(self, message: bytes) -> str | bytes:
+        """See `Stream.unframed`."""
+        return self._form.unframed(message)
+
+    async def batches(self) -> AsyncGenerator[list[bytes], None]:
+        """Lines of JSON or frames of protobuf."""
         watch, form = self._watch, self._form
         kind = (form.resource.group, form.resource.version, form.resource.kind)
         if watch.failure is not None:
-            yield form.error_line(watch.failure.status)
+            yield [form.error_line(watch.failure.status)]
             return
         initial = watch.initial
         for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):
@@ -47,16 +51,16 @@ class WatchStream:
                 lines.append(form.entry_line("ADDED", entry, columns=self._columns))
                 self._columns = False
             self._metrics.sent(kind, len(lines))
-            yield b"".join(lines)
+            yield lines
         if watch.end_bookmark:
-            yield form.bookmark_line(watch.start_revision, initial_events_end=True)
+            yield [form.bookmark_line(watch.start_revision, initial_events_end=True)]
         while (batch := await watch.next_batch()) is not None:
             if not batch:
-                yield form.bookmark_line(watch.bookmark_revision, initial_events_end=False)
+                yield [form.bookmark_line(watch.bookmark_revision, initial_events_end=False)]
                 continue
             lines = []
             for event_type, event in batch:
                 lines.append(form.event_line(event_type, event, columns=self._columns))
                 self._columns = False
             self._metrics.sent(kind, len(lines))
-            yield b"".join(lines)
+            yield lines

@@ -75,7 +75,7 @@ async def test_absolute_targets(client) -> None:
     assert (await client.request("GET", "https://test/livez")).body == b"ok"
 
 
-async def test_upgrades_are_not_followed(client) -> None:
+async def test_upgrades_of_anything_but_watches_are_not_followed(client) -> None:
     answer = await client.request("GET", "/livez", Connection="Upgrade", Upgrade="websocket")
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await client.closed()
