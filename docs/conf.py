@@ -19,7 +19,7 @@ myst_heading_anchors = 3
 
 
 PROGRAMS = {
-    "kvraft": ("kvraft.cli.main", ["serve", "snapshot save", "snapshot status", "snapshot restore"]),
+    "kvraft": ("kvraft.cli.main", ["serve"]),
     "apilayer": ("apilayer.cli.main", ["up", "status", "down", "serve"]),
     "jepsen": ("jepsen.cli.main", ["sim"]),
 }

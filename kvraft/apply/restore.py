@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from kvraft.storage.tables import StateMeta
     from kvraft.types import MemberInfo
 
-BUMP_REVISION = 1_000_000_000
-"""By so much more than a day of writes can be."""
-
 
 def restore(
     snapshot: str,
@@ -39,8 +36,8 @@ def restore(
     cluster_id: int,
     member_id: int,
     members: tuple[MemberInfo, ...],
-    bump_revision: int = BUMP_REVISION,
-    mark_compacted: bool = True,
+    bump_revision: int,
+    mark_compacted: bool,
     verify: bool = True,
 ) -> Description:
     """Make ``data_dir`` the data of member ``member_id`` of the new cluster; the snapshot's description.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from kvraft.cli.command import Command
-    from kvraft.cli.flags import CommandLine
+    from kvraft.cli.flags import CommandLine, Flag
     from kvraft.cli.options import Options
     from kvraft.client import Client
 
@@ -52,6 +52,12 @@ class Call:
             if flag.name == name:
                 return self.line.values.get(name, flag.default)
         raise KeyError(name)
+
+    def is_given(self, flag: Flag) -> bool:
+        """Whether a global flag has a value from the command line or the environment."""
+        from kvraft.cli.options import variable
+
+        return flag.name in self.line.values or bool(self.environment.get(variable(flag)))
 
     @property
     def format(self) -> str:

@@ -79,6 +79,7 @@ class Kind:
 STRING = Kind("string", str, lambda value: f'"{value}"')
 BOOL = Kind("bool", parse_bool, lambda value: "true" if value else "false")
 INT = Kind("int", parse_int)
+UINT = Kind("uint", parse_uint)
 DURATION = Kind("duration", _parse_duration, format_duration)
 """Seconds."""
 LIST = Kind("list", _parse_list, lambda value: f"[{','.join(value)}]")

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "kvraft"
 SUMMARY = "A raft-backed key-value store with etcd v3 semantics."
-OTHERS = (
-    ("serve", "Runs a member"),
-    ("snapshot", "Saves a member's whole state, shows what a snapshot holds, and restores it"),
-)
+OTHERS = (("serve", "Runs a member"),)
 """Commands that read their flags themselves."""
 
 _INTRODUCTION = f"""# The kvraft command

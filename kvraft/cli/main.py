@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 """Exit codes of a shell for programs that ended by SIGINT and by SIGPIPE."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """``kvraft snapshot``, which works on files too."""
-    from kvraft.cli import snapshot
-
-    parser = argparse.ArgumentParser(prog="kvraft", description="A raft-backed key-value store with etcd v3 semantics.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    snapshot.add_parser(commands)
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,9 +17,6 @@ def main(argv: list[str] | None = None) -> int:
             from kvraft.cli import serve
 
             return serve.main(words[1:])
-        case ["snapshot"]:
-            args = build_parser().parse_args(words)
-            return int(args.run(args))
         case ["--version"]:
             from kvraft.version import version_text
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 PREFIX = "KVRAFTCTL_"
 """Environment variables have a flag's name after it, in capitals; a flag that is given wins."""
 
+COMMAND_TIMEOUT = Flag("command-timeout", DURATION, 5.0, "timeout for short running command (excluding dial timeout)")
 GLOBAL_FLAGS = (
     Flag("cacert", STRING, "", "verify certificates of TLS-enabled secure servers using this CA bundle"),
     Flag("cert", STRING, "", "identify secure client using this TLS certificate file"),
-    Flag("command-timeout", DURATION, 5.0, "timeout for short running command (excluding dial timeout)"),
+    COMMAND_TIMEOUT,
     Flag("debug", BOOL, False, "show the settings that come from flags and environment"),
     Flag("dial-timeout", DURATION, 2.0, "dial timeout for client connections"),
     Flag("discovery-srv", STRING, "", "not supported: endpoints are not looked up in DNS; give --endpoints", "d"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvraft.cli.command import FORMATS, NAMES, TABLES, Command
-from kvraft.cli.flags import BOOL, INT, STRING, Flag
+from kvraft.cli.flags import BOOL, INT, LIST, STRING, UINT, Flag
 
 _CLUSTER = Flag("cluster", BOOL, False, "use all endpoints from the cluster member list")
 _INTERACTIVE = Flag("interactive", BOOL, True, "Ask for the password on the terminal; false: read it from stdin")
@@ -106,6 +106,54 @@ _MAINTENANCE = (
         FORMATS,
     ),
 )
+BUMP_REVISION = 1_000_000_000
+"""What a restore raises the revision by: more than a day of writes can be."""
+_SNAPSHOT = (
+    Command(
+        "snapshot save",
+        "snapshot.save",
+        "<filename>",
+        "Stores the whole state of a running member in a file",
+        formats=FORMATS,
+        description="From the one member of --endpoints. --command-timeout, when it is given, is for all of it.",
+        alone=True,
+    ),
+    Command(
+        "snapshot status",
+        "snapshot.status",
+        "<filename>",
+        "Checks a snapshot, and shows what it holds",
+        formats=TABLES,
+        description="Comma-separated in the simple format: hash, revision, total keys, total size, version.",
+        alone=True,
+    ),
+    Command(
+        "snapshot restore",
+        "snapshot.restore",
+        "<filename> [options]",
+        "Makes a member's data directory of a snapshot",
+        (
+            Flag("bump-revision", UINT, BUMP_REVISION, "How much to increase the latest revision after restore"),
+            Flag("data-dir", STRING, "", "Path to the output data directory (<name>.etcd)"),
+            Flag("initial-advertise-peer-urls", LIST, ("http://localhost:2380",), "List of this member's peer URLs"),
+            Flag("initial-cluster", STRING, "", "Initial cluster configuration: name=peer-url, name=peer-url"),
+            Flag("initial-cluster-token", STRING, "etcd-cluster", "Initial cluster token, which keeps clusters apart"),
+            Flag("initial-memory-map-size", UINT, 0, "without effect: the map of the state grows by itself"),
+            Flag(
+                *("mark-compacted", BOOL, True),
+                "Mark the latest revision after restore as compacted (required if --bump-revision > 0, disallowed else)",
+            ),
+            Flag("name", STRING, "default", "Human-readable name for this member"),
+            Flag(
+                *("skip-hash-check", BOOL, False),
+                "Take a wrong checksum, or a copy of a data directory's state.mdb, which has none",
+            ),
+            Flag("wal-dir", STRING, "", "Path to a directory of its own for the log"),
+        ),
+        FORMATS,
+        alone=True,
+    ),
+)
 _AUTH = (
     Command("auth disable", "auth.disable", "", "Disables authentication", formats=FORMATS),
     Command("auth enable", "auth.enable", "", "Enables authentication", formats=FORMATS),
@@ -164,4 +212,4 @@ _PROGRAM = (
     ),
     Command("version", "version.version", "", "Prints the version of kvraft", formats=FORMATS, alone=True),
 )
-ROWS = (*_MEMBERS, *_MAINTENANCE, *_AUTH, *_PROGRAM)
+ROWS = (*_MEMBERS, *_MAINTENANCE, *_SNAPSHOT, *_AUTH, *_PROGRAM)

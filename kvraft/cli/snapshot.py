@@ -2,210 +2,167 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import ssl
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvraft.cli.snapshot_print import FORMATS
+from kvraft.cli.call import describe
+from kvraft.cli.failures import ERROR, INTERRUPTED, CommandError, bad_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-ERROR, BAD_CONNECTION, BAD_ARGUMENTS = 1, 2, 128
-"""Exit codes of etcd's tools."""
-_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    from kvraft.cli.call import Call
+    from kvraft.storage.snapshot_file import Description
 
-
-class CommandError(Exception):
-    """What went wrong, in one line, and the exit code for it."""
-
-    def __init__(self, message: str, code: int = ERROR) -> None:
-        super().__init__(message)
-        self.code = code
+COLUMNS = ("hash", "revision", "total keys", "total size", "version")
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise argparse.ArgumentTypeError(f'invalid boolean value "{text}"')
-    return _BOOLEANS[text.lower()]
+@contextmanager
+def _told(code: int) -> Iterator[None]:
+    """What goes wrong becomes one line, and this exit code."""
+    from kvraft.errors import KvraftError
+    from kvraft.server.config import ConfigError
+
+    try:
+        yield
+    except (ConfigError, KvraftError, OSError) as error:
+        raise CommandError(describe(error).replace("\n", " "), code) from error
 
 
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
+# -------------------------------------------------------------------------------------------------- save
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and what stands below it."""
-    parser = commands.add_parser("snapshot", help="save, look at and restore a member's whole state")
-    verbs = parser.add_subparsers(dest="verb", metavar="SUBCOMMAND", required=True)
-    _add_save(verbs)
-    _add_status(verbs)
-    _add_restore(verbs)
-
-
-def _add_save(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("save", help="store the state of a running member in a file", allow_abbrev=False)
-    parser.set_defaults(run=_with_errors(_save))
-    add = parser.add_argument
-    add("filename")
-    add("--endpoints", type=_list, default=("127.0.0.1:2379",), help="the member to ask (%(default)s)")
-    add("--cacert", default="", help="verify the member's certificate by this CA")
-    add("--cert", default="", help="client certificate")
-    add("--key", default="", help="its key")
-    add("--insecure-skip-tls-verify", type=_boolean, nargs="?", const=True, default=False, metavar="BOOL")
-    add("--command-timeout", type=float, default=30.0, metavar="SECONDS", help="how long the stream may stand still")
-
-
-def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("status", help="check a snapshot and show what it holds", allow_abbrev=False)
-    parser.set_defaults(run=_with_errors(_status))
-    parser.add_argument("filename")
-    parser.add_argument("-w", "--write-out", choices=tuple(FORMATS), default="simple", help="the output (%(default)s)")
-
-
-def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from kvraft.apply.restore import BUMP_REVISION
-
-    parser = verbs.add_parser("restore", help="make a member's data directory of a snapshot", allow_abbrev=False)
-    parser.set_defaults(run=_with_errors(_restore))
-    add = parser.add_argument
-    add("filename")
-    add("--data-dir", default="", help="the directory to make (NAME.etcd)")
-    add("--wal-dir", default="", help="a directory of its own for the log")
-    add("--name", default="default", help="name of this member (%(default)s)")
-    add("--initial-cluster", default="", help="every member: name=peer-url,name=peer-url")
-    add("--initial-cluster-token", default="etcd-cluster", help="keeps clusters apart (%(default)s)")
-    add("--initial-advertise-peer-urls", type=_list, default=("http://localhost:2380",), help="this member's peer URLs")
-    add("--skip-hash-check", type=_boolean, nargs="?", const=True, default=False, metavar="BOOL",
-        help="take a wrong checksum, or a copy of a data directory's state.mdb, which has none")  # fmt: skip
-    add("--bump-revision", type=int, default=BUMP_REVISION, metavar="N",
-        help="how much later the revision will be, so that no watcher goes back in time (%(default)s)")  # fmt: skip
-    add("--mark-compacted", type=_boolean, nargs="?", const=True, default=None, metavar="BOOL",
-        help="count all before as compacted; required with a bump (true, unless --bump-revision=0)")  # fmt: skip
-    add("--initial-memory-map-size", type=int, default=0, help=argparse.SUPPRESS)
-
-
-def _with_errors(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], int]:
-    def guarded(args: argparse.Namespace) -> int:
-        from kvraft.errors import KvraftError, Unavailable
-        from kvraft.server.tls import ConfigError
-
-        try:
-            run(args)
-        except CommandError as error:
-            return _fail(error, error.code)
-        except Unavailable as error:
-            return _fail(error, BAD_CONNECTION)
-        except (ConfigError, KvraftError, OSError) as error:
-            return _fail(error, ERROR)
-        return 0
-
-    return guarded
-
-
-def _fail(error: Exception, code: int) -> int:
-    print(f"Error: {error}".replace("\n", " "), file=sys.stderr)
-    return code
-
-
-def _save(args: argparse.Namespace) -> None:
-    if len(args.endpoints) != 1:
-        given = " ".join(args.endpoints)
-        raise CommandError(f"snapshot must be requested to one selected node, not multiple [{given}]", BAD_ARGUMENTS)
+def save(call: Call) -> None:
+    """Store the state of a running member in a file, which appears whole or not at all."""
     import trio
 
-    from kvraft.storage.snapshot_file import describe
+    from kvraft.storage.files import sync_directory
+    from kvraft.storage.snapshot_file import describe as check
     from kvraft.version import ETCD_VERSION
 
-    url = args.endpoints[0]
-    secure = bool(args.cacert or args.cert or args.insecure_skip_tls_verify)
-    url = url if "://" in url else f"{'https' if secure else 'http'}://{url}"
-    partial = f"{args.filename}.part"
-    try:
-        trio.run(_receive, url, _client_context(args) if url.startswith("https:") else None, partial, args)
-        describe(partial)  # what is kept can be restored
-        os.replace(partial, args.filename)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    from kvraft.storage.files import sync_directory
-
-    sync_directory(os.path.dirname(os.path.abspath(args.filename)))
-    print(f"Snapshot saved at {args.filename}")
-    print(f"Server version {ETCD_VERSION}")
-
-
-def _client_context(args: argparse.Namespace) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=args.cacert or None)
-    if args.insecure_skip_tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if args.cert:
-        context.load_cert_chain(args.cert, args.key or None, password="")
-    return context
-
-
-async def _receive(url: str, context: ssl.SSLContext | None, path: str, args: argparse.Namespace) -> None:
-    """Into a file that only this user can read: the state holds everybody's secrets."""
-    from kvraft.client.snapshot import open_snapshot
-
-    async with open_snapshot(url, ssl_context=context, stall_seconds=args.command_timeout) as chunks:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if len(call.arguments) != 1:
+        raise bad_arguments("snapshot save expects one argument")
+    endpoints = call.options.endpoints
+    if len(endpoints) != 1:
+        text = f"snapshot must be requested to one selected node, not multiple [{' '.join(endpoints)}]"
+        raise CommandError(text, INTERRUPTED)
+    (path,) = call.arguments
+    partial = f"{path}.part"
+    with _told(INTERRUPTED):
         try:
-            async for chunk in chunks:
-                left = memoryview(chunk.data)
-                while left:
-                    left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            trio.run(_receive, call, partial)
+            check(partial)  # what is kept can be restored
+            os.replace(partial, path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+        sync_directory(os.path.dirname(os.path.abspath(path)))
+    call.say(f"Snapshot saved at {path}", f"Server version {ETCD_VERSION}")
 
 
-def _status(args: argparse.Namespace) -> None:
-    from kvraft.storage.snapshot_file import describe
+async def _receive(call: Call, path: str) -> None:
+    """Into a file that only this user can read: the state holds everybody's secrets."""
+    import trio
 
-    print(FORMATS[args.write_out](describe(args.filename)))
+    from kvraft.cli.options import COMMAND_TIMEOUT
+    from kvraft.errors import DeadlineExceeded
+
+    (endpoint,) = call.options.endpoints
+    seconds = call.options.command_timeout if call.is_given(COMMAND_TIMEOUT) else float("inf")
+    with trio.move_on_after(seconds) as scope:
+        async with call.open((endpoint,)) as client, client.snapshot(call.options.url(endpoint)) as chunks:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                async for chunk in chunks:
+                    left = memoryview(chunk.data)
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    if scope.cancelled_caught:
+        raise DeadlineExceeded
 
 
-def _restore(args: argparse.Namespace) -> None:
-    from kvraft.apply.restore import restore
+# -------------------------------------------------------------------------------------------------- status
 
-    bump, mark = args.bump_revision, args.mark_compacted
-    if bump < 0:
-        raise CommandError(f"--bump-revision must be 0 or more (set to {bump})", BAD_ARGUMENTS)
-    mark = bump > 0 if mark is None else mark
+
+def status(call: Call) -> None:
+    """Check a snapshot, and show what it holds."""
+    from kvraft.storage.snapshot_file import describe as check
+
+    if len(call.arguments) != 1:
+        raise bad_arguments("snapshot status requires exactly one argument")
+    with _told(ERROR):
+        found = check(call.arguments[0])
+    call.say(*status_lines(call.format, found))
+
+
+def status_lines(form: str, found: Description) -> list[str]:
+    """What a snapshot holds, in the output format ``form``."""
+    from kvraft.cli.documents import to_json
+    from kvraft.cli.table import draw, human_bytes
+    from kvraft.version import ETCD_STORAGE_VERSION
+
+    numbers = {"hash": found.hash, "revision": found.revision, "totalKey": found.total_keys}
+    if form == "json":
+        return [to_json({**numbers, "totalSize": found.total_bytes, "version": ETCD_STORAGE_VERSION})]
+    if form == "fields":
+        return [
+            f'"Hash" : {found.hash}',
+            f'"Revision" : {found.revision}',
+            f'"Keys" : {found.total_keys}',
+            f'"Size" : {found.total_bytes}',
+            f'"Version" : "{ETCD_STORAGE_VERSION}"',
+        ]
+    size = human_bytes(found.total_bytes)
+    row = (f"{found.hash:x}", str(found.revision), str(found.total_keys), size, ETCD_STORAGE_VERSION)
+    return draw(COLUMNS, [row]) if form == "table" else [", ".join(row)]
+
+
+# -------------------------------------------------------------------------------------------------- restore
+
+
+def restore(call: Call) -> None:
+    """Make the data directory of a member of a new cluster."""
+    from kvraft.apply.restore import restore as make
+
+    if len(call.arguments) != 1:
+        raise bad_arguments("snapshot restore requires exactly one argument")
+    bump = call.flag("bump-revision")
+    mark = call.line.values.get("mark-compacted", bump > 0)
     if mark != (bump > 0):
-        raise CommandError("--mark-compacted required if --revision-bump > 0", BAD_ARGUMENTS)
-    identity = _identity(args)
-    restore(
-        args.filename,
-        Path(args.data_dir or f"{args.name}.etcd"),
-        wal_dir=Path(args.wal_dir) if args.wal_dir else None,
-        bump_revision=bump,
-        mark_compacted=mark,
-        verify=not args.skip_hash_check,
-        **identity,
-    )
+        raise bad_arguments("--mark-compacted required if --revision-bump > 0")
+    wal_dir = call.flag("wal-dir")
+    with _told(ERROR):
+        make(
+            call.arguments[0],
+            Path(call.flag("data-dir") or f"{call.flag('name')}.etcd"),
+            wal_dir=Path(wal_dir) if wal_dir else None,
+            bump_revision=bump,
+            mark_compacted=mark,
+            verify=not call.flag("skip-hash-check"),
+            **_identity(call),
+        )
 
 
-def _identity(args: argparse.Namespace) -> dict[str, Any]:
+def _identity(call: Call) -> dict[str, Any]:
     """Who the member will be, by the same rules as when it starts with these flags."""
     from kvraft.server.config import MemberConfig, parse_initial_cluster
     from kvraft.server.joining import found
 
-    urls = args.initial_advertise_peer_urls
+    name, urls = call.flag("name"), call.flag("initial-advertise-peer-urls")
     config = MemberConfig(
-        name=args.name,
+        name=name,
         data_dir=Path(),
         listen_client_urls=("http://localhost:2379",),
         advertise_client_urls=("http://localhost:2379",),
         listen_peer_urls=urls,
         initial_advertise_peer_urls=urls,
-        initial_cluster=parse_initial_cluster(args.initial_cluster) or {args.name: urls},
-        initial_cluster_token=args.initial_cluster_token,
+        initial_cluster=parse_initial_cluster(call.flag("initial-cluster")) or {name: urls},
+        initial_cluster_token=call.flag("initial-cluster-token"),
     )
     start = found(config)
     return {"cluster_id": start.cluster_id, "member_id": start.member_id, "members": start.members}

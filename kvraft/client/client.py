@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from kvraft.client import election, lock
-from kvraft.client.auth import AuthOperations, Login
+from kvraft.client.auth import NOT_LOGGED_IN, AuthOperations, Login
 from kvraft.client.failover import DEFAULT_PATIENCE, Patience
 from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.members import MemberOperations
+from kvraft.client.snapshot import STALL_SECONDS, open_snapshot, put_before
 from kvraft.client.watch import WatchStream
 from kvraft.errors import KvraftError
 from kvraft.types import (
@@ -46,6 +47,7 @@ from kvraft.types import (
     PutResponse,
     RangeRequest,
     RangeResponse,
+    SnapshotChunk,
     SortOrder,
     SortTarget,
     Status,
@@ -59,6 +61,7 @@ from kvraft.wire import native
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 REVOKE_SECONDS = 5.0
 """For so long a lease is tried to be revoked at the end of its block; its TTL does it otherwise."""
@@ -189,6 +192,32 @@ class Client(MemberOperations):
     async def defragment(self, endpoint: str, *, timeout_seconds: float = 600.0) -> DefragmentResponse:
         """Have one member give free space of its state's file back; it goes on serving meanwhile."""
         return await self._ask(endpoint, DefragmentRequest(), DefragmentResponse, timeout_seconds)
+
+    @asynccontextmanager
+    async def snapshot(
+        self, endpoint: str, *, stall_seconds: float = STALL_SECONDS
+    ) -> AsyncIterator[AsyncIterator[SnapshotChunk]]:
+        """The whole state of the member at ``endpoint``; iterate for its chunks.
+
+        Raises ``Unavailable`` when the member cannot be reached, ``DeadlineExceeded`` when it is silent for
+        ``stall_seconds``, and the error that it answers.
+        """
+        async with AsyncExitStack() as stack:
+            chunks = await stack.enter_async_context(self._open_snapshot(endpoint, stall_seconds))
+            token = self.token
+            try:
+                first = await anext(chunks)
+            except NOT_LOGGED_IN as error:
+                if not await self.log_in(error, token, trio.current_time() + self.timeout_seconds):
+                    raise
+                chunks = await stack.enter_async_context(self._open_snapshot(endpoint, stall_seconds))
+                first = await anext(chunks)
+            yield put_before(first, chunks)
+
+    def _open_snapshot(
+        self, endpoint: str, stall_seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[SnapshotChunk]]:
+        return open_snapshot(endpoint, ssl_context=self._tls, stall_seconds=stall_seconds, token=self.token)
 
     async def hash_kv(self, endpoint: str, revision: int = 0) -> HashKVResponse:
         """The hash of one member's keys up to ``revision`` (0: now): the same on all, at the same compaction."""

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 REQUEST_ID = (1).to_bytes(native.ID_BYTES)
+STALL_SECONDS = 30.0
 
 
 @asynccontextmanager
 async def open_snapshot(
-    url: str, *, ssl_context: ssl.SSLContext | None = None, stall_seconds: float = 30.0
+    url: str, *, ssl_context: ssl.SSLContext | None = None, stall_seconds: float = STALL_SECONDS, token: str = ""
 ) -> AsyncIterator[AsyncIterator[SnapshotChunk]]:
     """The state of the member at ``url``; iterate for its chunks. They end with the checksum of what went before.
+
+    ``token`` says who asks; ``Client.snapshot`` gets itself one.
 
     Raises ``Unavailable`` when the member cannot be reached, ``DeadlineExceeded`` when it is silent for
     ``stall_seconds``, and the error that it answers.
@@ -34,7 +37,8 @@ async def open_snapshot(
     except (OSError, Closed) as error:
         raise Unavailable(f"{url}: {error}") from error
     try:
-        await channel.send(native.PREFACE + native.encode_request(REQUEST_ID, SnapshotRequest()))
+        bearer = native.encode_request(native.CONNECTION_ID, native.Bearer(token)) if token else b""
+        await channel.send(native.PREFACE + bearer + native.encode_request(REQUEST_ID, SnapshotRequest()))
         yield _chunks(channel, stall_seconds)
     finally:
         channel.close()
@@ -59,3 +63,10 @@ async def _chunks(channel: Channel, stall_seconds: float) -> AsyncIterator[Snaps
             if not answer.data:
                 return
             yield answer
+
+
+async def put_before(first: SnapshotChunk, others: AsyncIterator[SnapshotChunk]) -> AsyncIterator[SnapshotChunk]:
+    """``first``, then the others."""
+    yield first
+    async for chunk in others:
+        yield chunk

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from kvraft.apply.restore import BUMP_REVISION
 from kvraft.channel import dial
 from kvraft.cli.main import main
-from kvraft.cli.snapshot_print import human_bytes
+from kvraft.cli.rows_cluster import BUMP_REVISION
+from kvraft.cli.table import human_bytes
 from kvraft.client import open_client
 from kvraft.client.snapshot import open_snapshot
 from kvraft.errors import Compacted, KvraftError, TooManyRequests
@@ -174,18 +174,6 @@ async def test_status_shows_what_a_snapshot_holds(tmp_path: Path, capsys: pytest
     assert len(rule) == len(head) == len(row)
 
 
-def test_sizes_are_written_as_go_does() -> None:
-    assert [human_bytes(count) for count in (0, 999, 1000, 9_940, 25_000, 2_100_000, 10**10)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "9.9 kB",
-        "25 kB",
-        "2.1 MB",
-        "10 GB",
-    ]
-
-
 @pytest.mark.parametrize("harm", ["cut", "flip", "tail", "text", "empty"])
 async def test_a_damaged_snapshot_is_refused_and_leaves_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
@@ -251,11 +239,15 @@ async def test_a_directory_that_is_there_is_never_overwritten(
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (["save", "x", "--endpoints", "a:1,b:2"], "to one selected node, not multiple [a:1 b:2]", 128),
-        (["save", "x", "--endpoints", "127.0.0.1:1"], "http://127.0.0.1:1", 2),
+        (["save", "x", "--endpoints", "a:1,b:2"], "to one selected node, not multiple [a:1 b:2]", 5),
+        (["save", "x", "--endpoints", "127.0.0.1:1"], "context deadline exceeded: http://127.0.0.1:1", 5),
+        (["save", "x", "y"], "snapshot save expects one argument", 128),
+        (["status"], "snapshot status requires exactly one argument", 128),
+        (["status", "x", "-w", "protobuf"], "protobuf not supported as output format", 4),
+        (["restore"], "snapshot restore requires exactly one argument", 128),
         (["restore", "x", "--mark-compacted=false"], "--mark-compacted required if --revision-bump > 0", 128),
         (["restore", "x", "--bump-revision=0", "--mark-compacted"], "--mark-compacted required", 128),
-        (["restore", "x", "--bump-revision=-1"], "--bump-revision must be 0 or more", 128),
+        (["restore", "x", "--bump-revision=-1"], 'invalid argument "-1" for "--bump-revision" flag', 1),
         (["restore", "/no/such/file"], "No such file", 1),
         (["restore", "x", "--name", "a", "--initial-cluster", "b=http://h:1"], 'couldn\'t find local name "a"', 1),
         (["status", "/no/such/file"], "No such file", 1),
@@ -306,6 +298,31 @@ async def test_only_so_many_streams_at_once(tmp_path: Path) -> None:
             size = sum([len(chunk.data) async for chunk in chunks])
         assert size > 1_000_000
         assert issubclass(StorageError, KvraftError)
+
+
+async def test_who_saves_is_who_the_flags_and_variables_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_members(tmp_path / "lost", 1, bcrypt_cost=4) as members, open_client(members.urls) as client:
+        await client.auth.user_add("root", "secret")
+        await client.auth.user_grant_role("root", "root")
+        await client.auth.enable()
+        words = ("snapshot", "save", str(tmp_path / "backup.db"), "--endpoints", members.urls[0])
+        assert await _kvraft(*words) == 5
+        assert capsys.readouterr().err == "Error: etcdserver: user name is empty\n"
+        assert await _kvraft(*words, "--user=root:wrong") == 5
+        assert capsys.readouterr().err.startswith("Error: etcdserver: authentication failed")
+        assert list(tmp_path.glob("backup*")) == []
+        assert await _kvraft(*words, "--user=root:secret", "--command-timeout=30s") == 0
+        monkeypatch.setenv("KVRAFTCTL_USER", "root:secret")
+        monkeypatch.setenv("KVRAFTCTL_ENDPOINTS", members.urls[0])
+        assert await _kvraft("snapshot", "save", str(tmp_path / "again.db")) == 0
+        async with (
+            open_client(members.urls, user="root", password="secret") as root,
+            root.snapshot(members.urls[0]) as chunks,
+        ):
+            assert sum([len(chunk.data) async for chunk in chunks]) > 0, "it logs in when it is asked to"
+    assert describe(str(tmp_path / "backup.db")).revision == describe(str(tmp_path / "again.db")).revision == 1
 
 
 @pytest.mark.slow
