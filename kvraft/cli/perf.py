@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from contextlib import AsyncExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from kvraft.cli.call import describe
-from kvraft.cli.failures import BAD_FEATURE, INVALID_INPUT, CommandError
+from kvraft.cli.checks import clean_up, clients_of, error_lines, free_prefix, load_of
+from kvraft.cli.failures import CommandError
 from kvraft.cli.progress import ProgressBar
-from kvraft.cli.quoting import encode, quote
 from kvraft.errors import KvraftError
-from kvraft.types import prefix_end
 
 if TYPE_CHECKING:
     from kvraft.cli.call import Call
@@ -40,7 +37,6 @@ class Load:
 
 
 LOADS = {"s": Load(150, 50), "m": Load(1000, 200), "l": Load(8000, 500), "xl": Load(15000, 1000)}
-_ALIASES = {"small": "s", "medium": "m", "large": "l", "xLarge": "xl"}
 
 
 @attrs.define
@@ -67,33 +63,10 @@ class Measured:
 
 async def perf(call: Call, client: Client) -> None:
     """Check, clean up, and say how it went. Raises ``CommandError`` when it did not go well."""
-    name = call.flag("load")
-    load = LOADS.get(_ALIASES.get(name, name))
-    if load is None:
-        raise CommandError(f"unknown load option {name}", BAD_FEATURE)
-    await check(call, client, load)
-
-
-async def check(call: Call, client: Client, load: Load) -> None:
-    """See ``perf``."""
-    prefix = encode(call.flag("prefix"))
-    if (await client.range(prefix, prefix_end(prefix), limit=1, keys_only=True)).kvs:
-        text = call.flag("prefix")
-        raise CommandError(
-            f"prefix {quote(prefix)} has keys. Delete with kvraft del --prefix {text} first", INVALID_INPUT
-        )
+    load = load_of(call, LOADS)
+    prefix = await free_prefix(call, client)
     measured = await _measure(call, prefix, load)
-    deleted = await client.delete_range(prefix, prefix_end(prefix))
-    if call.flag("auto-compact"):
-        call.say(f"Compacting with revision {deleted.revision}")
-        await client.compact(deleted.revision, physical=True)
-        call.say(f"Compacted with revision {deleted.revision}")
-    if call.flag("auto-defrag"):
-        for endpoint in call.options.endpoints:
-            shown = quote(encode(endpoint))
-            call.say(f"Defragmenting {shown}")
-            await client.defragment(call.options.url(endpoint))
-            call.say(f"Defragmented {shown}")
+    await clean_up(call, client, prefix)
     lines, passed = verdict(measured, load)
     call.say(*lines)
     if not passed:
@@ -103,19 +76,16 @@ async def check(call: Call, client: Client, load: Load) -> None:
 async def _measure(call: Call, prefix: bytes, load: Load) -> Measured:
     measured = Measured()
     due, turns = trio.open_memory_channel[None](load.clients)
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(call.open(call.options.endpoints)) for _ in range(load.clients)]
-        bar = ProgressBar(call.stderr, load.seconds)
+    async with clients_of(call, load.clients) as clients:
+        bar = ProgressBar(call.stdout, load.seconds)
         began = trio.current_time()
-        async with trio.open_nursery() as nursery:
+        async with bar.drawn(), trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(_write, client, prefix, turns, measured)
-            async with trio.open_nursery() as timing:
-                timing.start_soon(partial(_show_time, bar, load.seconds))
-                async with due:
-                    await _give_turns(due, load)
+            nursery.start_soon(_pass_time, bar, load.seconds)
+            async with due:
+                await _give_turns(due, load)
         measured.seconds = trio.current_time() - began
-        bar.finish()
     return measured
 
 
@@ -143,10 +113,10 @@ async def _write(client: Client, prefix: bytes, turns: trio.MemoryReceiveChannel
             measured.latencies.append(trio.current_time() - began)
 
 
-async def _show_time(bar: ProgressBar, seconds: int) -> None:
-    for passed in range(seconds):
-        bar.show(passed)
+async def _pass_time(bar: ProgressBar, seconds: int) -> None:
+    for _ in range(seconds):
         await trio.sleep(1)
+        bar.add()
 
 
 def verdict(measured: Measured, load: Load) -> tuple[list[str], bool]:
@@ -169,10 +139,7 @@ def verdict(measured: Measured, load: Load) -> tuple[list[str], bool]:
             f"Stddev too high: {measured.deviation:f}s",
         ),
     ]
-    lines = []
-    if measured.errors:
-        lines.append("FAIL: too many errors")
-        lines += [f"FAIL: ERROR({text}) -> {count}" for text, count in measured.errors.items()]
+    lines = error_lines(measured.errors)
     lines += [good if holds else bad for holds, good, bad in checks]
     passed = not measured.errors and all(holds for holds, _, _ in checks)
     return [*lines, "PASS" if passed else "FAIL"], passed

@@ -94,6 +94,23 @@ _MAINTENANCE = (
         "raft term,\nraft index, raft applied index, errors.",
     ),
     Command(
+        "check datascale",
+        "datascale.datascale",
+        "[options]",
+        "Check the memory usage of holding data for different workloads on a given server endpoint.",
+        (
+            *_AFTER_CHECK,
+            Flag("load", STRING, "s", f"The datascale check's workload model. {_LOADS}"),
+            Flag(
+                *("prefix", STRING, "/etcdctl-check-datascale/"),
+                "The prefix for writing the datascale check's keys.",
+            ),
+        ),
+        FORMATS,
+        description="If no endpoint is provided, localhost will be used. If multiple endpoints are provided, first "
+        "endpoint\nwill be used.",
+    ),
+    Command(
         "check perf",
         "perf.perf",
         "[options]",
@@ -141,7 +158,7 @@ _SNAPSHOT = (
             Flag("initial-memory-map-size", UINT, 0, "without effect: the map of the state grows by itself"),
             Flag(
                 *("mark-compacted", BOOL, True),
-                "Mark the latest revision after restore as compacted (required if --bump-revision > 0, disallowed else)",
+                "Mark the latest revision after restore as compacted (required with --bump-revision > 0)",
             ),
             Flag("name", STRING, "default", "Human-readable name for this member"),
             Flag(

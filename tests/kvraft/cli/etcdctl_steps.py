@@ -161,6 +161,9 @@ ENDPOINTS = [
     Step("alarm list x"),
     Step("alarm disarm x"),
     Step("check perf --load=bogus"),
+    Step("check datascale --load=bogus"),
+    Step("put /etcdctl-check-datascale/ v"),
+    Step("check datascale"),
 ]
 WATCHES = [
     Step("put w v1"),

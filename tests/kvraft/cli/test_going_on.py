@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from kvraft.cli import datascale
 from kvraft.cli.main import main
 from kvraft.cli.perf import LOADS, Load, Measured, verdict
+from kvraft.cli.progress import ProgressBar, line
 from kvraft.client import open_client
 from tests.kvraft.certificates import Authority
 from tests.kvraft.members import open_members
@@ -244,11 +248,56 @@ async def test_performance_is_judged(
         assert (code, verdict_line) in ((0, "PASS"), (1, "FAIL"))  # this machine may be slow
         assert "Compacted with revision " in shown.out
         assert "Defragmented " in shown.out
-        assert "1 / 1" in shown.err
+        assert " 1 / 1  100.00% 1s\n" in shown.out
         assert (await client.range(b"\0", b"\0", count_only=True)).count == 0
         await client.put(b"/etcdctl-check-perf/x", b"")
         assert await _main(*words) == 3
         assert 'prefix "/etcdctl-check-perf/" has keys' in capfd.readouterr().err
+
+
+@slow
+async def test_memory_is_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(datascale.LOADS, "s", datascale.Load(keys=20, clients=2))
+    async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
+        words = ("check", "datascale", "--load=small", "--auto-compact", "--endpoints", members.urls[0])
+        assert await _main(*words) == 0
+        lines = capfd.readouterr().out.splitlines()
+        assert lines[0] == (
+            "Start data scale check for work load [20 key-value pairs, 1024 bytes per key-value, 2 concurrent clients]."
+        )
+        assert " 20 / 20  100.00% " in lines[-4]
+        assert lines[-3:-1] == ["Compacting with revision 22", "Compacted with revision 22"]
+        assert re.fullmatch(r"PASS: Approximate system memory used : -?\d+\.\d\d MB\.", lines[-1])
+        assert (await client.range(b"\0", b"\0", count_only=True)).count == 0
+        await client.put(b"/etcdctl-check-datascale/x", b"")
+        assert await _main(*words) == 3
+        assert 'prefix "/etcdctl-check-datascale/" has keys' in capfd.readouterr().err
+        monkeypatch.setattr(datascale, "METRIC", "no_such_metric")
+        assert await _main(*words, "--prefix=other/") == 1
+        assert capfd.readouterr().out.splitlines() == [
+            "could not find: no_such_metric",
+            "FAIL: Could not read no_such_metric before the put operations.",
+        ]
+        assert (await client.range(b"\0", b"\0", count_only=True)).count == 1, "nothing was put"
+
+
+async def test_the_progress_of_a_check(autojump_clock: trio.testing.MockClock) -> None:
+    stream = io.BytesIO()
+    bar = ProgressBar(stream, 40)
+    async with bar.drawn():
+        for _ in range(4):
+            await trio.sleep(50)
+            bar.add(10)
+    drawn = stream.getvalue().decode().split("\r")
+    assert drawn[1] == " 0 / 40    0.00%"
+    assert " 10 / 40   25.00% 02m29s" in drawn
+    assert drawn[-1] == " 40 / 40  100.00% 3m20s\n"
+    assert line(0, 4, "", 30) == " 0 / 4 B             !   0.00%"
+    assert line(1, 4, " 5s", 30) == " 1 / 4 Boom       !  25.00% 5s"
+    assert line(4, 4, "", 30) == " 4 / 4 Booooooooooooo! 100.00%"
+    assert line(1, 4, "", 17) == " 1 / 4   25.00%  "
 
 
 def test_the_verdict() -> None:
