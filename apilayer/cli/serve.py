@@ -42,6 +42,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _urls(text: str) -> list[str]:
     urls = [url.strip().rstrip("/") for url in text.split(",") if url.strip()]
     for url in urls:
@@ -75,6 +79,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     store.add_argument("--etcd-keyfile", type=Path, metavar="FILE")
     store.add_argument(
         "--etcd-compaction-interval", type=_duration, default=300.0, metavar="DURATION", help="0: never (default 5m)"
+    )
+    admission = parser.add_argument_group("admission")
+    admission.add_argument(
+        "--enable-admission-plugins",
+        type=_names,
+        default=(),
+        metavar="NAME,...",
+        help="on besides those that are by default",
+    )
+    admission.add_argument(
+        "--disable-admission-plugins", type=_names, default=(), metavar="NAME,...", help="off, though on by default"
+    )
+    admission.add_argument(
+        "--admission-control", type=_names, default=(), metavar="NAME,...", help="these and no others (old spelling)"
+    )
+    admission.add_argument(
+        "--admission-control-config-file",
+        type=Path,
+        metavar="FILE",
+        help="AdmissionConfiguration, for plugins that take one",
     )
     services = parser.add_argument_group("services")
     services.add_argument(

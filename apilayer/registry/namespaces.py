@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apilayer.admission.chain import UNCONCERNED
+from apilayer.admission.plugin import DELETE
 from apilayer.api import meta, status
 from apilayer.registry.deletion import check_preconditions
 from apilayer.registry.options import WriteOptions
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from apilayer.registry.store import Object
     from apilayer.storage.codec import Entry
 
-IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 FINALIZER = "kubernetes"
 
 
@@ -24,9 +25,8 @@ class NamespaceStore(ResourceStore):
 
     async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
         """Marks the namespace Terminating; gone for good only when nothing holds it any more."""
-        if name in IMMORTAL:
-            raise status.forbidden("namespaces", "", name, "this namespace may not be deleted")
         key = self.key("", name)
+        review = self._review(DELETE, "", name, options)
         entry = await self._read(key)
         while True:
             if entry is None:
@@ -37,6 +37,8 @@ class NamespaceStore(ResourceStore):
                 if (obj.get("spec") or {}).get("finalizers"):
                     return Deleted(entry, gone=False)
                 return await super().delete(namespace, name, options)
+            if review is not UNCONCERNED:
+                await review.whole(None, entry.object())
             obj["metadata"]["deletionTimestamp"] = meta.timestamp(self._clock())
             obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
             try:

@@ -18,6 +18,7 @@ from apilayer.api.managed import manager_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from apilayer.admission.chain import Admission
     from apilayer.api.decode import FieldValidation
     from apilayer.api.field import FieldError
     from apilayer.api.resources import Resource
@@ -185,7 +186,8 @@ class WriteOptions:
     """What every write takes: dry run or not, how strict unknown fields are treated, and who makes the change.
 
     Without a manager (the server's own changes) managedFields stay as they are. `force` is for applies: take what
-    others own. `row` is the version that the request speaks, None the stored one.
+    others own. `row` is the version that the request speaks, None the stored one. Without `admission` no plugin is
+    asked.
     """
 
     dry_run: bool = False
@@ -193,15 +195,24 @@ class WriteOptions:
     manager: str = ""
     force: bool = False
     row: Resource | None = None
+    admission: Admission | None = None
 
     @staticmethod
-    def parse(query: Query, kind: str, *, user_agent: str = "", applies: bool = False) -> WriteOptions:
+    def parse(
+        query: Query,
+        kind: str,
+        *,
+        user_agent: str = "",
+        applies: bool = False,
+        row: Resource | None = None,
+        admission: Admission | None = None,
+    ) -> WriteOptions:
         """From the query of a create, update or patch (`kind` is e.g. CreateOptions). Raises StatusError 422.
 
         `applies` says that a patch is an apply. Without a field manager the User-Agent names the manager.
         """
         if not query and not applies:
-            return WriteOptions(manager=_program(user_agent))
+            return WriteOptions(manager=_program(user_agent), row=row, admission=admission)
         manager = _text(query, "fieldManager")
         force = _flag(query, "force") if kind == "PatchOptions" else None
         errors = []
@@ -217,7 +228,8 @@ class WriteOptions:
         if errors:
             raise status.invalid(kind, _META_GROUP, "", errors)
         strictness = cast("FieldValidation", validation or "Warn")
-        return WriteOptions(bool(query.get("dryRun")), strictness, manager or _program(user_agent), bool(force))
+        by = manager or _program(user_agent)
+        return WriteOptions(bool(query.get("dryRun")), strictness, by, bool(force), row, admission)
 
 
 @lru_cache(maxsize=256)
@@ -242,7 +254,10 @@ def _field_manager_errors(manager: str) -> list[FieldError]:
 
 @attrs.frozen
 class DeleteOptions:
-    """How an object is to be deleted. `grace_period_seconds` None: the kind's default."""
+    """How an object is to be deleted. `grace_period_seconds` None: the kind's default.
+
+    Without `admission` no plugin is asked.
+    """
 
     dry_run: bool = False
     grace_period_seconds: int | None = None
@@ -250,13 +265,14 @@ class DeleteOptions:
     orphan_dependents: bool | None = None
     uid: str | None = None
     resource_version: str | None = None
+    admission: Admission | None = None
 
     @staticmethod
-    def parse(query: Query, body: Mapping[str, Any] | None) -> DeleteOptions:
+    def parse(query: Query, body: Mapping[str, Any] | None, admission: Admission | None = None) -> DeleteOptions:
         """From the decoded body, or without one from the query. Raises StatusError 400 or 422."""
         if body is None:
             if not query:
-                return _NO_DELETE_OPTIONS
+                return DeleteOptions(admission=admission)
             raw: dict[str, Any] = {
                 "dryRun": query.get("dryRun"),
                 "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
@@ -278,6 +294,7 @@ class DeleteOptions:
             orphan_dependents=raw.get("orphanDependents"),
             uid=conditions.get("uid"),
             resource_version=conditions.get("resourceVersion"),
+            admission=admission,
         )
 
 
@@ -291,6 +308,3 @@ def _delete_errors(raw: Mapping[str, Any]) -> list[FieldError]:
         errors.append(field.not_supported("propagationPolicy", policy, (*_POLICIES, "nil")))
     errors.extend(_dry_run_errors(raw.get("dryRun")))
     return errors
-
-
-_NO_DELETE_OPTIONS = DeleteOptions()

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from apilayer.admission.chain import Chain
+from apilayer.admission.choice import NO_LESS, Choice, build
+from apilayer.admission.listers import Listers
 from apilayer.api import meta, status
 from apilayer.api.resources import RESOURCES
+from apilayer.pipeline.authentication import AUTHENTICATED, User
 from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from apilayer.storage.codec import Entry
     from apilayer.storage.interface import Store
 
+OWN_USER = User("system:apiserver", groups=("system:masters", AUTHENTICATED))
+"""In whose name the server does what nobody asked for."""
+
 
 @attrs.frozen(eq=False)
 class ResourceApi:
@@ -49,6 +56,7 @@ class Registry:
         resources: Iterable[Resource] = RESOURCES,
         *,
         network: ServiceNetwork | None = None,
+        admission: Choice | None = None,
         min_watch_timeout_seconds: float = DEFAULT_MIN_TIMEOUT_SECONDS,
         clock: Callable[[], datetime] = meta.utc_now,
     ) -> None:
@@ -66,6 +74,10 @@ class Registry:
                 Lister(resource, store, self.cache),
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
+        listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
+        self.admission = Chain(
+            build(admission or Choice(control=NO_LESS), listers), self.of("namespaces").lists.refresh
+        )
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
         if resource.group_resource == "namespaces":
@@ -92,10 +104,8 @@ class Registry:
         return [api for api in self._apis.values() if api.resource.namespaced]
 
     async def create(self, api: ResourceApi, namespace: str, obj: Object, options: WriteOptions) -> Entry:
-        """Creates an object whose namespace must exist and not be ending. Raises StatusError."""
-        if namespace:
-            await self._require_namespace(api.resource, namespace, obj["metadata"].get("name") or "")
-        return await api.store.create(namespace, obj, options)
+        """Creates an object as admission allows. Raises StatusError."""
+        return await api.store.create(namespace, obj, self._admitted(options))
 
     async def update(
         self,
@@ -106,38 +116,14 @@ class Registry:
         options: WriteOptions,
         subresource: str = "",
     ) -> tuple[Entry, bool]:
-        """Updates an object, or creates it where its resource allows that. Raises StatusError."""
-        may_create = api.resource.allow_create_on_update and namespace and not subresource
-        if may_create and self.cache.of(api.resource).get(api.store.key(namespace, name)) is None:
-            await self._require_namespace(api.resource, namespace, name)
-        return await api.store.update(namespace, name, obj, options, subresource)
+        """Updates an object as admission allows, or creates it where its resource allows that. Raises StatusError."""
+        return await api.store.update(namespace, name, obj, self._admitted(options), subresource)
 
-    async def apply(
-        self,
-        api: ResourceApi,
-        namespace: str,
-        name: str,
-        config: Object,
-        check: Callable[[Object], None],
-        options: WriteOptions,
-        subresource: str = "",
-    ) -> tuple[Entry, bool]:
-        """Applies a configuration, see `ResourceStore.apply`. Raises StatusError."""
-
-        async def admit_new() -> None:
-            if namespace:
-                await self._require_namespace(api.resource, namespace, name)
-
-        return await api.store.apply(namespace, name, config, check, options, admit_new, subresource)
-
-    async def _require_namespace(self, resource: Resource, namespace: str, name: str) -> None:
-        """Looks in the cache first, and in the store when that does not know the namespace (yet)."""
-        namespaces = self.of("namespaces").store
-        entry = self.cache.of(namespaces.resource).get(namespaces.key("", namespace))
-        if entry is None:
-            entry = await namespaces.get("", namespace)
-        if entry.selectable.get("status", {}).get("phase") == "Terminating":
-            raise status.namespace_terminating(resource.plural, resource.group, name, namespace)
+    def _admitted(self, options: WriteOptions) -> WriteOptions:
+        """`options` with admission, in the server's own name when they do not say in whose."""
+        if options.admission is not None:
+            return options
+        return attrs.evolve(options, admission=self.admission.begin(OWN_USER))
 
     async def delete_collection(
         self,
@@ -147,7 +133,10 @@ class Registry:
         how: DeleteOptions,
         row: Resource | None = None,
     ) -> Listing:
-        """Deletes every object that the list options select; answers what was there. Raises StatusError."""
+        """Deletes every object that the list options select and admission lets go; answers what was there.
+
+        Raises StatusError.
+        """
         listing = await api.lists.list(namespace, options, row)
         for entry in listing.entries:
             path = entry.key[len(api.lists.prefix("")) :].decode()

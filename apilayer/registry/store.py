@@ -1,7 +1,8 @@
 """The generic store of one resource: get, create, update, patch and delete of single objects.
 
-Order of a write: defaults, strategy, validation, one compare-and-swap. Updates start from the cached object and
-read the store only when that turns out to be stale, so that most cost a single round trip.
+Order of a write: defaults, admission (changes), strategy, validation, admission (refusals), one compare-and-swap.
+Updates start from the cached object and read the store only when that turns out to be stale, so that most cost a
+single round trip.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from apilayer.admission.chain import UNCONCERNED
+from apilayer.admission.plugin import CREATE, DELETE, UPDATE
 from apilayer.api import field, meta, status
 from apilayer.api.defaults import apply_defaults
 from apilayer.api.managed import FieldManager, keep_times
@@ -21,9 +24,11 @@ from apilayer.storage.codec import CorruptObject
 from apilayer.storage.interface import KeyChanged, KeyExists, RequestTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
+    from apilayer.admission.chain import Review
+    from apilayer.admission.plugin import Operation
     from apilayer.registry.options import DeleteOptions, WriteOptions
     from apilayer.registry.strategy import Strategy
     from apilayer.storage.codec import Entry
@@ -119,13 +124,25 @@ class ResourceStore:
         elif old is not None and "managedFields" in old["metadata"]:
             new["metadata"].setdefault("managedFields", old["metadata"]["managedFields"])
 
+    def _review(
+        self,
+        operation: Operation,
+        namespace: str,
+        name: str,
+        options: WriteOptions | DeleteOptions,
+        subresource: str = "",
+    ) -> Review:
+        if options.admission is None:
+            return UNCONCERNED
+        return options.admission.review(operation, self.resource, subresource, namespace, name, options)
+
     def _time(self) -> str:
         return meta.timestamp(self._clock())
 
     # ------------------------------------------------------------------ create
 
     async def create(self, namespace: str, obj: Object, options: WriteOptions, *, applied: bool = False) -> Entry:
-        """Stores a new object, which this call owns and changes. Raises StatusError 409, 422 or 500.
+        """Stores a new object, which this call owns and changes. Raises StatusError 403, 409, 422 or 500.
 
         `applied`: the object comes from an apply, so its managedFields are as they should be.
         """
@@ -140,6 +157,8 @@ class ResourceStore:
         else:
             self._track(None, obj, options, "")
         meta.init_metadata(metadata, self._clock())
+        review = self._review(CREATE, namespace, metadata.get("name") or "", options)
+        await review.mutate(obj, None)
         generate = bool(metadata.get("generateName")) and not metadata.get("name")
         attempts = GENERATE_NAME_ATTEMPTS if generate else 1
         while True:
@@ -152,6 +171,8 @@ class ResourceStore:
                 raise status.invalid(self.resource.kind, self.resource.group, metadata.get("name") or "", errors)
             if metadata.get("resourceVersion"):
                 raise status.raw(500, "resourceVersion should not be set on objects to be created")
+            await review.validate(obj, None)
+            await review.reserve(obj, None)
             try:
                 return await self._put_new(self.key(namespace, metadata["name"]), obj, options)
             except KeyExists as error:
@@ -241,13 +262,12 @@ class ResourceStore:
         config: Object,
         check: Callable[[Object], None],
         options: WriteOptions,
-        admit_new: Callable[[], Awaitable[None]],
         subresource: str = "",
     ) -> tuple[Entry, bool]:
         """Applies a configuration: (stored state, whether that created the object).
 
-        `check` looks at what came out, `admit_new` is awaited before an object is created. Raises StatusError 400,
-        404 for a subresource of an absent object, 409 for conflicts, 422, 500, and whatever these two raise.
+        `check` looks at what came out. Raises StatusError 400, 403, 404 for a subresource of an absent object, 409 for
+        conflicts, 422, 500, and whatever `check` raises.
         """
         fields = self._fields(subresource, options)
 
@@ -267,7 +287,6 @@ class ResourceStore:
             check(new)
             if new["metadata"].get("uid"):
                 raise self._no_such_uid(name, new["metadata"]["uid"])
-            await admit_new()
             try:
                 return await self.create(namespace, new, options, applied=True), True
             except status.StatusError as error:
@@ -317,6 +336,7 @@ class ResourceStore:
     ) -> Entry:
         """Reads, transforms, validates and swaps until it fits."""
         key = self.key(namespace, name)
+        review = self._review(UPDATE, namespace, name, options, subresource)
         entry = self._cache.get(key)
         fresh = entry is None
         if entry is None:
@@ -325,7 +345,7 @@ class ResourceStore:
             if entry is None:
                 raise self.not_found(name)
             try:
-                new, unchanged = self._next_state(entry, name, transform, subresource)
+                new, unchanged = await self._next_state(entry, name, transform, review, subresource)
             except status.StatusError:
                 if fresh:
                     raise
@@ -338,17 +358,20 @@ class ResourceStore:
                     continue
             if unchanged:
                 return entry
+            if review is not UNCONCERNED:
+                await review.reserve(new, entry.object())
             try:
                 return await self._store_change(key, entry, new, options)
             except KeyChanged as error:
                 entry, fresh = self._entry(error.current), True
 
-    def _next_state(
-        self, entry: Entry, name: str, transform: Callable[[Object], Object], subresource: str
+    async def _next_state(
+        self, entry: Entry, name: str, transform: Callable[[Object], Object], review: Review, subresource: str
     ) -> tuple[Object, bool]:
-        """The object to store in place of `entry`, and whether it is the same. Raises StatusError 422."""
+        """The object to store in place of `entry`, and whether it is the same. Raises StatusError 403 or 422."""
         old = entry.object()
         new = transform(entry.object())
+        await review.mutate(new, old)
         new["kind"], new["apiVersion"] = self.resource.kind, self.resource.api_version
         meta.carry_metadata(new["metadata"], old["metadata"])
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
@@ -360,6 +383,7 @@ class ResourceStore:
         errors = validate_update(self.resource, new, old, subresource)
         if errors:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)
+        await review.validate(new, old)
         keep_times(old, new)
         return new, new == old
 
@@ -382,8 +406,9 @@ class ResourceStore:
     # ------------------------------------------------------------------ delete
 
     async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
-        """Deletes an object or starts its deletion. Raises StatusError 404 or 409."""
+        """Deletes an object or starts its deletion. Raises StatusError 403, 404 or 409."""
         key = self.key(namespace, name)
+        review = self._review(DELETE, namespace, name, options)
         entry = await self._read(key)
         while True:
             if entry is None:
@@ -391,6 +416,8 @@ class ResourceStore:
             decision = deletion.decide(self.strategy, entry.object(), options, self._clock())
             if decision.update is None and not decision.remove:
                 return Deleted(entry, gone=False)
+            if review is not UNCONCERNED:
+                await review.whole(None, entry.object())
             try:
                 if decision.update is not None and decision.update != entry.object():
                     entry = await self._mark(key, entry, decision.update, dry_run=options.dry_run)

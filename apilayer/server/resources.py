@@ -23,8 +23,9 @@ from apilayer.server.subresources import SUBRESOURCES
 from apilayer.server.watch_stream import WatchStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from apilayer.admission.chain import Admission
     from apilayer.api.patch.apply import Patched
     from apilayer.api.resources import Resource
     from apilayer.pipeline.metrics import RequestMetrics
@@ -48,6 +49,7 @@ class Call:
     namespace: str
     name: str
     subresource: str
+    admission: Admission
 
     @property
     def content_type(self) -> str | None:
@@ -57,8 +59,14 @@ class Call:
     def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
         """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
         user_agent = self.context.request.headers.get("user-agent", "")
-        options = WriteOptions.parse(self.context.query, kind, user_agent=user_agent, applies=applies)
-        return attrs.evolve(options, row=self.row) if self.row.stored_as is not None else options
+        return WriteOptions.parse(
+            self.context.query,
+            kind,
+            user_agent=user_agent,
+            applies=applies,
+            row=self.row if self.row.stored_as is not None else None,
+            admission=self.admission,
+        )
 
 
 class ResourceHandlers:
@@ -79,13 +87,16 @@ class ResourceHandlers:
         }
 
     async def handle(self, call: Call) -> Response:
-        """The answer. Raises StatusError."""
-        if not call.row.deprecation:
-            return await self._answer(call)
+        """The answer, with what the resource and admission warn of. Raises StatusError."""
         try:
-            return warned(await self._answer(call), call.row)
+            response = await self._answer(call)
         except status.StatusError as error:
-            raise warned_error(error, call.row) from error
+            if not call.row.deprecation and not call.admission.warnings:
+                raise
+            raise warned_error(error, call.row, call.admission.warnings) from error
+        if call.row.deprecation or call.admission.warnings:
+            return warned(response, call.row, call.admission.warnings)
+        return response
 
     async def _answer(self, call: Call) -> Response:
         verb = call.context.info.verb
@@ -174,8 +185,8 @@ class ResourceHandlers:
             warnings.extend(_check_result(call, result))
             warnings.extend(_advice(call, result))
 
-        entry, created = await self._registry.apply(
-            call.api, call.namespace, call.name, config.object, check, options, call.subresource
+        entry, created = await call.api.store.apply(
+            call.namespace, call.name, config.object, check, options, call.subresource
         )
         return form.object(entry, 201 if created else 200, warnings)
 
@@ -197,16 +208,21 @@ class ResourceHandlers:
         return await _listing(form, listing)
 
 
-def warned(response: Response, row: Resource) -> Response:
-    """`response` with the warning that the resource is deprecated."""
-    response.headers = (*warning_headers([row.deprecation]), *response.headers)
+def warned(response: Response, row: Resource, further: Sequence[str] = ()) -> Response:
+    """`response` with the warning that the resource is deprecated, where it is, and with `further` ones at the end."""
+    response.headers = (*warning_headers(_deprecation(row)), *response.headers, *warning_headers(further))
     return response
 
 
-def warned_error(error: status.StatusError, row: Resource) -> status.StatusError:
-    """`error` with the warning that the resource is deprecated."""
-    headers = [(name.decode(), value.decode()) for name, value in warning_headers([row.deprecation])]
+def warned_error(error: status.StatusError, row: Resource, further: Sequence[str] = ()) -> status.StatusError:
+    """`error` with the warnings that `warned` gives an answer."""
+    texts = [*_deprecation(row), *further]
+    headers = [(name.decode(), value.decode()) for name, value in warning_headers(texts)]
     return status.StatusError(error.code, error.status, (*headers, *error.headers))
+
+
+def _deprecation(row: Resource) -> list[str]:
+    return [row.deprecation] if row.deprecation else []
 
 
 def _advice(call: Call, obj: Object) -> list[str]:
@@ -236,4 +252,5 @@ async def _listing(form: Form, listing: Listing) -> Response:
 
 async def _delete_options(call: Call) -> DeleteOptions:
     body = await call.context.request.read_body()
-    return DeleteOptions.parse(call.context.query, decode_options(body, call.content_type) if body else None)
+    given = decode_options(body, call.content_type) if body else None
+    return DeleteOptions.parse(call.context.query, given, call.admission)

@@ -71,7 +71,8 @@ class Router:
         if row.virtual:
             return await self._virtual.handle(context, row, namespace, info.name)
         api = self._registry.of(row.storage.group_resource)
-        return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource))
+        admission = self._registry.admission.begin(context.user)
+        return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource, admission))
 
     async def _other(self, context: Context) -> Response:
         path = context.info.path

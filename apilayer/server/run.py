@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from apilayer.admission.choice import ChoiceError
+from apilayer.admission.configuration import choose
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
 from apilayer.controllers.choice import UnknownController
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
@@ -31,6 +33,9 @@ from kvraft.client import open_client
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from apilayer.admission.choice import Choice
+    from apilayer.storage.interface import Store
 
 
 STORE_TIMEOUT_SECONDS = 20.0
@@ -65,6 +70,10 @@ class ServerOptions:
     controllers: str = "*"
     root_ca_file: Path | None = None
     event_ttl: float = 3600.0
+    enable_admission_plugins: Sequence[str] = ()
+    disable_admission_plugins: Sequence[str] = ()
+    admission_control: Sequence[str] = ()
+    admission_control_config_file: Path | None = None
 
 
 class OptionsError(Exception):
@@ -100,6 +109,7 @@ async def run_apiserver(
     store_tls = _store_context(options)
     network = _network(options)
     controlled = _controlled(options)
+    admission = _admission(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -107,7 +117,7 @@ async def run_apiserver(
             options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
         ) as client:
             store = MeasuredStore(KvraftStore(client))
-            registry = Registry(store, network=network, min_watch_timeout_seconds=options.min_request_timeout)
+            registry = _registry(options, store, network, admission)
             health = Health(store, registry.cache)
             host = options.advertise_address or _reachable(options.bind_address)
             app = Application(
@@ -160,6 +170,27 @@ def _controlled(options: ServerOptions) -> ControllerOptions:
     except UnknownController as error:
         raise OptionsError(f"--controllers: {error}") from error
     return controlled
+
+
+def _admission(options: ServerOptions) -> Choice:
+    try:
+        return choose(
+            options.enable_admission_plugins,
+            options.disable_admission_plugins,
+            options.admission_control,
+            options.admission_control_config_file,
+        )
+    except ChoiceError as error:
+        raise OptionsError(f"--{error}") from error
+
+
+def _registry(options: ServerOptions, store: Store, network: ServiceNetwork, admission: Choice) -> Registry:
+    try:
+        return Registry(
+            store, network=network, admission=admission, min_watch_timeout_seconds=options.min_request_timeout
+        )
+    except ChoiceError as error:
+        raise OptionsError(f"--admission-control-config-file: {error}") from error
 
 
 def _network(options: ServerOptions) -> ServiceNetwork:

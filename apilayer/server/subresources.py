@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from apilayer.admission.plugin import CREATE
 from apilayer.api import meta, status
 from apilayer.api.decode import decode_body
 from apilayer.api.managed import FieldManager, is_apply, read_configuration
@@ -99,18 +100,27 @@ def _scale_entry(entry: Entry) -> Entry:
 
 
 async def _binding(registry: Registry, call: Call, form: Form) -> Response:
-    return await bind(registry, call.context, call.namespace, call.name, form)
+    return await bind(registry, call.context, call.namespace, call.name, form, "binding")
 
 
-async def bind(registry: Registry, context: Context, namespace: str, name: str, form: Form) -> Response:
-    """Assigns a pod to a node; `name` "" is that of the binding. Raises StatusError."""
+async def bind(
+    registry: Registry, context: Context, namespace: str, name: str, form: Form, subresource: str = ""
+) -> Response:
+    """Assigns a pod to a node; `name` "" is that of the binding. Raises StatusError.
+
+    `subresource` is that of a pod through which this is asked for, "" for a binding posted by itself.
+    """
     posted, binding = await _posted(context, BINDING)
     options = attrs.evolve(posted, manager="")  # the server binds, on behalf of who asks for it
     name = name or binding["metadata"].get("name") or ""
     check_name(binding, name)
     check_namespace(binding, namespace)
-    check_binding(binding)
     store = registry.of("pods").store
+    admission = registry.admission.begin(context.user)
+    resource = store.resource if subresource else BINDING
+    review = admission.review(CREATE, resource, subresource, namespace, name, options)
+    await review.whole(binding, None)
+    check_binding(binding)
     await store.patch(namespace, name, lambda pod: bound(pod, binding, meta.utc_now()), options, "binding")
     return form.document(status.done(201), 201)
 
@@ -123,7 +133,10 @@ async def _eviction(registry: Registry, call: Call, form: Form) -> Response:
     given = dict(eviction.get("deleteOptions") or {})
     if options.dry_run:
         given["dryRun"] = ["All"]
-    await evict(registry, call.namespace, call.name, DeleteOptions.parse({}, given))
+    how = DeleteOptions.parse({}, given)
+    review = call.admission.review(CREATE, call.api.resource, call.subresource, call.namespace, call.name, options)
+    await review.whole(eviction, None)
+    await evict(registry, call.namespace, call.name, how)
     return form.document(status.done(201), 201)
 
 

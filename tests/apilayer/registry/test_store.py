@@ -13,6 +13,7 @@ from apilayer.api.decode import decode_body
 from apilayer.api.resources import find
 from apilayer.api.status import StatusError
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
+from apilayer.registry.registry import OWN_USER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -134,7 +135,8 @@ async def test_namespaces_end_in_two_steps(registry: Registry) -> None:
 
 @pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
 async def test_some_namespaces_stay(registry: Registry, name: str) -> None:
-    message = await fails(403, registry.of("namespaces").store.delete("", name, DeleteOptions()))
+    options = DeleteOptions(admission=registry.admission.begin(OWN_USER))
+    message = await fails(403, registry.of("namespaces").store.delete("", name, options))
     assert message == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
 
 

@@ -1,0 +1,159 @@
+"""Runs the plugins: which of them a write concerns is worked out once, then each is asked in turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from apilayer.admission.plugin import Attributes, Plugin
+from apilayer.api.status import StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from apilayer.admission.plugin import Object, Operation, Options
+    from apilayer.api.resources import Resource
+    from apilayer.pipeline.authentication import User
+
+
+@attrs.frozen
+class Steps:
+    """The plugins that one sort of write concerns, by what they do."""
+
+    mutating: tuple[Plugin, ...]
+    validating: tuple[Plugin, ...]
+    reserving: tuple[Plugin, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.mutating or self.validating or self.reserving)
+
+
+class Chain:
+    """The plugins that are on, in their order. `refresh` brings what they look at up to the store's present state."""
+
+    def __init__(self, plugins: Sequence[Plugin], refresh: Callable[[], Awaitable[object]]) -> None:
+        self.plugins = tuple(plugins)
+        self.refresh = refresh
+        self._steps: dict[tuple[str, str, str], Steps] = {}
+
+    def steps(self, operation: Operation, resource: Resource, subresource: str) -> Steps:
+        """Who is asked about such a write. One entry per sort of write is kept, so their number is bounded."""
+        key = operation, resource.group_resource, subresource
+        found = self._steps.get(key)
+        if found is None:
+            path = f"{resource.group_resource}/{subresource}" if subresource else resource.group_resource
+            asked = [
+                plugin
+                for plugin in self.plugins
+                if any(interest.covers(operation, path) for interest in plugin.interests)
+            ]
+            found = self._steps[key] = Steps(
+                tuple(plugin for plugin in asked if type(plugin).mutate is not Plugin.mutate),
+                tuple(plugin for plugin in asked if type(plugin).validate is not Plugin.validate),
+                tuple(plugin for plugin in asked if type(plugin).reserve is not Plugin.reserve),
+            )
+        return found
+
+    def begin(self, user: User) -> Admission:
+        """Admission of one request of `user`."""
+        return Admission(self, user)
+
+
+class Admission:
+    """Admission of one request: who asks, and what they are told with the answer."""
+
+    __slots__ = ("annotations", "chain", "user", "warnings")
+
+    def __init__(self, chain: Chain, user: User) -> None:
+        self.chain = chain
+        self.user = user
+        self.warnings: list[str] = []
+        self.annotations: dict[str, str] = {}
+
+    def review(
+        self,
+        operation: Operation,
+        resource: Resource,
+        subresource: str,
+        namespace: str,
+        name: str,
+        options: Options,
+    ) -> Review:
+        """Review of one write of the request."""
+        steps = self.chain.steps(operation, resource, subresource)
+        if not steps:
+            return UNCONCERNED
+        attributes = Attributes(
+            operation,
+            resource,
+            subresource,
+            namespace,
+            name,
+            self.user,
+            options,
+            warnings=self.warnings,
+            annotations=self.annotations,
+        )
+        return _Asking(self.chain, steps, attributes)
+
+
+class Review:
+    """The course of one write through admission: `mutate`, then `validate`, then `reserve`; again for each attempt.
+
+    This one concerns no plugin. `obj` is None for deletions, `old` for creations. All raise StatusError.
+    """
+
+    __slots__ = ()
+
+    async def mutate(self, obj: Object | None, old: Object | None) -> None:
+        """Lets plugins change `obj`."""
+
+    async def validate(self, obj: Object | None, old: Object | None) -> None:
+        """Lets plugins refuse what came of it."""
+
+    async def reserve(self, obj: Object | None, old: Object | None) -> None:
+        """Lets plugins take what the write needs; nothing but the write itself may follow."""
+
+    async def whole(self, obj: Object | None, old: Object | None) -> None:
+        """All of it, for a write without rules of its own in between."""
+        await self.mutate(obj, old)
+        await self.validate(obj, old)
+        await self.reserve(obj, old)
+
+
+UNCONCERNED = Review()
+
+
+class _Asking(Review):
+    """A review with plugins to ask."""
+
+    __slots__ = ("_attributes", "_chain", "_steps")
+
+    def __init__(self, chain: Chain, steps: Steps, attributes: Attributes) -> None:
+        self._chain = chain
+        self._steps = steps
+        self._attributes = attributes
+
+    async def mutate(self, obj: Object | None, old: Object | None) -> None:
+        for plugin in self._steps.mutating:
+            await self._ask(plugin.mutate, obj, old)
+
+    async def validate(self, obj: Object | None, old: Object | None) -> None:
+        for plugin in self._steps.validating:
+            await self._ask(plugin.validate, obj, old)
+
+    async def reserve(self, obj: Object | None, old: Object | None) -> None:
+        self._attributes.obj, self._attributes.old = obj, old
+        for plugin in self._steps.reserving:
+            await plugin.reserve(self._attributes)
+
+    async def _ask(self, decide: Callable[[Attributes], None], obj: Object | None, old: Object | None) -> None:
+        """One decision. A refusal stands only when the cache that it comes from was up to date."""
+        attributes = self._attributes
+        attributes.obj, attributes.old = obj, old
+        try:
+            decide(attributes)
+        except StatusError:
+            await self._chain.refresh()
+            decide(attributes)

@@ -1,0 +1,151 @@
+"""The chain: every plugin in its fixed order, those that are on by default, and how flags change that.
+
+Source: Kubernetes' ``pkg/kubeapiserver/options/plugins.go`` and ``options/admission.go``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from apilayer.admission.plugin import ConfigurationError, Setup
+from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from apilayer.admission.listers import Listers
+    from apilayer.admission.plugin import Plugin
+    from apilayer.pipeline.authentication import User
+
+ORDER: dict[str, type[Plugin] | None] = {
+    "AlwaysAdmit": None,
+    "NamespaceAutoProvision": None,
+    "NamespaceLifecycle": NamespaceLifecycle,
+    "NamespaceExists": None,
+    "LimitPodHardAntiAffinityTopology": None,
+    "LimitRanger": None,
+    "ServiceAccount": None,
+    "NodeRestriction": None,
+    "TaintNodesByCondition": None,
+    "AlwaysPullImages": None,
+    "ImagePolicyWebhook": None,
+    "PodSecurity": None,
+    "PodNodeSelector": None,
+    "Priority": None,
+    "DefaultTolerationSeconds": None,
+    "PodTolerationRestriction": None,
+    "EventRateLimit": None,
+    "ExtendedResourceToleration": None,
+    "DefaultStorageClass": None,
+    "StorageObjectInUseProtection": None,
+    "OwnerReferencesPermissionEnforcement": None,
+    "PersistentVolumeClaimResize": None,
+    "RuntimeClass": None,
+    "CertificateApproval": None,
+    "CertificateSigning": None,
+    "ClusterTrustBundleAttest": None,
+    "CertificateSubjectRestriction": None,
+    "DefaultIngressClass": None,
+    "DenyServiceExternalIPs": None,
+    "PodTopologyLabels": None,
+    "MutatingAdmissionPolicy": None,
+    "MutatingAdmissionWebhook": None,
+    "ValidatingAdmissionPolicy": None,
+    "ValidatingAdmissionWebhook": None,
+    "ResourceQuota": None,
+    "AlwaysDeny": None,
+}
+"""Every plugin of Kubernetes by name, in the order in which they are asked; None where this server has none."""
+
+DEFAULT_ON = frozenset(
+    {
+        "NamespaceLifecycle",
+        "LimitRanger",
+        "ServiceAccount",
+        "DefaultStorageClass",
+        "DefaultTolerationSeconds",
+        "MutatingAdmissionWebhook",
+        "ValidatingAdmissionWebhook",
+        "ResourceQuota",
+        "StorageObjectInUseProtection",
+        "Priority",
+        "TaintNodesByCondition",
+        "RuntimeClass",
+        "CertificateApproval",
+        "CertificateSigning",
+        "ClusterTrustBundleAttest",
+        "CertificateSubjectRestriction",
+        "DefaultIngressClass",
+        "PersistentVolumeClaimResize",
+        "PodSecurity",
+        "PodTopologyLabels",
+        "MutatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy",
+    }
+)
+
+
+NO_LESS = ("NamespaceLifecycle",)
+"""What a registry has that nobody chose plugins for."""
+
+
+class ChoiceError(Exception):
+    """The flags cannot be used together; names flag and plugin."""
+
+
+@attrs.frozen
+class Choice:
+    """The flags: `--enable-admission-plugins`, `--disable-admission-plugins`, and the old `--admission-control`."""
+
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    configuration: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """By plugin: its part of `--admission-control-config-file`."""
+
+    def names(self) -> tuple[str, ...]:
+        """The plugins that are on, in their order. Raises ChoiceError."""
+        if self.control:
+            if self.enable or self.disable:
+                others = "enable-admission-plugins/disable-admission-plugins"
+                raise ChoiceError(f"admission-control and {others} flags are mutually exclusive")
+            _check_known("admission-control", self.control, offered=True)
+            wanted = frozenset(self.control)
+        else:
+            _check_known("enable-admission-plugins", self.enable, offered=True)
+            _check_known("disable-admission-plugins", self.disable, offered=False)
+            both = sorted(set(self.enable) & set(self.disable))
+            if both:
+                flags = "in enable-admission-plugins and disable-admission-plugins overlapped"
+                raise ChoiceError(f"[{' '.join(both)}] {flags}")
+            wanted = (DEFAULT_ON | frozenset(self.enable)) - frozenset(self.disable)
+        return tuple(name for name, kind in ORDER.items() if kind is not None and name in wanted)
+
+
+def _check_known(flag: str, names: Iterable[str], *, offered: bool) -> None:
+    for name in names:
+        if name not in ORDER:
+            raise ChoiceError(f'{flag} plugin "{name}" is unknown')
+        if offered and ORDER[name] is None:
+            raise ChoiceError(f'{flag} plugin "{name}" is not part of this server')
+
+
+def build(
+    choice: Choice, listers: Listers, may: Callable[[User, str, str, str, str, str], bool] | None = None
+) -> list[Plugin]:
+    """The plugins that are on. Raises ChoiceError for flags that cannot be used, or a configuration that cannot."""
+    plugins = []
+    for name in choice.names():
+        kind = ORDER[name]
+        assert kind is not None
+        setup = Setup(listers, choice.configuration.get(name))
+        if may is not None:
+            setup = attrs.evolve(setup, may=may)
+        try:
+            plugins.append(kind(setup))
+        except ConfigurationError as error:
+            raise ChoiceError(f'configuration of admission plugin "{name}": {error}') from error
+    return plugins

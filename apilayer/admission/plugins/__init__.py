@@ -1,0 +1,1 @@
+"""The plugins, one file each. See `apilayer.admission.choice` for their order."""
