@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api.meta import timestamp, utc_now
-from apilayer.registry.qos import pod_qos
+from apilayer.api.qos import pod_qos
 from apilayer.registry.strategy import Strategy, restore
 
 if TYPE_CHECKING:

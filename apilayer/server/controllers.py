@@ -19,6 +19,7 @@ from apilayer.controllers.expiry import EventExpiry
 from apilayer.controllers.garbage_collector import GarbageCollector
 from apilayer.controllers.namespace import NamespaceController
 from apilayer.controllers.protection import ClaimProtection, VolumeProtection
+from apilayer.controllers.resource_quota import ResourceQuotaController
 from apilayer.controllers.root_ca import RootCaPublisher
 from apilayer.controllers.service_accounts import ServiceAccountController
 from apilayer.server.controller_api import LocalCluster
@@ -53,6 +54,7 @@ def known(options: ControllerOptions) -> dict[str, Callable[[Cluster], Controlle
         RootCaPublisher.name: lambda cluster: RootCaPublisher(cluster, options.root_ca),
         EndpointSliceController.name: EndpointSliceController,
         EndpointsController.name: EndpointsController,
+        ResourceQuotaController.name: ResourceQuotaController,
         VolumeProtection.name: VolumeProtection,
         ClaimProtection.name: ClaimProtection,
         ClusterRoleAggregation.name: ClusterRoleAggregation,

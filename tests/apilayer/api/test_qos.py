@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apilayer.registry.qos import pod_qos
+from apilayer.api.qos import pod_qos
 
 FULL = {"cpu": "100m", "memory": "64Mi"}
 SAME = {"cpu": "0.1", "memory": "67108864"}
