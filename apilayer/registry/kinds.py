@@ -291,9 +291,7 @@ class CertificateStrategy(Strategy):
     def prepare_status_update(self, obj: Object, old: Object) -> None:
         super().prepare_status_update(obj, old)
         status = obj.setdefault("status", {})
-        kept = [item for item in _conditions(old) if item.get("type") in _DECISIONS]
-        others = [item for item in _conditions(obj) if item.get("type") not in _DECISIONS]
-        _set_conditions(status, _stamped(kept + others, old))
+        _set_conditions(status, _stamped(_with_decisions(_conditions(obj), _conditions(old)), old))
 
     def prepare_subresource_update(self, obj: Object, old: Object, subresource: str) -> None:
         restore(obj, old, "spec")
@@ -303,6 +301,18 @@ class CertificateStrategy(Strategy):
             status["certificate"] = certificate
         _set_conditions(status, _stamped(status.get("conditions") or [], old))
         obj["status"] = status
+
+
+def _with_decisions(conditions: list[Object], before: list[Object]) -> list[Object]:
+    """`conditions` with decisions as they were, unless some were added or are missing, which is not allowed."""
+    found = list(conditions)
+    for kind in _DECISIONS:
+        kept = [item for item in before if item.get("type") == kind]
+        places = [index for index, item in enumerate(found) if item.get("type") == kind]
+        if len(kept) == len(places):
+            for index, item in zip(places, kept, strict=True):
+                found[index] = item
+    return found
 
 
 def _conditions(obj: Object) -> list[Object]:

@@ -30,6 +30,7 @@ from apilayer.api.validation import (
     scaling,
     scheduling_kinds,
     service,
+    signing,
     storage,
     webhooks,
     workloads,
@@ -210,7 +211,9 @@ RULES: dict[str, KindRules] = {
     ),
     "certificatesigningrequests.certificates.k8s.io": KindRules(
         name=names.path_segment,
-        create=(registration.signing_request,),
+        create=(signing.signing_request,),
+        status=signing.STATUS,
+        subresources={"approval": signing.APPROVAL},
     ),
     "apiservices.apiregistration.k8s.io": KindRules(name=names.path_segment, every=(registration.api_service,)),
     "validatingwebhookconfigurations.admissionregistration.k8s.io": KindRules(every=(webhooks.validating,)),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from apilayer.api.encoding import base64text
-from tests.apilayer.certificates import signing_request
+from tests.apilayer.certificates import certificate, signing_request
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+_INVALID_REQUEST = 'CertificateSigningRequest.certificates.k8s.io "r" is invalid: '
 BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 
 
@@ -185,10 +186,46 @@ async def test_certificate_requests_say_who_asks(client) -> None:
     assert {"type", "status", "reason", "lastUpdateTime", "lastTransitionTime"} == set(condition)
     assert answer.json["spec"]["signerName"] == "a.b/c"
     assert "certificate" not in answer.json["status"]
-    issued = {"status": {"conditions": [], "certificate": "eA=="}}
-    answer = await client.request("PATCH", f"{requests}/r/status", issued, Content_Type=MERGE)
-    assert [item["type"] for item in answer.json["status"]["conditions"]] == ["Approved"]
-    assert answer.json["status"]["certificate"] == "eA=="
+
+
+async def test_decisions_on_certificate_requests_are_final(client) -> None:
+    requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    request = base64text.encode(signing_request())
+    spec = {"request": request, "signerName": "a.b/c", "usages": ["client auth"]}
+    await client.request("POST", requests, {"metadata": {"name": "r"}, "spec": spec})
+
+    async def change(part: str, conditions: list | None = None, issued: bytes | None = None) -> str:
+        """The answer's message without its head, "" for success."""
+        body = {"conditions": conditions, "certificate": issued and base64text.encode(issued)}
+        status = {key: value for key, value in body.items() if value is not None}
+        answer = await client.request("PATCH", f"{requests}/r/{part}", {"status": status}, Content_Type=MERGE)
+        return "" if answer.status == 200 else answer.message.removeprefix(_INVALID_REQUEST)
+
+    approved, denied = ({"type": kind, "status": "True"} for kind in ("Approved", "Denied"))
+    adding = 'status.conditions: Forbidden: updates may not add a condition of type "Approved"'
+    assert await change("status", [approved]) == adding
+    assert await change("approval", [approved]) == ""
+    assert await change("approval", [approved, denied]) == (
+        'status.conditions: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive'
+    )
+    for part in ("approval", "status"):
+        removing = 'status.conditions: Forbidden: updates may not remove a condition of type "Approved"'
+        assert await change(part, []) == removing
+    wrong = 'status.conditions[0].status: Unsupported value: "False": supported values: "True"'
+    assert await change("approval", [{**approved, "status": "False"}]) == wrong
+    assert await change("status", [{**approved, "message": "other"}, {"type": "Own", "status": "Unknown"}]) == ""
+    kept = (await client.request("GET", f"{requests}/r")).json["status"]["conditions"]
+    assert [(item["type"], item.get("message")) for item in kept] == [("Approved", None), ("Own", None)]
+    await change("approval", issued=certificate())
+    assert "certificate" not in (await client.request("GET", f"{requests}/r")).json["status"]
+    about = 'status.certificate: Invalid value: "<certificate data>": '
+    assert await change("status", issued=b"x") == about + "must contain at least one CERTIFICATE PEM block"
+    key = certificate().replace(b"CERTIFICATE", b"PRIVATE KEY")
+    only = about + 'only CERTIFICATE PEM blocks are allowed, found "PRIVATE KEY"'
+    assert await change("status", issued=certificate() + key) == only
+    assert await change("status", issued=certificate()) == ""
+    again = "status.certificate: Forbidden: updates may not modify existing certificate content"
+    assert await change("status", issued=certificate() * 2) == again
 
 
 async def test_jobs_leave_their_pods_behind_unless_told_otherwise(client) -> None:
