@@ -14,6 +14,7 @@ from apilayer.pipeline.negotiation import Accepted
 from apilayer.pipeline.request import Response
 from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
+from apilayer.server.pod_logs import pod_logs
 from apilayer.server.resources import Call, ResourceHandlers
 from apilayer.server.version import VERSION
 from apilayer.server.virtual import VirtualHandlers
@@ -58,6 +59,8 @@ class Router:
         verbs = row.verbs
         if info.subresource:
             sub = row.subresource(info.subresource)
+            if info.subresource == "log" and info.verb == "get" and row.plural == "pods":
+                return await pod_logs(self._registry, info.namespace, info.name, context.query)
             if info.subresource in row.not_offered:
                 await self._registry.of(row.group_resource).store.get(info.namespace, info.name)
                 raise status.not_implemented(f"{row.plural}/{info.subresource}")

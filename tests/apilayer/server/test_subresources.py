@@ -164,12 +164,35 @@ async def test_parts_of_a_pod_have_endpoints_of_their_own(client) -> None:
 
 
 async def test_what_needs_a_node_is_not_offered(client) -> None:
-    await client.request("POST", PODS, pod("p"))
-    log = await client.request("GET", f"{PODS}/p/log")
-    assert (log.status, log.json["reason"]) == (501, "NotImplemented")
-    assert (await client.request("GET", f"{PODS}/none/log")).status == 404
+    await client.request("POST", PODS, pod("p", nodeName="n"))
+    for part in ("log", "exec"):
+        answer = await client.request("GET", f"{PODS}/p/{part}")
+        assert (answer.status, answer.json["reason"]) == (501, "NotImplemented")
+        assert (await client.request("GET", f"{PODS}/none/{part}")).status == 404
     names = {entry["name"] for entry in (await client.request("GET", "/api/v1")).json["resources"]}
     assert not names & {"pods/log", "pods/exec", "nodes/proxy", "serviceaccounts/token"}
+
+
+async def test_a_pod_on_no_node_has_no_logs(client) -> None:
+    two = [{"name": name, "image": "i"} for name in ("c", "d")]
+    for name, spec in (("one", {}), ("two", {"containers": two, "initContainers": [{"name": "e", "image": "i"}]})):
+        await client.request("POST", PODS, pod(name, **spec))
+    assert (await client.request("GET", f"{PODS}/one/log?container=c&tailLines=1")).status == 204
+    choose = "a container name must be specified for pod two, choose one of: [c d] or one of the init containers: [e]"
+    wrong = {
+        "two/log": (400, choose),
+        "two/log?container=x": (400, "container x is not valid for pod two"),
+        "one/log?tailLines=x": (400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+    }
+    for path, expected in wrong.items():
+        answer = await client.request("GET", f"{PODS}/{path}")
+        assert (answer.status, answer.message) == expected
+    assert (await client.request("GET", f"{PODS}/two/log?container=e")).status == 204
+    bad = await client.request("GET", f"{PODS}/none/log?tailLines=-1&limitBytes=0&sinceSeconds=0")
+    assert bad.status == 422
+    assert [cause["field"] for cause in bad.json["details"]["causes"]] == ["tailLines", "limitBytes", "sinceSeconds"]
+    both = await client.request("GET", f"{PODS}/none/log?sinceSeconds=1&sinceTime=2024-01-01T00:00:00Z")
+    assert both.message.endswith("Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified")
 
 
 async def test_certificate_requests_say_who_asks(client) -> None:
