@@ -33,6 +33,7 @@ LIST_TYPES = (
     "application/yaml",
 )
 PATCH_TYPES = (
+    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
@@ -215,37 +216,38 @@ def _patch(target: _Target, suffix: str, what: str) -> Node:
 def _post(target: _Target, suffix: str, what: str) -> Node:
     """Creating a subresource, such as a binding."""
     del what
+    return _made(target, suffix, f"create {suffix.lower()} of a {target.kind}")
+
+
+def _create(target: _Target) -> Node:
+    return _made(target, "", f"create {_with_article(target.kind)}")
+
+
+def _made(target: _Target, suffix: str, description: str) -> Node:
     return target.build(
         "create",
         "post",
         f"{target.scoped}{suffix}",
-        f"create {suffix.lower()} of a {target.kind}",
+        description,
         _responses(target.definition, _ALL_CODES),
         parameters=_WRITE,
         body=_object_body(target),
     )
 
 
-def _create(target: _Target) -> Node:
-    article = "an" if target.kind[0] in "AEIOU" else "a"
-    return target.build(
-        "create",
-        "post",
-        target.scoped,
-        f"create {article} {target.kind}",
-        _responses(target.definition, _ALL_CODES),
-        parameters=_WRITE,
-        body=_object_body(target),
-    )
+def _with_article(kind: str) -> str:
+    """``a Pod``, ``an Ingress``; plurals such as Endpoints stand alone."""
+    if kind.endswith("s") and not kind.endswith("ss"):
+        return kind
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
 
 
 def _delete(target: _Target, answer: str) -> Node:
-    article = "an" if target.kind[0] in "AEIOU" else "a"
     return target.build(
         "delete",
         "delete",
         target.scoped,
-        f"delete {article} {target.kind}",
+        f"delete {_with_article(target.kind)}",
         _responses(answer, {"200": "OK", "202": "Accepted"}),
         parameters=_DELETE,
         body={"content": _content(META + "DeleteOptions", ("*/*",))},
@@ -370,7 +372,7 @@ def resource_paths(row: Resource) -> Node:
             kind=row.kind,
             gvk={"group": sub.group, "kind": sub.kind, "version": sub.version},
         )
-        operations = _subresource_operations(below, sub, sub.kind)
+        operations = _subresource_operations(below, sub, row.kind)
         paths[f"{base}/{{name}}/{sub.name}"] = _with_parameters(operations, ("name", *scope, "pretty"), sub.kind)
     return paths
 

@@ -119,7 +119,12 @@ def test_kubectl_finds_what_it_asks_of_patch(resource: Resource) -> None:
         named = {parameter["name"]: parameter for parameter in patch["parameters"]}
         assert set(named) == {"dryRun", "fieldManager", "fieldValidation", "force"}
         assert named["fieldValidation"]["in"] == "query"
-        assert "application/strategic-merge-patch+json" in patch["requestBody"]["content"]
+        assert set(patch["requestBody"]["content"]) == {
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        }
 
 
 def test_parameters_of_a_path() -> None:
@@ -139,6 +144,24 @@ def test_parameters_of_a_path() -> None:
     everywhere = document("api/v1")["paths"]["/api/v1/pods"]
     assert "labelSelector" in [parameter["name"] for parameter in everywhere["parameters"]]
     assert "parameters" not in everywhere["get"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "description"),
+    [
+        ("/api/v1/namespaces/{namespace}/pods", "post", "create a Pod"),
+        ("/api/v1/namespaces/{namespace}/events/{name}", "delete", "delete an Event"),
+        ("/api/v1/namespaces/{namespace}/endpoints", "post", "create Endpoints"),
+        ("/api/v1/namespaces/{namespace}/pods/{name}/binding", "post", "create binding of a Pod"),
+        (
+            "/api/v1/namespaces/{namespace}/replicationcontrollers/{name}/scale",
+            "get",
+            "read scale of the specified ReplicationController",
+        ),
+    ],
+)
+def test_operations_are_described(path: str, method: str, description: str) -> None:
+    assert document("api/v1")["paths"][path][method]["description"] == description
 
 
 def test_version_2_has_everything_in_one() -> None:
