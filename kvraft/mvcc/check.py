@@ -134,9 +134,9 @@ def _check_overlap(branch: tuple[Operation, ...]) -> tuple[set[bytes], Intervals
     """
     deleted = Intervals()
     for operation in branch:
-        if type(operation) is DeleteRangeRequest:
-            # Of a delete without end etcd sees the first key alone: everything may be replaced in one transaction.
-            deleted.add(operation.key, b"" if operation.range_end == b"\0" else operation.range_end)
+        # For etcd a delete without end overlaps nothing: everything may be replaced in one transaction.
+        if type(operation) is DeleteRangeRequest and operation.range_end != b"\0":
+            deleted.add(operation.key, operation.range_end)
     puts: set[bytes] = set()
     for operation in branch:
         if type(operation) is not TxnRequest:

@@ -231,8 +231,9 @@ async def test_members(etcdctl: Etcdctl, members: Members) -> None:
     (added,) = [row for row in (await etcdctl("member", "list")).splitlines() if "unstarted" in row]
     member_id = added.split(",")[0]
     assert added.endswith(", true")
+    # The same URLs in the same second would have the same member ID, as in etcd.
     assert "Peer URLs already exists" in await etcdctl(
-        "member", "add", "m5", "--peer-urls=http://127.0.0.1:1", fails=True
+        "member", "add", "m5", "--peer-urls=http://127.0.0.1:1,http://127.0.0.1:5", fails=True
     )
     assert "too many learner members" in await etcdctl(
         "member", "add", "m5", "--learner", "--peer-urls=http://127.0.0.1:3", fails=True
