@@ -11,13 +11,14 @@ import attrs
 
 from apilayer.admission.plugin import ConfigurationError, Setup
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
+from apilayer.admission.plugins.resource_quota import ResourceQuota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from apilayer.admission.listers import Listers
-    from apilayer.admission.plugin import Plugin
+    from apilayer.admission.plugin import Plugin, Writer
     from apilayer.pipeline.authentication import User
 
 ORDER: dict[str, type[Plugin] | None] = {
@@ -55,7 +56,7 @@ ORDER: dict[str, type[Plugin] | None] = {
     "MutatingAdmissionWebhook": None,
     "ValidatingAdmissionPolicy": None,
     "ValidatingAdmissionWebhook": None,
-    "ResourceQuota": None,
+    "ResourceQuota": ResourceQuota,
     "AlwaysDeny": None,
 }
 """Every plugin of Kubernetes by name, in the order in which they are asked; None where this server has none."""
@@ -134,7 +135,10 @@ def _check_known(flag: str, names: Iterable[str], *, offered: bool) -> None:
 
 
 def build(
-    choice: Choice, listers: Listers, may: Callable[[User, str, str, str, str, str], bool] | None = None
+    choice: Choice,
+    listers: Listers,
+    may: Callable[[User, str, str, str, str, str], bool] | None = None,
+    writer: Writer | None = None,
 ) -> list[Plugin]:
     """The plugins that are on. Raises ChoiceError for flags that cannot be used, or a configuration that cannot."""
     plugins = []
@@ -144,6 +148,8 @@ def build(
         setup = Setup(listers, choice.configuration.get(name))
         if may is not None:
             setup = attrs.evolve(setup, may=may)
+        if writer is not None:
+            setup = attrs.evolve(setup, writer=writer)
         try:
             plugins.append(kind(setup))
         except ConfigurationError as error:

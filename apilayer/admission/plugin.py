@@ -105,6 +105,29 @@ def on(*paths: str, operations: tuple[Operation, ...]) -> Interest:
     return Interest(frozenset(operations), frozenset(paths))
 
 
+class Writer(Protocol):
+    """What a plugin that reserves something does to the cluster. Calls raise StatusError and StoreError."""
+
+    async def refresh(self) -> None:
+        """Brings what listers show up to the present."""
+
+    async def change(
+        self, group_resource: str, namespace: str, name: str, how: Callable[[Object], Object], subresource: str
+    ) -> None:
+        """Stores what `how` makes of the object, in the server's own name; anew when somebody else was faster."""
+
+
+class _Reader:
+    """A writer that writes nothing: for chains without plugins that reserve."""
+
+    async def refresh(self) -> None:
+        """There is nothing to be brought up to date."""
+
+    async def change(self, *_: object) -> None:
+        """Nothing reserves."""
+        raise AssertionError("this chain has been given nothing to write with")
+
+
 @attrs.frozen
 class Setup:
     """What a plugin is made of: the cluster as it is cached, its part of the configuration, and the authorizer."""
@@ -114,6 +137,7 @@ class Setup:
     """The plugin's own configuration document, None without one."""
     may: Callable[[User, str, str, str, str, str], bool] = lambda *_: True
     """Whether a user may do it: (user, verb, group, resource or resource/subresource, namespace, name)."""
+    writer: Writer = attrs.field(factory=_Reader)
 
 
 class Plugin:

@@ -15,9 +15,10 @@ from apilayer.pipeline.authentication import AUTHENTICATED, User
 from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
+from apilayer.registry.options import WriteOptions
 from apilayer.registry.services.pool import ServiceNetwork, ServicePool
 from apilayer.registry.services.ports import PortBitmap
-from apilayer.registry.services.store import ServiceStore
+from apilayer.registry.services.store import OWN_MANAGER, ServiceStore
 from apilayer.registry.services.strategy import ServiceStrategy
 from apilayer.registry.store import ResourceStore
 from apilayer.registry.watching import DEFAULT_MIN_TIMEOUT_SECONDS, WatchOpener
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from apilayer.api.resources import Resource
-    from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
+    from apilayer.registry.options import DeleteOptions, ListOptions
     from apilayer.registry.store import Object
     from apilayer.storage.codec import Entry
     from apilayer.storage.interface import Store
@@ -75,9 +76,8 @@ class Registry:
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
         listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
-        self.admission = Chain(
-            build(admission or Choice(control=NO_LESS), listers), self.of("namespaces").lists.refresh
-        )
+        plugins = build(admission or Choice(control=NO_LESS), listers, writer=self)
+        self.admission = Chain(plugins, self.refresh)
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
         if resource.group_resource == "namespaces":
@@ -102,6 +102,17 @@ class Registry:
     def namespaced(self) -> list[ResourceApi]:
         """Every resource that lives in namespaces."""
         return [api for api in self._apis.values() if api.resource.namespaced]
+
+    async def refresh(self) -> None:
+        """Brings the cache up to the present. Raises StoreError."""
+        await self.of("namespaces").lists.refresh()
+
+    async def change(
+        self, group_resource: str, namespace: str, name: str, how: Callable[[Object], Object], subresource: str
+    ) -> None:
+        """Stores what `how` makes of an object, in the server's own name, without admission. Raises StatusError."""
+        store = self.of(group_resource).store
+        await store.patch(namespace, name, how, WriteOptions(manager=OWN_MANAGER), subresource)
 
     async def create(self, api: ResourceApi, namespace: str, obj: Object, options: WriteOptions) -> Entry:
         """Creates an object as admission allows. Raises StatusError."""
