@@ -15,13 +15,14 @@ from apilayer.controllers.aggregation import ClusterRoleAggregation
 from apilayer.controllers.choice import parse_choice
 from apilayer.controllers.endpoints import EndpointsController
 from apilayer.controllers.endpointslices import EndpointSliceController
-from apilayer.controllers.expiry import EventExpiry
+from apilayer.controllers.expiry import EventExpiry, FinishedJobs, TokenCleaner
 from apilayer.controllers.garbage_collector import GarbageCollector
 from apilayer.controllers.namespace import NamespaceController
 from apilayer.controllers.protection import ClaimProtection, VolumeProtection
 from apilayer.controllers.resource_quota import ResourceQuotaController
 from apilayer.controllers.root_ca import RootCaPublisher
 from apilayer.controllers.service_accounts import ServiceAccountController
+from apilayer.controllers.service_cidrs import ServiceCidrController
 from apilayer.server.controller_api import LocalCluster
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def known(options: ControllerOptions) -> dict[str, Callable[[Cluster], Controlle
         VolumeProtection.name: VolumeProtection,
         ClaimProtection.name: ClaimProtection,
         ClusterRoleAggregation.name: ClusterRoleAggregation,
+        ServiceCidrController.name: ServiceCidrController,
+        TokenCleaner.name: TokenCleaner,
+        FinishedJobs.name: FinishedJobs,
         EventExpiry.name: lambda cluster: EventExpiry(cluster, options.event_ttl_seconds),
     }
 

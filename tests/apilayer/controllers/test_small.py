@@ -1,8 +1,7 @@
-"""Controllers of a page each: namespaces, accounts, the root CA, protection, aggregation, expiry; and the choice."""
+"""Controllers of a page each: namespaces, accounts, the root CA, protection, aggregation; and the choice."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import pytest
 from apilayer.client.interface import Ref
 from apilayer.controllers.aggregation import ClusterRoleAggregation, aggregated
 from apilayer.controllers.choice import UnknownController, parse_choice
-from apilayer.controllers.expiry import EventExpiry, seconds_left
 from apilayer.controllers.garbage_collector import GarbageCollector
 from apilayer.controllers.namespace import NamespaceController, held_by_us, released
 from apilayer.controllers.protection import ClaimProtection, VolumeProtection, claims_of_pod, protected
@@ -231,39 +229,3 @@ async def test_roles_follow_what_they_are_made_of(world: World) -> None:
     await world.until(ref, lambda obj: obj is not None and verbs(obj.get("rules") or []) == ["get"])
     await world.delete(Ref(ROLES, "", "a"))
     await world.until(ref, lambda obj: obj is not None and not obj.get("rules"))
-
-
-# ---------------------------------------------------------------------- expiry
-
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("fields", "left"),
-    [
-        ({"lastTimestamp": "2026-01-01T11:30:00Z"}, 1800),
-        ({"lastTimestamp": "2026-01-01T10:00:00Z"}, 0),
-        ({"eventTime": "2026-01-01T11:59:00.000000Z"}, 3540),
-        (
-            {"lastTimestamp": "2026-01-01T10:00:00Z", "series": {"lastObservedTime": "2026-01-01T12:00:00.000000Z"}},
-            3600,
-        ),
-        ({"lastTimestamp": "2030-01-01T10:00:00Z"}, 3600),
-        ({"lastTimestamp": "nonsense"}, 0),
-        ({}, 0),
-    ],
-)
-def test_how_long_an_event_is_kept(fields: Object, left: float) -> None:
-    assert seconds_left({"metadata": {}, **fields}, 3600, NOW) == left
-
-
-async def test_old_events_go(world: World) -> None:
-    def event(name: str, when: datetime) -> Object:
-        involved = {"kind": "Pod", "namespace": "default", "name": "p"}
-        text = when.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"metadata": {"name": name}, "involvedObject": involved, "lastTimestamp": text, "firstTimestamp": text}
-
-    clock = datetime.now(UTC)
-    await world.create("events", event("new", clock))
-    await world.start(lambda cluster: EventExpiry(cluster, 60, lambda: clock + timedelta(seconds=61)))
-    await world.gone(Ref("events", "default", "new"))
