@@ -37,3 +37,13 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalClust
         yield cluster.started()
     finally:
         cluster.apilayer("down")
+
+
+@pytest.fixture(scope="session")
+def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """One process with store and API server, for every module that leaves it as it found it."""
+    cluster = LocalCluster(tmp_path_factory.mktemp("one"), nodes=1)
+    try:
+        yield cluster.started()
+    finally:
+        cluster.apilayer("down")
