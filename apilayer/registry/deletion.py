@@ -14,6 +14,8 @@ from apilayer.api import status
 from apilayer.api.meta import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apilayer.registry.options import DeleteOptions
     from apilayer.registry.strategy import Strategy
 
@@ -62,14 +64,10 @@ def decide(strategy: Strategy, obj: Object, options: DeleteOptions, now: datetim
     else:
         graceful = False
     finalizers = _finalizers_for(strategy, metadata.get("finalizers") or [], options)
-    if set(finalizers) != set(metadata.get("finalizers") or ()):
-        if finalizers:
-            metadata["finalizers"] = finalizers
-        else:
-            metadata.pop("finalizers", None)
-    elif not graceful and not finalizers:
+    if not graceful and not finalizers:  # at once, and the last state that watchers see is the present one
         return Decision(None, remove=True)
-    if finalizers and not graceful:
+    put_finalizers(metadata, finalizers)
+    if not graceful:
         _mark_deleting(metadata, now)
     held = bool(finalizers) or (graceful and bool(metadata.get("deletionGracePeriodSeconds")))
     return Decision(obj, remove=not held)
@@ -112,6 +110,8 @@ def _bump_generation(metadata: Object) -> None:
 
 def _finalizers_for(strategy: Strategy, current: list[str], options: DeleteOptions) -> list[str]:
     """The finalizers with those of the garbage collector as the options, or earlier ones, ask for."""
+    if not strategy.may_own:
+        return collected(current, orphan=False, foreground=False)
     orphan, foreground = ORPHAN in current, FOREGROUND in current
     if options.orphan_dependents is not None:
         orphan, foreground = options.orphan_dependents, False
@@ -120,12 +120,27 @@ def _finalizers_for(strategy: Strategy, current: list[str], options: DeleteOptio
         foreground = options.propagation_policy == "Foreground"
     elif strategy.orphans_by_default and not foreground:
         orphan = True
+    return collected(current, orphan=orphan, foreground=foreground)
+
+
+def collected(current: Sequence[str], *, orphan: bool, foreground: bool) -> list[str]:
+    """`current` with the garbage collector's finalizers as they should be."""
     kept = [name for name in current if name not in (ORPHAN, FOREGROUND)]
     if orphan:
         kept.append(ORPHAN)
     if foreground:
         kept.append(FOREGROUND)
     return kept
+
+
+def put_finalizers(metadata: Object, finalizers: list[str]) -> None:
+    """Sets the finalizers, unless they are the same in another order."""
+    if set(finalizers) == set(metadata.get("finalizers") or ()):
+        return
+    if finalizers:
+        metadata["finalizers"] = finalizers
+    else:
+        metadata.pop("finalizers", None)
 
 
 def _parse(text: str) -> datetime:

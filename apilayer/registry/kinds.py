@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apilayer.api import status
 from apilayer.api.meta import timestamp, utc_now
 from apilayer.api.qos import pod_qos
+from apilayer.api.validation.scheduling_kinds import SYSTEM_PRIORITIES
 from apilayer.registry.strategy import Strategy, restore
 
 if TYPE_CHECKING:
@@ -205,6 +207,21 @@ class OrphaningStrategy(Strategy):
     orphans_by_default = True
 
 
+class EventStrategy(Strategy):
+    """Events own nothing."""
+
+    may_own = False
+
+
+class PriorityClassStrategy(Strategy):
+    """The classes of the system's own pods stay."""
+
+    def check_delete(self, name: str) -> None:
+        if name in SYSTEM_PRIORITIES:
+            text = "this is a system priority class and cannot be deleted"
+            raise status.forbidden(self.resource.plural, self.resource.group, name, text)
+
+
 class JobStrategy(Strategy):
     """Jobs find their pods by a label with the job's uid, and leave them behind."""
 
@@ -348,6 +365,8 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "persistentvolumes": VolumeStrategy,
     "persistentvolumeclaims": ClaimStrategy,
     "replicationcontrollers": OrphaningStrategy,
+    "events": EventStrategy,
+    "priorityclasses.scheduling.k8s.io": PriorityClassStrategy,
     "jobs.batch": JobStrategy,
     "daemonsets.apps": DaemonSetStrategy,
     "endpointslices.discovery.k8s.io": EndpointSliceStrategy,

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 from apilayer.admission.chain import UNCONCERNED
 from apilayer.admission.plugin import DELETE
 from apilayer.api import meta, status
-from apilayer.registry.deletion import check_preconditions
-from apilayer.registry.options import WriteOptions
+from apilayer.registry.deletion import FOREGROUND, ORPHAN, collected, put_finalizers
 from apilayer.registry.store import Deleted, ResourceStore
 from apilayer.storage.interface import KeyChanged
 
 if TYPE_CHECKING:
     from apilayer.registry.options import DeleteOptions
     from apilayer.registry.store import Object
-    from apilayer.storage.codec import Entry
-
-FINALIZER = "kubernetes"
 
 
 class NamespaceStore(ResourceStore):
@@ -32,7 +28,7 @@ class NamespaceStore(ResourceStore):
             if entry is None:
                 raise self.not_found(name)
             obj = entry.object()
-            check_preconditions(self.strategy, obj, options)
+            _check_preconditions(obj["metadata"], options)
             if "deletionTimestamp" in obj["metadata"]:
                 if (obj.get("spec") or {}).get("finalizers"):
                     return Deleted(entry, gone=False)
@@ -41,24 +37,33 @@ class NamespaceStore(ResourceStore):
                 await review.whole(None, entry.object())
             obj["metadata"]["deletionTimestamp"] = meta.timestamp(self._clock())
             obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+            put_finalizers(obj["metadata"], _finalizers_for(obj["metadata"].get("finalizers") or [], options))
             try:
                 marked = await self._mark(key, entry, obj, dry_run=options.dry_run)
                 return Deleted(marked, gone=False)
             except KeyChanged as error:
                 entry = self._entry(error.current)
 
-    async def finalize(self, name: str) -> Entry:
-        """Takes the namespace's own finalizer off; it goes with that unless others hold it.
 
-        Raises StatusError 404 when it is gone, 409 when it is not being deleted.
-        """
+def _check_preconditions(metadata: Object, options: DeleteOptions) -> None:
+    """Raises StatusError 409 when the caller meant another namespace, or another version of it."""
+    asked = {"UID": (options.uid, "uid"), "ResourceVersion": (options.resource_version, "resourceVersion")}
+    for label, (wanted, key) in asked.items():
+        if wanted is not None and wanted != metadata.get(key):
+            known = f"{label} in object meta: {metadata.get(key, '')}"
+            message = f"Precondition failed: {label} in precondition: {wanted}, {known}"
+            raise status.conflict("namespaces", "", metadata["name"], message)
 
-        def release(old: Object) -> Object:
-            if "deletionTimestamp" not in old["metadata"]:
-                raise status.conflict("namespaces", "", name, "the namespace is not being deleted")
-            spec = old.get("spec") or {}
-            finalizers = [item for item in spec.get("finalizers") or [] if item != FINALIZER]
-            spec = {key: value for key, value in spec.items() if key != "finalizers"}
-            return {**old, "spec": {**spec, "finalizers": finalizers} if finalizers else spec}
 
-        return await self._change("", name, release, WriteOptions(), "finalize")
+def _finalizers_for(current: list[str], options: DeleteOptions) -> list[str]:
+    """The finalizers with those of the garbage collector as the options ask for.
+
+    For namespaces alone, not to orphan dependents means to delete them first.
+    """
+    orphan, foreground = ORPHAN in current, FOREGROUND in current
+    if options.orphan_dependents is not None:
+        orphan, foreground = options.orphan_dependents, not options.orphan_dependents
+    elif options.propagation_policy is not None:
+        orphan = options.propagation_policy == "Orphan"
+        foreground = options.propagation_policy == "Foreground"
+    return collected(current, orphan=orphan, foreground=foreground)

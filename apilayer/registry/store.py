@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Record, Store
     from apilayer.storage.watch_cache import WatchCache
 
+    Transform = Callable[[dict[str, Any]], dict[str, Any]]
+    """What makes the new state of an object, in a copy that it may keep."""
+
 Object = dict[str, Any]
 
 GENERATE_NAME_ATTEMPTS = 8
@@ -219,9 +222,9 @@ class ResourceStore:
         uid = metadata.get("uid")
 
         def transform(old: Object) -> Object:
-            self._check_version(name, old, revision, patching=False)
             if uid and uid != old["metadata"].get("uid"):
                 raise self._uid_conflict(namespace, name, uid, old)
+            self._check_version(name, old, revision, patching=False)
             new = {**obj, "metadata": dict(metadata)}
             self._track(old, new, options, subresource)
             return new
@@ -229,6 +232,8 @@ class ResourceStore:
         try:
             return await self._change(namespace, name, transform, options, subresource), False
         except status.StatusError as error:
+            if error.code == 404 and uid:
+                raise self._uid_conflict(namespace, name, uid, {"metadata": {}}) from error
             if error.code != 404 or subresource or not self.resource.allow_create_on_update:
                 raise
         return await self.create(namespace, {**obj, "metadata": dict(metadata)}, options), True
@@ -327,12 +332,7 @@ class ResourceStore:
         return status.conflict(self.resource.plural, self.resource.group, name, message)
 
     async def _change(
-        self,
-        namespace: str,
-        name: str,
-        transform: Callable[[Object], Object],
-        options: WriteOptions,
-        subresource: str,
+        self, namespace: str, name: str, transform: Transform, options: WriteOptions, subresource: str
     ) -> Entry:
         """Reads, transforms, validates and swaps until it fits."""
         key = self.key(namespace, name)
@@ -366,7 +366,7 @@ class ResourceStore:
                 entry, fresh = self._entry(error.current), True
 
     async def _next_state(
-        self, entry: Entry, name: str, transform: Callable[[Object], Object], review: Review, subresource: str
+        self, entry: Entry, name: str, transform: Transform, review: Review, subresource: str
     ) -> tuple[Object, bool]:
         """The object to store in place of `entry`, and whether it is the same. Raises StatusError 403 or 422."""
         old = entry.object()
@@ -407,6 +407,7 @@ class ResourceStore:
 
     async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
         """Deletes an object or starts its deletion. Raises StatusError 403, 404 or 409."""
+        self.strategy.check_delete(name)
         key = self.key(namespace, name)
         review = self._review(DELETE, namespace, name, options)
         entry = await self._read(key)

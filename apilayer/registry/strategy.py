@@ -26,6 +26,8 @@ class Strategy:
     """Whether objects of the kind are given time to end."""
     orphans_by_default = False
     """Whether what an object owns stays when it is deleted, unless the request says otherwise."""
+    may_own = True
+    """Whether deleting an object may concern what it owns: the garbage collector ignores some kinds."""
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
@@ -39,6 +41,9 @@ class Strategy:
 
     def stamp_user(self, obj: Object, user: User) -> None:
         """Writes into a new object who creates it, for kinds that keep that."""
+
+    def check_delete(self, name: str) -> None:
+        """Raises StatusError 403 for an object that must stay."""
 
     def delete_warnings(self, options: DeleteOptions) -> list[str]:
         """What to tell a client that deletes an object in this way."""

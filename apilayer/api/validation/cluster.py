@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apilayer.api import field, names
-from apilayer.api.validation.common import Errors, Object, items, named, non_negative, part, text
+from apilayer.api.validation.common import Errors, Object, indexed, items, named, non_negative, part, text
 from apilayer.api.validation.metadata import finalizer_name
 
 EVENT_TEXT_MAX = 128
@@ -14,6 +14,13 @@ def namespace(obj: Object) -> Errors:
     """A Namespace's finalizers are qualified names or standard ones."""
     finalizers = items(part(obj, "spec"), "finalizers")
     return [error for name in finalizers for error in finalizer_name(name, "spec.finalizers")]
+
+
+def namespace_finalize(new: Object, old: Object) -> Errors:
+    """As for a new Namespace; here each finalizer is named by its place."""
+    del old
+    finalizers = indexed(part(new, "spec"), "finalizers", "spec")
+    return [error for where, name in finalizers for error in finalizer_name(name, where)]
 
 
 def namespace_status(new: Object, old: Object) -> Errors:

@@ -82,6 +82,7 @@ RULES: dict[str, KindRules] = {
         name=names.namespace_name,
         create=(cluster.namespace,),
         status=(cluster.namespace_status,),
+        subresources={"finalize": (cluster.namespace_finalize,)},
     ),
     "leases.coordination.k8s.io": KindRules(every=(cluster.lease,)),
     "events": KindRules(name=names.path_segment, every=(cluster.event,), meta_first=False),

@@ -9,7 +9,8 @@ from apilayer.api.validation.scheduling import tolerations
 from apilayer.api.validation.vocabulary import fixed, given, labels, maybe_one_of, required_name, rules
 
 _HIGHEST = 1_000_000_000
-_SYSTEM = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+SYSTEM_PRIORITIES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+"""The classes that every cluster has, with their values."""
 
 
 def _priority(obj: Object, path: str) -> Errors:
@@ -28,10 +29,10 @@ def _priority(obj: Object, path: str) -> Errors:
 
 
 def _system_problem(name: str, value: int, obj: Object) -> str:
-    if name not in _SYSTEM:
+    if name not in SYSTEM_PRIORITIES:
         return f"{name} is not a known system priority class"
-    if value != _SYSTEM[name]:
-        return f"value of {name} PriorityClass must be {_SYSTEM[name]}"
+    if value != SYSTEM_PRIORITIES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_PRIORITIES[name]}"
     return f"globalDefault of {name} PriorityClass must be false" if obj.get("globalDefault") else ""
 
 

@@ -21,11 +21,10 @@ from apilayer.registry.store import Deleted, ResourceStore
 from apilayer.storage.interface import OutcomeUnknown, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from apilayer.registry.services.ports import PortBitmap
-    from apilayer.registry.store import Object
+    from apilayer.registry.store import Object, Transform
     from apilayer.storage.codec import Entry
 
 OWN_MANAGER = "kube-apiserver"
@@ -74,12 +73,7 @@ class ServiceStore(ResourceStore):
         raise status.service_unavailable("other services were faster each time; try again")
 
     async def _change(
-        self,
-        namespace: str,
-        name: str,
-        transform: Callable[[Object], Object],
-        options: WriteOptions,
-        subresource: str,
+        self, namespace: str, name: str, transform: Transform, options: WriteOptions, subresource: str
     ) -> Entry:
         for attempt in range(ATTEMPTS):
             try:

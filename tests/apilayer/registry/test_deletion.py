@@ -68,10 +68,27 @@ def test_policies_set_finalizers(options: dict[str, Any], finalizer: str) -> Non
 
 def test_background_lets_go_of_earlier_policies() -> None:
     obj = configmap(finalizers=["orphan"])
-    decision = run("configmaps", obj, propagation_policy="Background")
-    assert decision.remove
-    assert decision.update is not None
-    assert "finalizers" not in decision.update["metadata"]
+    assert run("configmaps", obj, propagation_policy="Background") == Decision(None, remove=True)
+    held = run("configmaps", configmap(finalizers=["orphan", "a.b/c"]), propagation_policy="Background")
+    assert held.update is not None
+    assert held.update["metadata"]["finalizers"] == ["a.b/c"]
+
+
+def test_events_own_nothing() -> None:
+    assert run("events", configmap(), propagation_policy="Foreground") == Decision(None, remove=True)
+    assert run("events", configmap(finalizers=["orphan"])) == Decision(None, remove=True)
+
+
+@pytest.mark.parametrize("name", ["system-node-critical", "system-cluster-critical", "mine"])
+def test_the_priorities_of_the_system_stay(name: str) -> None:
+    resource = find("scheduling.k8s.io", "v1", "priorityclasses")
+    assert resource is not None
+    if name == "mine":
+        strategy_for(resource).check_delete(name)
+        return
+    with pytest.raises(StatusError, match="this is a system priority class and cannot be deleted") as caught:
+        strategy_for(resource).check_delete(name)
+    assert caught.value.code == 403
 
 
 def test_finalizers_hold_an_object() -> None:

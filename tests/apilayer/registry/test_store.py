@@ -124,12 +124,33 @@ async def test_namespaces_must_exist_and_not_be_ending(registry: Registry) -> No
 async def test_namespaces_end_in_two_steps(registry: Registry) -> None:
     namespaces = registry.of("namespaces").store
     await namespaces.create("", {"metadata": {"name": "x"}}, PLAIN)
-    await fails(409, namespaces.finalize("x"))  # type: ignore[attr-defined]
     deleted = await namespaces.delete("", "x", DeleteOptions())
     assert not deleted.gone
     assert deleted.entry.object()["status"]["phase"] == "Terminating"
     assert not (await namespaces.delete("", "x", DeleteOptions())).gone
-    await namespaces.finalize("x")  # type: ignore[attr-defined]
+    done = {**deleted.entry.object(), "spec": {}}
+    done["metadata"].pop("resourceVersion")
+    await namespaces.update("", "x", done, PLAIN, "finalize")
+    await fails(404, namespaces.get("", "x"))
+
+
+async def test_namespaces_have_preconditions_and_policies_of_their_own(registry: Registry) -> None:
+    namespaces = registry.of("namespaces").store
+    made = (await namespaces.create("", {"metadata": {"name": "x"}}, PLAIN)).object()["metadata"]
+    start = 'Operation cannot be fulfilled on namespaces "x": Precondition failed: '
+    message = await fails(409, namespaces.delete("", "x", DeleteOptions(uid="u")))
+    assert message == f"{start}UID in precondition: u, UID in object meta: {made['uid']}"
+    message = await fails(409, namespaces.delete("", "x", DeleteOptions(resource_version="1")))
+    assert message.startswith(f"{start}ResourceVersion in precondition: 1, ResourceVersion in object meta: ")
+    deleted = await namespaces.delete("", "x", DeleteOptions(uid=made["uid"], orphan_dependents=False))
+    assert deleted.entry.object()["metadata"]["finalizers"] == ["foregroundDeletion"]
+    odd = {"metadata": {"name": "x"}, "spec": {"finalizers": ["a.b/c", "odd"]}}
+    message = await fails(422, namespaces.update("", "x", odd, PLAIN, "finalize"))
+    assert "spec.finalizers[1]: Invalid value: " in message
+    emptied = {"metadata": {"name": "x", "finalizers": ["foregroundDeletion"]}, "spec": {}}
+    entry, _ = await namespaces.update("", "x", emptied, PLAIN, "finalize")
+    assert entry.object()["spec"] == {}, "it is empty, and still held by what it owns"
+    await namespaces.update("", "x", {"metadata": {"name": "x"}}, PLAIN)
     await fails(404, namespaces.get("", "x"))
 
 
@@ -165,6 +186,10 @@ async def test_updates_with_stale_versions_and_wrong_uids(registry: Registry) ->
         'strconv.ParseUint: parsing "abc": invalid syntax'
     )
     assert await fails(404, registry.update(api, "default", "zz", configmap("zz"), PLAIN))
+    gone = configmap("zz")
+    gone["metadata"]["uid"] = "x"
+    message = await fails(409, registry.update(api, "default", "zz", gone, PLAIN))
+    assert message.endswith("Precondition failed: UID in precondition: x, UID in object meta: ")
 
 
 async def test_create_on_update_and_conditional_updates(registry: Registry) -> None:
