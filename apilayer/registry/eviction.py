@@ -1,12 +1,15 @@
 """Evicting a pod: a deletion that its PodDisruptionBudget may forbid.
 
 Source: Kubernetes' ``pkg/registry/core/pod/storage/eviction.go``. The budget is taken first, in a write of its own
-that fails when somebody else took it; only then is the pod deleted.
+that fails when somebody else took it; only then is the pod told why it ends, and deleted. Where its state is the reason
+that no budget is taken, it is deleted only in that state.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from apilayer.api import status
 from apilayer.api.meta import timestamp, utc_now
@@ -25,24 +28,89 @@ Object = dict[str, Any]
 EVICTION = Resource("policy", "v1", "evictions", "Eviction", namespaced=True, virtual=True)
 MAX_DISRUPTED_PODS = 2000
 PROCESSING_RETRY_SECONDS = 10
+ATTEMPTS = 20
+"""How often a pod is looked at anew because it changed meanwhile, as kube-apiserver does."""
+_PROCESSING = "The disruption budget {} is still being processed by the server."
 _SEVERAL_BUDGETS = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+
+_DISRUPTION = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "lastProbeTime": None,
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 
 
 async def evict(registry: Registry, namespace: str, name: str, options: DeleteOptions) -> None:
     """Deletes the pod if its budget allows it. Raises StatusError 404, 409, 429, or 500 for several budgets."""
     pods = registry.of("pods").store
-    pod = (await pods.get(namespace, name)).object()
-    if not _goes_anyway(pod):
-        budget = await _budget_of(registry, namespace, pod)
-        if budget is not None and not _unhealthy_may_go(pod, budget):
-            await _take(registry, namespace, budget["metadata"]["name"], name, dry_run=options.dry_run)
-    await pods.delete(namespace, name, options)
+    for attempt in range(ATTEMPTS):
+        pod = (await pods.get(namespace, name)).object()
+        if not _goes_anyway(pod):
+            break
+        try:
+            return await _delete(registry, pod, options, as_it_is=not _has_ended(pod))
+        except status.StatusError as error:
+            last = attempt == ATTEMPTS - 1
+            if error.status.get("reason") != "Conflict" or options.resource_version is not None or last:
+                raise
+    budget = await _budget_of(registry, namespace, pod)
+    unhealthy = budget is not None and _unhealthy_may_go(pod, budget)
+    if budget is not None and not unhealthy:
+        await _take(registry, namespace, budget["metadata"]["name"], name, dry_run=options.dry_run)
+    try:
+        await _delete(registry, pod, options, as_it_is=unhealthy)
+    except status.StatusError as error:
+        if not unhealthy or error.status.get("reason") != "Conflict" or options.resource_version is not None:
+            raise
+        # It may be healthy by now, and then it counts.
+        assert budget is not None
+        raise status.disruption_budget(_PROCESSING.format(budget["metadata"]["name"]), 0) from error
 
 
 def _goes_anyway(pod: Object) -> bool:
     """Pods that run nothing, or are ending already, disrupt nobody."""
+    return _has_ended(pod) or (pod.get("status") or {}).get("phase") == "Pending"
+
+
+def _has_ended(pod: Object) -> bool:
     phase = (pod.get("status") or {}).get("phase")
-    return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+    return phase in ("Succeeded", "Failed") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+async def _delete(registry: Registry, pod: Object, options: DeleteOptions, *, as_it_is: bool) -> None:
+    """Says in the pod's status why it ends and deletes it; `as_it_is`: only if it has not changed since it was read."""
+    pods, metadata = registry.of("pods").store, pod["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    version = options.resource_version
+    if version is None and as_it_is:
+        version = metadata["resourceVersion"]
+    if not options.dry_run:
+
+        def told(old: Object) -> Object:
+            if version is not None and old["metadata"]["resourceVersion"] != version:
+                raise status.conflict("pods", "", name)
+            return disrupted(old, utc_now())
+
+        entry = await pods.patch(namespace, name, told, WriteOptions(), "status")
+        if version is not None:
+            version = str(entry.revision)
+    await pods.delete(namespace, name, attrs.evolve(options, resource_version=version))
+
+
+def disrupted(pod: Object, now: datetime) -> Object:
+    """`pod` with the condition that an eviction ends it; its time is that of the first eviction."""
+    state = pod.setdefault("status", {})
+    known = state.get("conditions") or []
+    before = next((item for item in known if item.get("type") == _DISRUPTION["type"]), None)
+    condition = {**_DISRUPTION, "lastTransitionTime": timestamp(now)}
+    if before is not None and before.get("status") == condition["status"]:
+        condition["lastTransitionTime"] = before.get("lastTransitionTime")
+    state["conditions"] = [condition if item is before else item for item in known]
+    if before is None:
+        state["conditions"].append(condition)
+    return pod
 
 
 async def _budget_of(registry: Registry, namespace: str, pod: Object) -> Object | None:
@@ -54,7 +122,7 @@ async def _budget_of(registry: Registry, namespace: str, pod: Object) -> Object 
         if selector_matches((budget.get("spec") or {}).get("selector"), labels)
     ]
     if len(found) > 1:
-        raise status.internal_error(_SEVERAL_BUDGETS)
+        raise status.raw(500, _SEVERAL_BUDGETS)
     return found[0] if found else None
 
 
@@ -87,8 +155,7 @@ def taken(budget: Object, pod: str, now: datetime) -> Object:
     name = budget["metadata"]["name"]
     state = budget.setdefault("status", {})
     if (state.get("observedGeneration") or 0) < (budget["metadata"].get("generation") or 0):
-        text = f"The disruption budget {name} is still being processed by the server."
-        raise status.disruption_budget(text, PROCESSING_RETRY_SECONDS)
+        raise status.disruption_budget(_PROCESSING.format(name), PROCESSING_RETRY_SECONDS)
     allowed = state.get("disruptionsAllowed") or 0
     disrupted = state.get("disruptedPods") or {}
     if allowed < 0:

@@ -136,6 +136,26 @@ async def test_evictions_that_are_refused(client, budgets: int, code: int) -> No
     assert answer.status == code
     if code == 429:
         assert answer.headers["retry-after"] == "10"
+    else:
+        assert answer.message.startswith("This pod has more than one PodDisruptionBudget")
+
+
+async def test_an_evicted_pod_says_why_it_ends(client) -> None:
+    await client.request("POST", PODS, pod("e", nodeName="n"))
+    assert (await client.request("POST", f"{PODS}/e/eviction", eviction("e", dryRun=["All"]))).status == 201
+    before = (await client.request("GET", f"{PODS}/e")).json
+    assert "conditions" not in before["status"]
+    stale = eviction("e", preconditions={"resourceVersion": "1"})
+    assert (await client.request("POST", f"{PODS}/e/eviction", stale)).status == 409
+    exact = eviction("e", preconditions={"resourceVersion": before["metadata"]["resourceVersion"]})
+    assert (await client.request("POST", f"{PODS}/e/eviction", exact)).status == 201
+    ending = (await client.request("GET", f"{PODS}/e")).json
+    (condition,) = ending["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("DisruptionTarget", "EvictionByEvictionAPI")
+    assert ending["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert (await client.request("POST", f"{PODS}/e/eviction", eviction("e"))).status == 201
+    again = (await client.request("GET", f"{PODS}/e")).json
+    assert again["status"]["conditions"] == [condition], "the second eviction finds it ending"
 
 
 async def test_evictions_of_the_wrong_pod(client) -> None:
