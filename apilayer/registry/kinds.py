@@ -44,6 +44,7 @@ class PodStrategy(Strategy):
     """Pods start Pending, are told to end and are removed by their node."""
 
     graceful = True
+    status_keeps = ("ownerReferences",)
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
@@ -104,13 +105,11 @@ def _resized(containers: list[Object], given: list[Object]) -> list[Object]:
 class DeploymentStrategy(Strategy):
     """Annotations of a deployment are passed on to its replica sets, so they count as a change of the spec."""
 
+    status_keeps = ("labels",)
+
     def bumps_generation(self, obj: Object, old: Object) -> bool:
         annotations = obj["metadata"].get("annotations") or {}
         return super().bumps_generation(obj, old) or annotations != (old["metadata"].get("annotations") or {})
-
-    def prepare_status_update(self, obj: Object, old: Object) -> None:
-        super().prepare_status_update(obj, old)
-        restore(obj["metadata"], old["metadata"], "labels")
 
 
 class NamespaceStrategy(Strategy):
@@ -280,7 +279,13 @@ class EndpointSliceStrategy(Strategy):
         return super().bumps_generation(obj, old) or obj["metadata"].get("labels") != old["metadata"].get("labels")
 
 
-class DefinitionStrategy(Strategy):
+class OwnStatusStrategy(Strategy):
+    """A write of the status changes no metadata."""
+
+    status_keeps = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
+class DefinitionStrategy(OwnStatusStrategy):
     """A custom resource definition remembers which versions were ever kept."""
 
     def prepare_create(self, obj: Object) -> None:
@@ -370,6 +375,11 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "jobs.batch": JobStrategy,
     "daemonsets.apps": DaemonSetStrategy,
     "endpointslices.discovery.k8s.io": EndpointSliceStrategy,
+    "apiservices.apiregistration.k8s.io": OwnStatusStrategy,
+    "volumeattachments.storage.k8s.io": OwnStatusStrategy,
+    "resourceclaims.resource.k8s.io": OwnStatusStrategy,
+    "flowschemas.flowcontrol.apiserver.k8s.io": OwnStatusStrategy,
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": OwnStatusStrategy,
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy,
     "certificatesigningrequests.certificates.k8s.io": CertificateStrategy,
 }

@@ -29,6 +29,9 @@ class Strategy:
     may_own = True
     """Whether deleting an object may concern what it owns: the garbage collector ignores some kinds."""
 
+    status_keeps: tuple[str, ...] = ()
+    """Fields of the metadata that a write of the status leaves as they are."""
+
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         self.has_status = resource.subresource("status") is not None
@@ -79,7 +82,7 @@ class Strategy:
             obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def prepare_status_update(self, obj: Object, old: Object) -> None:
-        """Takes back everything but the status, labels and annotations."""
+        """Takes back everything but the status, and metadata that the kind does not keep."""
         status = obj.get("status")
         kept = {key: value for key, value in old.items() if key not in ("metadata", "status")}
         for key in [key for key in obj if key != "metadata"]:
@@ -87,9 +90,8 @@ class Strategy:
         obj.update(kept)
         if status is not None:
             obj["status"] = status
-        metadata = obj["metadata"]
-        for key in ("ownerReferences", "finalizers", "generateName"):
-            restore(metadata, old["metadata"], key)
+        for key in self.status_keeps:
+            restore(obj["metadata"], old["metadata"], key)
 
     def bumps_generation(self, obj: Object, old: Object) -> bool:
         """Whether the update changes what controllers have to act on."""

@@ -36,6 +36,8 @@ _SPECIAL: dict[tuple[str, str], Fields] = {
     ("apiservices.apiregistration.k8s.io", "status"): _METADATA,
     ("volumeattachments.storage.k8s.io", "status"): _METADATA,
     ("resourceclaims.resource.k8s.io", "status"): _METADATA,
+    ("flowschemas.flowcontrol.apiserver.k8s.io", "status"): _METADATA,
+    ("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", "status"): _METADATA,
     ("certificatesigningrequests.certificates.k8s.io", ""): {"f:spec": {}},
     ("certificatesigningrequests.certificates.k8s.io", "status"): {"f:status": {"f:conditions": {}}},
 }

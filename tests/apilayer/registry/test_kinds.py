@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from apilayer.api.resources import find
 from apilayer.registry.kinds import strategy_for
 
@@ -24,6 +26,29 @@ def test_a_job_finds_its_pods_by_labels_that_the_user_may_have_set() -> None:
     assert job["metadata"]["labels"] == labels
     managed = created("jobs", {"spec": {"manualSelector": True, "template": {}}}, "batch")
     assert managed["spec"] == {"manualSelector": True, "template": {}}
+
+
+@pytest.mark.parametrize(
+    ("plural", "group", "kept"),
+    [
+        ("configmaps", "", set()),
+        ("nodes", "", set()),
+        ("pods", "", {"ownerReferences"}),
+        ("deployments", "apps", {"labels"}),
+        ("volumeattachments", "storage.k8s.io", {"labels", "annotations", "finalizers", "ownerReferences"}),
+        ("flowschemas", "flowcontrol.apiserver.k8s.io", {"labels", "annotations", "finalizers", "ownerReferences"}),
+    ],
+)
+def test_a_write_of_the_status_keeps_some_metadata(plural: str, group: str, kept: set[str]) -> None:
+    resource = find(group, "v1", plural)
+    assert resource is not None
+    fields = ("labels", "annotations", "finalizers", "ownerReferences")
+    before = {"metadata": {"name": "a", **dict.fromkeys(fields, "old")}, "spec": {"a": 1}, "status": {}}
+    after = {"metadata": {"name": "a", **dict.fromkeys(fields, "new")}, "spec": {"a": 2}, "status": {"b": 1}}
+    strategy_for(resource).prepare(after, before, "status")
+    assert {field for field in fields if after["metadata"][field] == "old"} == kept
+    assert after["spec"] == {"a": 1}
+    assert after["status"] == {"b": 1}
 
 
 def test_a_volume_says_since_when_it_is_in_its_phase() -> None:

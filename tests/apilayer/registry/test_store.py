@@ -243,12 +243,13 @@ async def test_status_is_written_through_its_own_endpoint(registry: Registry) ->
     obj = entry.object()
     obj["status"] = {"phase": "Running"}
     obj["metadata"]["labels"] = {"a": "b"}
-    obj["metadata"]["finalizers"] = ["example.com/x"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "u"}
+    obj["metadata"]["ownerReferences"] = [owner]
     changed, _ = await registry.update(api, "default", "p", obj, PLAIN, "status")
     result = changed.object()
     assert result["status"] == {"phase": "Running", "qosClass": "BestEffort"}
     assert result["metadata"]["labels"] == {"a": "b"}
-    assert "finalizers" not in result["metadata"]
+    assert "ownerReferences" not in result["metadata"]
 
 
 async def test_patches_lose_no_update(registry: Registry) -> None:
