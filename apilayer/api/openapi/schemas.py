@@ -2,7 +2,8 @@
 
 The package that carries them wrote them for validation: it allows null everywhere, pins kind and apiVersion
 and knows no defaults. This undoes the first two and adds the defaults, which follow from the Go types: a
-struct that cannot be absent defaults to ``{}``, a scalar that is always written to its zero value.
+struct that cannot be absent defaults to ``{}``, a scalar that is always written to its zero value. It also adds which
+values a text may have where that is settled.
 """
 
 from __future__ import annotations
@@ -62,6 +63,31 @@ def _explicit_defaults() -> Mapping[tuple[str, str], Any]:
     text = Path(__file__).with_name("defaults.txt").read_text(encoding="utf-8")
     rows = (line.split(" ", 2) for line in text.splitlines() if line and not line.startswith("#"))
     return {(name, field): orjson.loads(value) for name, field, value in rows}
+
+
+@functools.cache
+def enums() -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """The values of properties that are one of a few texts, by definition and property."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    text = Path(__file__).with_name("enums.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            names, fields, *values = line.split(" ")
+            package, _, kinds = names.rpartition(".")
+            listed = tuple(value.strip('"') for value in values)
+            found.update(
+                {(f"{package}.{kind}", field): listed for kind in kinds.split(",") for field in fields.split(",")}
+            )
+    return found
+
+
+def _with_values(name: str, field: str, node: Node) -> Node:
+    """The property with its values, which stand in the description too, for readers that show no more."""
+    values = enums().get((name, field))
+    if values is None:
+        return node
+    listed = "".join(f'\n - `"{value}"`' for value in values)
+    return {**node, "enum": list(values), "description": f"{node['description']}\n\nPossible enum values:{listed}"}
 
 
 _META_PACKAGE = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -150,7 +176,7 @@ def v3_schema(name: str, groups: Iterable[str], version: str = "v1") -> Node:
                 if "$ref" in shown:
                     shown = {"allOf": [shown]}
                 shown["default"] = default
-            properties[field] = shown
+            properties[field] = _with_values(name, field, shown)
         node["properties"] = properties
     return node
 
@@ -167,6 +193,8 @@ def _kinds_of(name: str, raw: Mapping[str, Any], groups: Iterable[str], version:
 def v2_schema(name: str, groups: Iterable[str]) -> Node:
     """Definition `name` as it stands in the version 2 document: plain references, no defaults."""
     node = _v2_node(definitions()[name])
+    for field, shown in node.get("properties", {}).items():
+        node["properties"][field] = _with_values(name, field, shown)
     if name in _UNION_TYPES:
         node.update({**_UNION_TYPES[name], "type": "string"})
         del node["oneOf"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apilayer.api.openapi.schemas import closure, v2_schema, v3_schema
+from apilayer.api.openapi.schemas import closure, enums, v2_schema, v3_schema
+from apilayer.api.schema import definition
 
 CORE = "io.k8s.api.core.v1."
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -54,6 +55,27 @@ def test_defaults(name: str, field: str, default: object) -> None:
 )
 def test_what_can_be_absent_has_no_default(name: str, field: str) -> None:
     assert "default" not in v3_schema(name, [""])["properties"][field]
+
+
+def test_texts_that_are_one_of_a_few() -> None:
+    for schema in (v3_schema(CORE + "Container", [""]), v2_schema(CORE + "Container", [""])):
+        policy = schema["properties"]["imagePullPolicy"]
+        assert policy["enum"] == ["Always", "IfNotPresent", "Never"]
+        listed = 'Possible enum values:\n - `"Always"`\n - `"IfNotPresent"`\n - `"Never"`'
+        assert policy["description"].endswith("\n\n" + listed)
+        assert "enum" not in schema["properties"]["restartPolicy"]
+    assert v3_schema(CORE + "HostPathVolumeSource", [""])["properties"]["type"]["enum"][0] == ""
+    assert v3_schema(CORE + "ServicePort", [""])["properties"]["protocol"]["default"] == "TCP"
+
+
+@pytest.mark.parametrize(("name", "field"), sorted(enums()))
+def test_values_are_of_properties_that_there_are(name: str, field: str) -> None:
+    schema = definition(name).properties[field]
+    assert schema.type == "string"
+    values = enums()[name, field]
+    assert list(values) == sorted(set(values))
+    default = v3_schema(name, [""])["properties"][field].get("default", values[0])
+    assert default in (*values, "")
 
 
 def test_lists_keep_their_merge_rules() -> None:
