@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from apilayer.admission.plugin import Attributes, Plugin
+from apilayer.admission.plugin import Attributes, NotYet, Plugin
 from apilayer.api.status import StatusError
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from apilayer.admission.plugin import Object, Operation, Options
     from apilayer.api.resources import Resource
     from apilayer.pipeline.authentication import User
+
+RETRY_SECONDS = 0.05
+"""Between two looks at what may still come."""
 
 
 @attrs.frozen
@@ -30,11 +33,20 @@ class Steps:
 
 
 class Chain:
-    """The plugins that are on, in their order. `refresh` brings what they look at up to the store's present state."""
+    """The plugins that are on, in their order.
 
-    def __init__(self, plugins: Sequence[Plugin], refresh: Callable[[], Awaitable[object]]) -> None:
+    `refresh` brings what they look at up to the store's present state; `sleep` waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[Plugin],
+        refresh: Callable[[], Awaitable[object]],
+        sleep: Callable[[float], Awaitable[object]],
+    ) -> None:
         self.plugins = tuple(plugins)
         self.refresh = refresh
+        self.sleep = sleep
         self._steps: dict[tuple[str, str, str], Steps] = {}
 
     def steps(self, operation: Operation, resource: Resource, subresource: str) -> Steps:
@@ -156,4 +168,16 @@ class _Asking(Review):
             decide(attributes)
         except StatusError:
             await self._chain.refresh()
-            decide(attributes)
+            await self._ask_again(decide)
+
+    async def _ask_again(self, decide: Callable[[Attributes], None]) -> None:
+        waited = 0.0
+        while True:
+            try:
+                decide(self._attributes)
+                return
+            except NotYet as refusal:
+                if waited >= refusal.patience_seconds:
+                    raise
+                await self._chain.sleep(RETRY_SECONDS)
+                waited += RETRY_SECONDS

@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.admission.plugin import ConfigurationError, Setup
+from apilayer.admission.plugins.always import AlwaysAdmit, AlwaysDeny
+from apilayer.admission.plugins.always_pull_images import AlwaysPullImages
+from apilayer.admission.plugins.default_ingress_class import DefaultIngressClass
+from apilayer.admission.plugins.default_storage_class import DefaultStorageClass
+from apilayer.admission.plugins.default_toleration_seconds import DefaultTolerationSeconds
+from apilayer.admission.plugins.extended_resource_toleration import ExtendedResourceToleration
+from apilayer.admission.plugins.limit_ranger import LimitRanger
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
+from apilayer.admission.plugins.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from apilayer.admission.plugins.pod_topology_labels import PodTopologyLabels
+from apilayer.admission.plugins.priority import Priority
 from apilayer.admission.plugins.resource_quota import ResourceQuota
+from apilayer.admission.plugins.runtime_class import RuntimeClass
+from apilayer.admission.plugins.service_account import ServiceAccount
+from apilayer.admission.plugins.storage_object_in_use_protection import StorageObjectInUseProtection
+from apilayer.admission.plugins.taint_nodes_by_condition import TaintNodesByCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,42 +36,42 @@ if TYPE_CHECKING:
     from apilayer.pipeline.authentication import User
 
 ORDER: dict[str, type[Plugin] | None] = {
-    "AlwaysAdmit": None,
+    "AlwaysAdmit": AlwaysAdmit,
     "NamespaceAutoProvision": None,
     "NamespaceLifecycle": NamespaceLifecycle,
     "NamespaceExists": None,
     "LimitPodHardAntiAffinityTopology": None,
-    "LimitRanger": None,
-    "ServiceAccount": None,
+    "LimitRanger": LimitRanger,
+    "ServiceAccount": ServiceAccount,
     "NodeRestriction": None,
-    "TaintNodesByCondition": None,
-    "AlwaysPullImages": None,
+    "TaintNodesByCondition": TaintNodesByCondition,
+    "AlwaysPullImages": AlwaysPullImages,
     "ImagePolicyWebhook": None,
     "PodSecurity": None,
     "PodNodeSelector": None,
-    "Priority": None,
-    "DefaultTolerationSeconds": None,
+    "Priority": Priority,
+    "DefaultTolerationSeconds": DefaultTolerationSeconds,
     "PodTolerationRestriction": None,
     "EventRateLimit": None,
-    "ExtendedResourceToleration": None,
-    "DefaultStorageClass": None,
-    "StorageObjectInUseProtection": None,
+    "ExtendedResourceToleration": ExtendedResourceToleration,
+    "DefaultStorageClass": DefaultStorageClass,
+    "StorageObjectInUseProtection": StorageObjectInUseProtection,
     "OwnerReferencesPermissionEnforcement": None,
-    "PersistentVolumeClaimResize": None,
-    "RuntimeClass": None,
+    "PersistentVolumeClaimResize": PersistentVolumeClaimResize,
+    "RuntimeClass": RuntimeClass,
     "CertificateApproval": None,
     "CertificateSigning": None,
     "ClusterTrustBundleAttest": None,
     "CertificateSubjectRestriction": None,
-    "DefaultIngressClass": None,
+    "DefaultIngressClass": DefaultIngressClass,
     "DenyServiceExternalIPs": None,
-    "PodTopologyLabels": None,
+    "PodTopologyLabels": PodTopologyLabels,
     "MutatingAdmissionPolicy": None,
     "MutatingAdmissionWebhook": None,
     "ValidatingAdmissionPolicy": None,
     "ValidatingAdmissionWebhook": None,
     "ResourceQuota": ResourceQuota,
-    "AlwaysDeny": None,
+    "AlwaysDeny": AlwaysDeny,
 }
 """Every plugin of Kubernetes by name, in the order in which they are asked; None where this server has none."""
 

@@ -164,5 +164,13 @@ class Plugin:
         """Takes what the write needs from elsewhere; after every decision, right before the write."""
 
 
+class NotYet(status.StatusError):
+    """A refusal that time may mend, because what is missing is on its way: it is looked at again for a while."""
+
+    def __init__(self, refusal: status.StatusError, patience_seconds: float) -> None:
+        super().__init__(refusal.code, refusal.status, refusal.headers)
+        self.patience_seconds = patience_seconds
+
+
 class ConfigurationError(Exception):
     """A plugin cannot work with its configuration; says which field and why."""

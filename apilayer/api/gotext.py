@@ -47,6 +47,11 @@ def json_text(value: Any) -> str:
     return text
 
 
+def parse_bool(text: str) -> bool:
+    """`text` as Go's ``strconv.ParseBool`` reads it; what that refuses is False."""
+    return text in ("1", "t", "T", "true", "TRUE", "True")
+
+
 def string_slice(values: list[str]) -> str:
     """`values` as Go's ``%#v`` prints a ``[]string``."""
     return "[]string{" + ", ".join(quote(value) for value in values) + "}"

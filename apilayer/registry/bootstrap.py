@@ -1,4 +1,4 @@
-"""What every cluster has from the start: the system namespaces and the range that cluster IPs come from.
+"""What every cluster has from the start: the system namespaces, the highest priorities, and the range of cluster IPs.
 
 Servers over one store may all do this at once; what is there already stays as it is.
 """
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from apilayer.registry.store import Object
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+PRIORITY_CLASSES = {
+    "system-node-critical": (
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    "system-cluster-critical": (
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+}
 DEFAULT_CIDR_NAME = "kubernetes"
 RETRY_SECONDS = 1.0
 
@@ -41,6 +51,9 @@ async def bootstrap(registry: Registry) -> None:
     """Creates what is missing. Raises StoreError, StatusError."""
     for name in SYSTEM_NAMESPACES:
         await create_if_absent(registry, "namespaces", "", {"metadata": {"name": name}})
+    for name, (value, description) in PRIORITY_CLASSES.items():
+        wanted = {"metadata": {"name": name}, "value": value, "description": description}
+        await create_if_absent(registry, "priorityclasses.scheduling.k8s.io", "", wanted)
     await registry.ports.load()
     await _default_cidr(registry)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
 from apilayer.admission.chain import Chain
 from apilayer.admission.choice import NO_LESS, Choice, build
@@ -77,7 +78,7 @@ class Registry:
             )
         listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
         plugins = build(admission or Choice(control=NO_LESS), listers, writer=self)
-        self.admission = Chain(plugins, self.refresh)
+        self.admission = Chain(plugins, self.refresh, trio.sleep)
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
         if resource.group_resource == "namespaces":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from apilayer.admission.chain import UNCONCERNED, Chain
-from apilayer.admission.plugin import CREATE, DELETE, EVERYTHING, UPDATE, Attributes, Plugin, on
+from apilayer.admission.plugin import CREATE, DELETE, EVERYTHING, UPDATE, Attributes, NotYet, Plugin, on
 from apilayer.api.status import StatusError
 from apilayer.registry.options import WriteOptions
 from tests.apilayer.admitting import ALICE, ROWS, Cluster, setup
@@ -30,6 +30,9 @@ class Recorder:
     async def refresh(self) -> None:
         self.told.append("refresh")
         self.stale = False
+
+    async def sleep(self, seconds: float) -> None:
+        self.told.append(f"sleep {seconds}")
 
     def plugin(self, name: str, *does: str) -> Plugin:
         told = self.told
@@ -71,7 +74,7 @@ class Recorder:
         return Refusing(setup(self.cluster))
 
     def review(self, operation: Operation, *plugins: Plugin, resource: str = "pods", subresource: str = "") -> Review:
-        admission = Chain(plugins, self.refresh).begin(ALICE)
+        admission = Chain(plugins, self.refresh, self.sleep).begin(ALICE)
         self.warnings = admission.warnings
         return admission.review(operation, ROWS[resource], subresource, "ns", "p", WriteOptions())
 
@@ -120,6 +123,28 @@ async def test_a_refusal_from_the_present_state_stands() -> None:
     with pytest.raises(StatusError, match='pods "p" is forbidden: no'):
         await recorder.review(CREATE, recorder.refusing(always=True)).mutate({}, None)
     assert recorder.told == ["asked", "refresh", "asked"]
+
+
+async def test_what_is_on_its_way_is_waited_for_but_not_for_ever() -> None:
+    recorder = Recorder()
+    left = 2
+
+    class Waiting(Plugin):
+        interests = (on("pods", operations=(CREATE,)),)
+
+        def mutate(self, attributes: Attributes) -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                raise NotYet(attributes.forbidden("wait"), 0.1)
+
+    plugin = Waiting(setup(recorder.cluster))
+    await recorder.review(CREATE, plugin).mutate({}, None)
+    assert recorder.told == ["refresh", "sleep 0.05"]
+    left = 10
+    with pytest.raises(StatusError, match="wait"):
+        await recorder.review(CREATE, plugin).mutate({}, None)
+    assert recorder.told[2:] == ["refresh", "sleep 0.05", "sleep 0.05"]
 
 
 @pytest.mark.parametrize(
