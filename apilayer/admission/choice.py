@@ -19,6 +19,7 @@ from apilayer.admission.plugins.extended_resource_toleration import ExtendedReso
 from apilayer.admission.plugins.limit_ranger import LimitRanger
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
 from apilayer.admission.plugins.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from apilayer.admission.plugins.pod_security import PodSecurity
 from apilayer.admission.plugins.pod_topology_labels import PodTopologyLabels
 from apilayer.admission.plugins.priority import Priority
 from apilayer.admission.plugins.resource_quota import ResourceQuota
@@ -47,7 +48,7 @@ ORDER: dict[str, type[Plugin] | None] = {
     "TaintNodesByCondition": TaintNodesByCondition,
     "AlwaysPullImages": AlwaysPullImages,
     "ImagePolicyWebhook": None,
-    "PodSecurity": None,
+    "PodSecurity": PodSecurity,
     "PodNodeSelector": None,
     "Priority": Priority,
     "DefaultTolerationSeconds": DefaultTolerationSeconds,

@@ -295,9 +295,10 @@ class Server:
 async def running_server(certificates: Path, member: Member, **options: Any) -> AsyncIterator[Server]:
     """A server over the member, with kube-apiserver's defaults where `options` says nothing else.
 
-    Without controllers, so that nobody but the test writes.
+    Without controllers, so that nobody but the test writes, and without the service accounts that one of them makes.
     """
     options.setdefault("controllers", "")
+    options.setdefault("disable_admission_plugins", ("ServiceAccount",))
     chosen = ServerOptions(
         tls_cert_file=certificates / "server.crt",
         tls_private_key_file=certificates / "server.key",
