@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import queue
 import re
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +27,7 @@ from tests.e2e.cluster import free_port_base
 from tests.reference import IS_HERE, REFERENCE, WHY_SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FLOORS = Path(__file__).with_name("floors.txt")
 PLAYER = REFERENCE / "replay" / "replay.py"
@@ -105,6 +108,24 @@ def play(url: str, name: str, show: int) -> tuple[int, int]:
     return int(found[2]), int(found[3])
 
 
+def play_all(names: Sequence[str], show: int) -> Iterator[tuple[str, int, int]]:
+    """Plays the files, some at a time, each of those on a server of its own: name, passed and failed, in order."""
+    with contextlib.ExitStack() as stack:
+        hands = max(1, min(len(names), os.cpu_count() or 1))
+        idle: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for _ in range(hands):
+            idle.put(stack.enter_context(running_server()))
+
+        def play_one(name: str) -> tuple[str, int, int]:
+            url = idle.get()
+            try:
+                return name, *play(url, name, show)
+            finally:
+                idle.put(url)
+
+        yield from stack.enter_context(ThreadPoolExecutor(hands)).map(play_one, names)
+
+
 def main() -> int:
     """0 when every file reaches its floor."""
     parser = argparse.ArgumentParser(prog="python -m tests.replay", description=__doc__)
@@ -122,16 +143,14 @@ def main() -> int:
         print(f"without kubectl these are not played: {', '.join(left_out) or 'none'}")
         names = [name for name in names if name not in left_out]
     too_low = []
-    with running_server() as url:
-        for name in names:
-            passed, failed = play(url, name, options.failures)
-            floor = floors.get(name, 0)
-            mark = "" if passed >= floor else "  BELOW ITS FLOOR"
-            print(f"{name:<24} {passed:4} of {passed + failed:4} passed, floor {floor}{mark}", flush=True)
-            if passed < floor:
-                too_low.append(name)
-            elif options.raise_floors:
-                floors[name] = passed
+    for name, passed, failed in play_all(names, options.failures):
+        floor = floors.get(name, 0)
+        mark = "" if passed >= floor else "  BELOW ITS FLOOR"
+        print(f"{name:<24} {passed:4} of {passed + failed:4} passed, floor {floor}{mark}", flush=True)
+        if passed < floor:
+            too_low.append(name)
+        elif options.raise_floors:
+            floors[name] = passed
     if options.raise_floors and not too_low:
         write_floors(floors)
     print(f"{len(names) - len(too_low)} passed, {len(too_low)} failed")
