@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -13,6 +14,7 @@ from kvraft.client.auth import NOT_LOGGED_IN, AuthOperations, Login
 from kvraft.client.failover import DEFAULT_PATIENCE, Patience
 from kvraft.client.lease import KeptLease, keep_alive_once
 from kvraft.client.members import MemberOperations
+from kvraft.client.native import NativeWire
 from kvraft.client.snapshot import STALL_SECONDS, open_snapshot, put_before
 from kvraft.client.watch import WatchStream
 from kvraft.errors import KvraftError
@@ -59,9 +61,10 @@ from kvraft.types import (
 from kvraft.wire import native
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
+
+    from kvraft.client.connection import WireOf
 
 REVOKE_SECONDS = 5.0
 """For so long a lease is tried to be revoked at the end of its block; its TTL does it otherwise."""
@@ -84,8 +87,9 @@ class Client(MemberOperations):
         nursery: trio.Nursery,
         login: Login | None = None,
         patience: Patience = DEFAULT_PATIENCE,
+        wire: WireOf = NativeWire,
     ) -> None:
-        super().__init__(endpoints, tls, timeout_seconds, max_request_bytes, nursery, login, patience)
+        super().__init__(endpoints, tls, timeout_seconds, max_request_bytes, nursery, login, patience, wire)
         self.auth = AuthOperations(self._read, self._write)
 
     # ------------------------------------------------------------------ operations
@@ -334,6 +338,7 @@ async def open_client(
     patience: Patience = DEFAULT_PATIENCE,
     user: str = "",
     password: str = "",
+    protocol: Literal["kvraft", "etcd"] = "kvraft",
 ) -> AsyncIterator[Client]:
     """A client of the store whose members serve ``endpoints`` (``http://host:port`` or ``https://``).
 
@@ -343,11 +348,22 @@ async def open_client(
 
     ``user`` is whom to be where the store asks for that: the client authenticates when a member first refuses to serve
     nobody, and again when its token has ended. A user that a certificate in ``ssl_context`` names needs none of this.
+
+    ``protocol`` "etcd": etcd's own, which every etcd v3 speaks, and kvraft too, on the same URLs; there is no snapshot
+    in it. ``ssl_context`` is then told to offer HTTP/2.
     """
+    wire: WireOf = NativeWire
+    if protocol == "etcd":
+        from kvraft.client.etcd import EtcdWire  # with protobuf, which takes its time
+
+        wire = EtcdWire
+        if any(url.startswith("https:") for url in endpoints):
+            ssl_context = ssl_context or ssl.create_default_context()
+            ssl_context.set_alpn_protocols(["h2"])
     login = Login(user, password) if user else None
     try:
         async with trio.open_nursery() as nursery:
-            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login, patience)
+            yield Client(endpoints, ssl_context, timeout_seconds, max_request_bytes, nursery, login, patience, wire)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:

@@ -1,8 +1,11 @@
-"""One connection to one member: requests out, answers back to the tasks that wait for them."""
+"""One connection to one member: requests out, answers back to the tasks that wait for them.
+
+What the bytes look like is the wire's business: the native protocol, or etcd's.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -13,17 +16,18 @@ from kvraft.errors import (
     KvraftError,
     NoLeader,
     ProtocolError,
-    RequestTooLarge,
+    Stopped,
     Unavailable,
 )
 from kvraft.types import Response, Status, StatusRequest, WatchBatch, WatchRequest
 from kvraft.wire import native
-from kvraft.wire.frames import TaggedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Answer = Response | KvraftError
     Sink = Callable[[WatchBatch | KvraftError, int], None]
+    Handle = Callable[[bytes, Answer, int], None]
 
 MAX_SWEEP_SECONDS = 1.0
 ASK_SWEEPS = 2
@@ -34,6 +38,38 @@ LEADERLESS_ANSWERS = 2
 """A member that says so often in a row that it knows no leader has perhaps lost the others: its watches move on."""
 EARLY_FLUSH_BYTES = 4096
 """So much queued goes out without waiting for the others, so that the member starts while they go on."""
+
+
+class Wire(Protocol):
+    """Requests as bytes, and bytes as answers, on one connection. Nothing of it waits."""
+
+    @property
+    def tells_progress(self) -> bool:
+        """Whether what this member says about the progress of a watch may be believed."""
+        ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the member wants no more requests on this connection."""
+        ...
+
+    def send(self, request_id: bytes, request: native.Request) -> None:
+        """Queue a request. Raises what says that it has not been sent, such as ``RequestTooLarge``."""
+        ...
+
+    def forget(self, request_id: bytes) -> None:
+        """Nobody waits any more for the answer to this request, if it has not come."""
+        ...
+
+    def receive(self, data: bytes) -> None:
+        """Hand what has come to ``Handle``, with its size in bytes. Raises ``ProtocolError``."""
+        ...
+
+
+class WireOf(Protocol):
+    """Makes the wire of a new connection; ``handle`` gets the answers."""
+
+    def __call__(self, url: str, channel: Channel, max_request_bytes: int, handle: Handle) -> Wire: ...
 
 
 class _Slot:
@@ -61,6 +97,7 @@ class Connection:
         self,
         url: str,
         channel: Channel,
+        wire_of: WireOf,
         timeout_seconds: float,
         max_request_bytes: int,
         silence_seconds: float | None = None,
@@ -72,7 +109,6 @@ class Connection:
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, timeout_seconds / 10)
         self._ask_sweeps = self._sweeps(silence_seconds, ASK_SWEEPS)
         self._dead_sweeps = self._ask_sweeps + self._sweeps(answer_seconds, ANSWER_SWEEPS)
-        self._max_request_bytes = max_request_bytes
         self._pending: dict[bytes, _Slot] = {}
         self._watches: dict[bytes, Sink] = {}
         self._last_id = 0
@@ -81,7 +117,7 @@ class Connection:
         self._death = ""
         self._leaderless = 0
         self._flush = WakeUp()
-        channel.queue(native.PREFACE)
+        self._wire = wire_of(url, channel, max_request_bytes, self._handle)
 
     def _sweeps(self, seconds: float | None, default: int) -> int:
         return default if seconds is None else max(round(seconds / self._sweep_seconds), 1)
@@ -118,13 +154,10 @@ class Connection:
         if not self.alive:
             raise Unavailable("connection is closed")
         request_id = self._next_id()
-        data = native.encode_request(request_id, request)
-        if len(data) > self._max_request_bytes:
-            raise RequestTooLarge  # the member would close the connection, with everybody else's requests on it
+        self._wire.send(request_id, request)
         slot = _Slot(deadline, trio.lowlevel.current_task())
         alone = not self._pending
         self._pending[request_id] = slot
-        self._channel.queue(data)
         # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
         if (not alone and self._channel.buffered_bytes < EARLY_FLUSH_BYTES) or not self._channel.send_now():
             self._flush.set()
@@ -137,6 +170,7 @@ class Connection:
             await trio.lowlevel.wait_task_rescheduled(abort)
         finally:
             self._pending.pop(request_id, None)
+            self._wire.forget(request_id)
         answer = slot.answer
         if isinstance(answer, KvraftError):
             raise answer
@@ -151,8 +185,8 @@ class Connection:
         if not self.alive:
             raise Unavailable("connection is closed")
         watch_id = self._next_id()
-        self._watches[watch_id] = sink
         self._send(watch_id, request)
+        self._watches[watch_id] = sink
         return watch_id
 
     def bear(self, token: str) -> None:
@@ -169,8 +203,13 @@ class Connection:
         if self.alive:
             self._send(watch_id, native.WatchProgress())
 
+    @property
+    def tells_progress(self) -> bool:
+        """Whether what this member says about the progress of a watch may be believed."""
+        return self._wire.tells_progress
+
     def _send(self, request_id: bytes, request: native.Request) -> None:
-        self._channel.queue(native.encode_request(request_id, request))
+        self._wire.send(request_id, request)
         self._flush.set()
 
     def _next_id(self) -> bytes:
@@ -189,14 +228,23 @@ class Connection:
             return  # the reader notices too, and tells
 
     async def _read(self) -> None:
-        frames = TaggedDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
         while data := await self._channel.receive():
             self._silent_sweeps = 0
-            for request_id, body in frames.feed(data):
-                self._handle(request_id, body)
+            self._wire.receive(data)
+            if self._channel.buffered_bytes:
+                self._flush.set()  # the wire has had something to say about it
+            if self._wire.leaving and self.alive:
+                self._retire()
 
-    def _handle(self, request_id: bytes, body: bytes) -> None:
-        answer = native.decode_answer(body)
+    def _retire(self) -> None:
+        """The member wants no more requests: those under way get their answers, watches go on elsewhere."""
+        self.alive = False
+        watches, self._watches = self._watches, {}
+        for watch_id, sink in watches.items():
+            self._wire.forget(watch_id)
+            sink(Stopped(), 0)
+
+    def _handle(self, request_id: bytes, answer: Answer, size: int) -> None:
         slot = self._pending.get(request_id)
         if slot is not None:
             slot.settle(answer)
@@ -204,7 +252,7 @@ class Connection:
             raise ProtocolError(str(answer))
         elif request_id in self._watches:
             if isinstance(answer, WatchBatch):
-                self._watches[request_id](answer, len(body))
+                self._watches[request_id](answer, size)
             elif isinstance(answer, KvraftError):
                 self._watches.pop(request_id)(answer, 0)
         elif request_id == self._question and isinstance(answer, Status):
@@ -229,6 +277,10 @@ class Connection:
             for slot in self._pending.values():
                 if slot.deadline <= now:
                     slot.settle(DeadlineExceeded())
+            if not self.alive and not self._pending:
+                self._death = "the member wants no more requests"
+                self._channel.close()
+                return
             self._silent_sweeps += 1
             if self._silent_sweeps == self._ask_sweeps:
                 self._question = self._next_id()

@@ -10,6 +10,7 @@ import trio
 from kvraft.channel import Closed, dial, split_url
 from kvraft.client.auth import NOT_LOGGED_IN, Login
 from kvraft.client.connection import Connection
+from kvraft.client.native import NativeWire
 from kvraft.errors import DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
 from kvraft.types import Response
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
+    from kvraft.client.connection import WireOf
     from kvraft.wire import native
 
 T = TypeVar("T", bound=Response)
@@ -53,6 +55,7 @@ class Failover:
         nursery: trio.Nursery,
         login: Login | None = None,
         patience: Patience = DEFAULT_PATIENCE,
+        wire: WireOf = NativeWire,
     ) -> None:
         if not endpoints:
             raise ValueError("endpoints: at least one is required")
@@ -65,6 +68,7 @@ class Failover:
         self._nursery = nursery
         self._login = login
         self._patience = patience
+        self._wire = wire
         self._connections: dict[str, Connection] = {}
         self._current: Connection | None = None  # where writes and linearizable reads go
         self._preferred = self.endpoints[0]
@@ -116,7 +120,7 @@ class Failover:
         except (OSError, Closed) as error:
             raise Unavailable(f"{url}: {error}") from error
         silence = self._patience.silence_seconds, self._patience.answer_seconds
-        connection = Connection(url, channel, self.timeout_seconds, self._max_request_bytes, *silence)
+        connection = Connection(url, channel, self._wire, self.timeout_seconds, self._max_request_bytes, *silence)
         if self._login is not None and self._login.token:
             connection.bear(self._login.token)
         self._connections[url] = connection

@@ -107,11 +107,16 @@ class WatchStream:
             self._failure = error
             return True
 
-    async def request_progress(self) -> None:
-        """Ask for a batch that tells how far this watch is, once it has caught up with its member."""
+    async def request_progress(self) -> bool:
+        """Ask for a batch that tells how far this watch is, once it has caught up with its member.
+
+        False when that member is an old etcd whose word on this cannot be believed, and is therefore not asked.
+        """
         await trio.lowlevel.checkpoint()
-        if self._connection is not None:
-            self._connection.request_progress(self._watch_id)
+        if self._connection is None:
+            return True
+        self._connection.request_progress(self._watch_id)
+        return self._connection.tells_progress
 
     async def _attach(self) -> None:
         try:

@@ -69,7 +69,7 @@ def to_operation(message: pb.RequestOp) -> types.Operation:
             raise KeyNotFound
 
 
-_OPERANDS = {
+OPERANDS = {
     types.CompareTarget.VERSION: "version",
     types.CompareTarget.CREATE: "create_revision",
     types.CompareTarget.MOD: "mod_revision",
@@ -80,7 +80,7 @@ _OPERANDS = {
 
 def to_compare(message: pb.Compare) -> types.Compare:
     """A guard. An operand of another kind than the target's counts as none, which is zero or empty."""
-    operand = getattr(message, _OPERANDS.get(message.target, "version"))  # type: ignore[call-overload]
+    operand = getattr(message, OPERANDS.get(message.target, "version"))  # type: ignore[call-overload]
     return types.Compare(message.key, message.target, message.result, operand, message.range_end)
 
 
