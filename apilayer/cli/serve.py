@@ -56,6 +56,17 @@ def _urls(text: str) -> list[str]:
     return urls
 
 
+def _backend(text: str) -> str:
+    from apilayer.server.backend import BACKENDS
+
+    if text not in BACKENDS:
+        allowed = ", ".join(BACKENDS)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is invalid, allowed values: {allowed}. If not specified, it will default to 'etcd3'"
+        )
+    return text
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the subcommand with its flags."""
     parser = subparsers.add_parser("serve", help="run one API server over a store", allow_abbrev=False)
@@ -72,13 +83,43 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     who.add_argument("--token-auth-file", type=Path, metavar="FILE", help='CSV: token,user,uid,"group1,group2"')
     store = parser.add_argument_group("store")
     store.add_argument(
-        "--etcd-servers", type=_urls, action="extend", required=True, metavar="URL,...", help="client URLs of kvraft"
+        "--etcd-servers",
+        type=_urls,
+        action="extend",
+        required=True,
+        metavar="URL,...",
+        help="client URLs of the members of an etcd v3 cluster, or of kvraft",
+    )
+    store.add_argument(
+        "--storage-backend",
+        type=_backend,
+        default="etcd3",
+        metavar="BACKEND",
+        help="the protocol: etcd3, which every etcd v3 and kvraft speak; kvraft, the faster one of kvraft alone"
+        " (default etcd3)",
+    )
+    store.add_argument(
+        "--etcd-prefix", default="/registry", metavar="PREFIX", help="what every key begins with (default /registry)"
     )
     store.add_argument("--etcd-cafile", type=Path, metavar="FILE")
     store.add_argument("--etcd-certfile", type=Path, metavar="FILE")
     store.add_argument("--etcd-keyfile", type=Path, metavar="FILE")
     store.add_argument(
         "--etcd-compaction-interval", type=_duration, default=300.0, metavar="DURATION", help="0: never (default 5m)"
+    )
+    store.add_argument(
+        "--etcd-healthcheck-timeout",
+        type=_duration,
+        default=2.0,
+        metavar="DURATION",
+        help="how long the store may take when health is checked (default 2s)",
+    )
+    store.add_argument(
+        "--etcd-readycheck-timeout",
+        type=_duration,
+        default=2.0,
+        metavar="DURATION",
+        help="how long the store may take when readiness is checked (default 2s)",
     )
     admission = parser.add_argument_group("admission")
     admission.add_argument(

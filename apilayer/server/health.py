@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Store
     from apilayer.storage.watch_cache import WatchCache
 
-STORE_TIMEOUT_SECONDS = 2.0
+DEFAULT_STORE_SECONDS = 2.0
 TEXT = b"text/plain; charset=utf-8"
 NO_SNIFF = ((b"X-Content-Type-Options", b"nosniff"),)
 
@@ -36,15 +37,29 @@ def not_found() -> Response:
 
 
 class Health:
-    """The checks of each endpoint. `shutting_down` fails readiness so that clients go elsewhere."""
+    """The checks of each endpoint. `shutting_down` fails readiness so that clients go elsewhere.
 
-    def __init__(self, store: Store, cache: WatchCache) -> None:
+    The store has `live_seconds` to answer the check `etcd`, and `ready_seconds` for `etcd-readiness`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cache: WatchCache,
+        *,
+        live_seconds: float = DEFAULT_STORE_SECONDS,
+        ready_seconds: float = DEFAULT_STORE_SECONDS,
+    ) -> None:
         self.shutting_down = False
         self.started = False
         """Whether the system namespaces are there and controllers run."""
         self._store = store
         self._cache = cache
-        ping, log, etcd = Check("ping", _true), Check("log", _true), Check("etcd", self.store_answers)
+        ping, log, etcd = (
+            Check("ping", _true),
+            Check("log", _true),
+            Check("etcd", partial(self.store_answers, live_seconds)),
+        )
         started = Check("poststarthook/start-system-namespaces-controller", self._has_started)
         synced = Check("informer-sync", self._synced)
         self._endpoints: dict[str, tuple[Check, ...]] = {
@@ -54,7 +69,7 @@ class Health:
                 ping,
                 log,
                 etcd,
-                Check("etcd-readiness", self.store_answers),
+                Check("etcd-readiness", partial(self.store_answers, ready_seconds)),
                 synced,
                 started,
                 Check("shutdown", self._stays),
@@ -112,9 +127,9 @@ class Health:
         lines.append(f"{endpoint} check {'failed' if failed else 'passed'}")
         return Response(500 if failed else 200, "\n".join(lines).encode() + b"\n", TEXT, NO_SNIFF)
 
-    async def store_answers(self) -> bool:
+    async def store_answers(self, seconds: float = DEFAULT_STORE_SECONDS) -> bool:
         """Whether the store answers in time."""
-        with trio.move_on_after(STORE_TIMEOUT_SECONDS):
+        with trio.move_on_after(seconds):
             try:
                 await self._store.current_revision()
             except StoreError:

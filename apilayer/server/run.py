@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,15 +19,15 @@ from apilayer.registry.registry import Registry
 from apilayer.registry.services.pool import ServiceNetwork
 from apilayer.registry.services.repair import Repair
 from apilayer.server.application import Application
+from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
-from apilayer.server.tls import CertificateError, make_config, make_context
+from apilayer.server.tls import make_config, make_context
 from apilayer.storage.compactor import run_compactor
-from apilayer.storage.kvraft_backend import KvraftStore
 from apilayer.storage.measured import MeasuredStore
-from kvraft.client import open_client
+from apilayer.storage.prefix import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Store
 
 
-STORE_TIMEOUT_SECONDS = 20.0
 DRAIN_SECONDS = 60.0
 
 log = logging.getLogger("apilayer.server")
@@ -64,7 +62,11 @@ class ServerOptions:
     request_timeout: float = 60.0
     min_request_timeout: float = 1800.0
     shutdown_delay_duration: float = 0.0
+    storage_backend: str = ETCD
+    etcd_prefix: str = DEFAULT_PREFIX
     etcd_compaction_interval: float = 300.0
+    etcd_healthcheck_timeout: float = 2.0
+    etcd_readycheck_timeout: float = 2.0
     service_cluster_ip_range: str = "10.0.0.0/24"
     service_node_port_range: str = "30000-32767"
     controllers: str = "*"
@@ -106,19 +108,22 @@ async def run_apiserver(
     tokens = _tokens(options.token_auth_file)
     config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
     context = make_context(config)
-    store_tls = _store_context(options)
+    store_tls = store_context(options)
     network = _network(options)
     controlled = _controlled(options)
     admission = _admission(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
-        async with open_client(
-            options.etcd_servers, ssl_context=store_tls, timeout_seconds=STORE_TIMEOUT_SECONDS
-        ) as client:
-            store = MeasuredStore(KvraftStore(client))
+        async with open_store(options, store_tls) as opened:
+            store = MeasuredStore(opened)
             registry = _registry(options, store, network, admission)
-            health = Health(store, registry.cache)
+            health = Health(
+                store,
+                registry.cache,
+                live_seconds=options.etcd_healthcheck_timeout,
+                ready_seconds=options.etcd_readycheck_timeout,
+            )
             host = options.advertise_address or _reachable(options.bind_address)
             app = Application(
                 registry,
@@ -202,21 +207,6 @@ def _network(options: ServerOptions) -> ServiceNetwork:
         return ServiceNetwork(ranges, parse_port_range(options.service_node_port_range))
     except RangeError as error:
         raise OptionsError(f"--service-node-port-range: {error}") from error
-
-
-def _store_context(options: ServerOptions) -> ssl.SSLContext | None:
-    if not any(url.startswith("https://") for url in options.etcd_servers):
-        return None
-    try:
-        context = ssl.create_default_context(
-            ssl.Purpose.SERVER_AUTH, cafile=str(options.etcd_cafile) if options.etcd_cafile else None
-        )
-        if options.etcd_certfile is not None:
-            key = str(options.etcd_keyfile) if options.etcd_keyfile else None
-            context.load_cert_chain(str(options.etcd_certfile), key)
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateError(f"--etcd-cafile, --etcd-certfile, --etcd-keyfile: {error}") from error
-    return context
 
 
 def _reachable(host: str) -> str:

@@ -1,4 +1,4 @@
-"""The store over kvraft's native client. Translates requests, answers and errors; decides nothing."""
+"""The store over kvraft's client. Translates keys, requests, answers and errors; decides nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from apilayer.storage import interface
 from apilayer.storage.interface import Change, ChangeBatch, Page, Record
+from apilayer.storage.prefix import Prefix
 from kvraft import errors
 from kvraft.types import (
     Compare,
@@ -56,26 +57,29 @@ def _guard(key: bytes, revision: int) -> tuple[Compare, ...]:
 class KvraftStore:
     """`Store` over an open kvraft client; the client finds the leader and fails over by itself."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, prefix: Prefix | None = None) -> None:
         self._client = client
+        self._prefix = prefix or Prefix()
 
     async def get(self, key: bytes) -> tuple[Record | None, int]:
         """See `Store.get`."""
         with _translated():
-            answer = await self._client.range(key)
-        return _first(answer), answer.revision
+            answer = await self._client.range(self._prefix.outer(key))
+        return self._first(answer), answer.revision
 
     async def list(self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0) -> Page:
         """See `Store.list`."""
+        outer, inner = self._prefix.outer, self._prefix.inner
+        first, end = outer(max(prefix, start)), prefix_end(outer(prefix))
         with _translated():
-            answer = await self._client.range(max(prefix, start), prefix_end(prefix), limit=limit, revision=revision)
-        records = [Record(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs]
+            answer = await self._client.range(first, end, limit=limit, revision=revision)
+        records = [Record(inner(kv.key), kv.value, kv.mod_revision) for kv in answer.kvs]
         at = revision or answer.revision
         return Page(records, at, answer.count - len(records))
 
     async def create(self, key: bytes, value: bytes) -> int:
         """See `Store.create`."""
-        revision, current = await self._swap(key, 0, PutRequest(key, value))
+        revision, current = await self._swap(key, 0, PutRequest(self._prefix.outer(key), value))
         if revision:
             return revision
         if current is None:
@@ -84,25 +88,32 @@ class KvraftStore:
 
     async def update(self, key: bytes, value: bytes, revision: int) -> int:
         """See `Store.update`."""
-        written, current = await self._swap(key, revision, PutRequest(key, value))
+        written, current = await self._swap(key, revision, PutRequest(self._prefix.outer(key), value))
         if written:
             return written
         raise interface.KeyChanged(current)
 
     async def delete(self, key: bytes, revision: int) -> int:
         """See `Store.delete`."""
-        written, current = await self._swap(key, revision, DeleteRangeRequest(key))
+        written, current = await self._swap(key, revision, DeleteRangeRequest(self._prefix.outer(key)))
         if written:
             return written
         raise interface.KeyChanged(current)
 
     async def _swap(self, key: bytes, revision: int, operation: Operation) -> tuple[int, Record | None]:
         """One transaction: `operation` if the key is at `revision`, else a read of what is there."""
+        key = self._prefix.outer(key)
         with _translated():
             answer = await self._client.txn(_guard(key, revision), (operation,), (RangeRequest(key),))
         if answer.succeeded:
             return answer.revision, None
-        return 0, _first(cast("RangeResponse", answer.responses[0]))
+        return 0, self._first(cast("RangeResponse", answer.responses[0]))
+
+    def _first(self, answer: RangeResponse) -> Record | None:
+        if not answer.kvs:
+            return None
+        kv = answer.kvs[0]
+        return Record(self._prefix.inner(kv.key), kv.value, kv.mod_revision)
 
     async def current_revision(self) -> int:
         """See `Store.current_revision`."""
@@ -112,8 +123,12 @@ class KvraftStore:
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[KvraftChanges]:
         """See `Store.watch`."""
+        prefix = self._prefix.outer(prefix)
         async with self._client.watch(prefix, prefix_end(prefix), start_revision=from_revision) as stream:
-            yield KvraftChanges(stream)
+            yield self._changes(stream, prefix)
+
+    def _changes(self, stream: WatchStream, prefix: bytes) -> KvraftChanges:
+        return KvraftChanges(stream, self._prefix)
 
     async def compact(self, revision: int) -> None:
         """See `Store.compact`."""
@@ -124,8 +139,9 @@ class KvraftStore:
 class KvraftChanges:
     """`ChangeStream` over the client's watch."""
 
-    def __init__(self, stream: WatchStream) -> None:
+    def __init__(self, stream: WatchStream, prefix: Prefix) -> None:
         self._stream = stream
+        self._prefix = prefix
 
     def __aiter__(self) -> KvraftChanges:
         return self
@@ -135,8 +151,9 @@ class KvraftChanges:
             batch = await anext(self._stream)
         if batch.compact_revision:
             raise interface.RevisionCompacted(f"compacted at {batch.compact_revision}")
+        inner = self._prefix.inner
         changes = [
-            Change(event.kv.key, event.kv.value if event.kind == _PUT else None, event.kv.mod_revision)
+            Change(inner(event.kv.key), event.kv.value if event.kind == _PUT else None, event.kv.mod_revision)
             for event in batch.events
         ]
         return ChangeBatch(batch.revision, changes)
@@ -145,10 +162,3 @@ class KvraftChanges:
         """See `ChangeStream.request_progress`."""
         with _translated():
             await self._stream.request_progress()
-
-
-def _first(answer: RangeResponse) -> Record | None:
-    if not answer.kvs:
-        return None
-    kv = answer.kvs[0]
-    return Record(kv.key, kv.value, kv.mod_revision)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from apilayer.storage.interface import RevisionCompacted, StoreError
+from apilayer.storage.prefix import ROOT
 from apilayer.storage.resource_cache import ResourceCache
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from apilayer.api.resources import Resource
     from apilayer.storage.interface import ChangeBatch, ChangeStream, Record, Store
 
-ROOT = b"/registry/"
 LOAD_PAGE_RECORDS = 500
 PROGRESS_RETRY_SECONDS = 0.02
 FIRST_BACKOFF_SECONDS = 0.05

@@ -17,7 +17,7 @@ from kvraft.client.members import MemberOperations
 from kvraft.client.native import NativeWire
 from kvraft.client.snapshot import STALL_SECONDS, open_snapshot, put_before
 from kvraft.client.watch import WatchStream
-from kvraft.errors import KvraftError
+from kvraft.errors import KvraftError, NotSupported
 from kvraft.types import (
     AlarmAction,
     AlarmMember,
@@ -204,8 +204,10 @@ class Client(MemberOperations):
         """The whole state of the member at ``endpoint``; iterate for its chunks.
 
         Raises ``Unavailable`` when the member cannot be reached, ``DeadlineExceeded`` when it is silent for
-        ``stall_seconds``, and the error that it answers.
+        ``stall_seconds``, and the error that it answers. ``NotSupported`` over etcd's protocol.
         """
+        if self._wire is not NativeWire:
+            raise NotSupported("snapshots are taken over kvraft's own protocol alone")
         async with AsyncExitStack() as stack:
             chunks = await stack.enter_async_context(self._open_snapshot(endpoint, stall_seconds))
             token = self.token

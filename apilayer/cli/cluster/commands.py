@@ -85,6 +85,7 @@ def api_flags(data_dir: Path, topology: Topology) -> tuple[str, ...]:
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={data_dir / 'tokens.csv'}",
         f"--etcd-servers={','.join(member.client_url for member in topology.members)}",
+        "--storage-backend=kvraft",
         f"--etcd-cafile={pki / 'etcd' / 'ca.crt'}",
         f"--etcd-certfile={pki / 'apiserver-etcd-client.crt'}",
         f"--etcd-keyfile={pki / 'apiserver-etcd-client.key'}",
