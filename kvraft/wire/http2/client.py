@@ -153,9 +153,7 @@ class ClientConnection(Connection[Head]):
         self._begin_waiting()
 
     def _ended(self, stream: Stream) -> None:
-        """Our side is closed; the answer may still come."""
-        if stream.remote_closed:
-            self._forget(stream)
+        """Our side is closed; the answer is still to come."""
 
     def _lose(self, stream: Stream) -> None:
         self._forget(stream)

@@ -299,6 +299,7 @@ async def running_server(certificates: Path, member: Member, **options: Any) -> 
     """
     options.setdefault("controllers", "")
     options.setdefault("disable_admission_plugins", ("ServiceAccount",))
+    options.setdefault("storage_backend", "kvraft")
     chosen = ServerOptions(
         tls_cert_file=certificates / "server.crt",
         tls_private_key_file=certificates / "server.key",

@@ -52,7 +52,7 @@ async def test_a_quiet_prefix_catches_up_by_progress(store: KvraftStore, nursery
         await cache.loaded.wait()
         revision = await store.create(b"/elsewhere", b"1")
         assert await cache.wait_for(revision, 5)
-    assert cache.revision == revision
+    assert cache.revision >= revision
 
 
 async def test_a_revision_ahead_is_given_up(store: KvraftStore, nursery: trio.Nursery) -> None:

@@ -1,4 +1,4 @@
-"""The store interface over a real member."""
+"""What is promised of a store, on every backend."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from apilayer.storage.interface import Change, FutureRevision, KeyChanged, KeyExists, RevisionCompacted
+from apilayer.storage.prefix import Prefix
 
 if TYPE_CHECKING:
     from apilayer.storage.kvraft_backend import KvraftStore
@@ -98,13 +99,17 @@ async def test_watch_from_a_revision(store: KvraftStore) -> None:
 
 async def test_progress_without_changes(store: KvraftStore) -> None:
     first = await store.create(KEY, b"1")
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         async with store.watch(b"/registry/", first) as stream:
             assert len((await anext(aiter(stream))).changes) == 1
             revision = await store.create(b"elsewhere", b"1")
-            await stream.request_progress()
-            batch = await anext(aiter(stream))
-    assert (batch.revision, list(batch.changes)) == (revision, [])
+            reached = 0
+            while reached < revision:
+                await stream.request_progress()
+                with trio.move_on_after(0.02):
+                    batch = await anext(aiter(stream))
+                    reached = batch.revision
+    assert KEY not in [change.key for change in batch.changes]
 
 
 async def test_watch_of_compacted_history_ends(store: KvraftStore) -> None:
@@ -115,3 +120,35 @@ async def test_watch_of_compacted_history_ends(store: KvraftStore) -> None:
         async with store.watch(b"/registry/", first) as stream:
             with pytest.raises(RevisionCompacted):
                 await anext(aiter(stream))
+
+
+async def test_another_prefix_holds_the_same_keys_elsewhere(store: KvraftStore) -> None:
+    other = type(store)(store._client, Prefix("cluster/one/"))
+    first = await store.create(KEY, b"default")
+    second = await other.create(KEY, b"other")
+    raw, _ = await store.get(b"/cluster/one/configmaps/ns/a")
+    assert raw is not None
+    assert (raw.value, raw.revision) == (b"other", second)
+    record, _ = await other.get(KEY)
+    assert record is not None
+    assert (record.key, record.value) == (KEY, b"other")
+    assert [each.key for each in (await other.list(b"/registry/", start=KEY)).records] == [KEY]
+    with pytest.raises(KeyExists) as caught:
+        await other.create(KEY, b"again")
+    assert caught.value.current.key == KEY
+    third = await other.update(KEY, b"changed", second)
+    with trio.fail_after(10):
+        async with other.watch(b"/registry/", first) as stream:
+            seen: list[Change] = []
+            while len(seen) < 2:
+                seen += (await anext(aiter(stream))).changes
+    assert seen == [Change(KEY, b"other", second), Change(KEY, b"changed", third)]
+    await other.delete(KEY, third)
+    assert (await store.get(KEY))[0] is not None
+
+
+@pytest.mark.parametrize(("prefix", "key"), [("/registry", KEY), ("", b"/configmaps/ns/a"), ("/", b"/configmaps/ns/a")])
+def test_prefixes(prefix: str, key: bytes) -> None:
+    assert Prefix(prefix).outer(KEY) == key
+    assert Prefix(prefix).inner(key) == KEY
+    assert Prefix(prefix).outer(b"compact_rev_key") == b"compact_rev_key"
