@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
 
-test: test-fast  ## every test
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test: $(STAMP)  ## every test, on every core
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 test-fast: $(STAMP)  ## the tests that take milliseconds, on every core
 	$(BIN)/python -m pytest -m "not slow" -n auto $(ARGS)

@@ -119,6 +119,7 @@ class Reader:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("default ports")
 @pytest.mark.parametrize("page", pages_with_blocks(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
     blocks = BLOCK.findall(page.read_text())
