@@ -130,7 +130,7 @@ class Client:
             t.world.after(self._delay(), self._lost, operation)
 
         if operation.kind is Kind.READ:
-            accepted = node.read(operation.key, reply, lost)
+            accepted = node.read(operation.key, reply, lost, waits=self._forwards)
         else:
             command = Command(attempt, operation.kind.value, operation.key, operation.value, operation.expected)
             accepted = node.propose(command, reply, lost, forwards=self._forwards)

@@ -289,8 +289,8 @@ class SimNode:
             self.driver.change(encode_command(change), lambda answer: None)
             self.wake()
 
-    def read(self, key: str, reply: Callable[[Any], None], lost: Callable[[], None]) -> bool:
-        """A client's linearizable read, on whatever this node is."""
+    def read(self, key: str, reply: Callable[[Any], None], lost: Callable[[], None], *, waits: bool) -> bool:
+        """A client's linearizable read, on whatever this node is; with ``waits`` it outlasts elections."""
         if self.driver is None:
             return False
         request = self._expect(lost)
@@ -303,7 +303,7 @@ class SimNode:
                 answer = None if found is None else found[0]
             self._reply(request, reply, answer)
 
-        self.driver.read(ready)
+        self.driver.read(ready, waits=waits)
         self.wake()
         return True
 

@@ -304,7 +304,7 @@ class AuthService:
                 else:
                     answer(found)
 
-            self._member.driver.read(read)
+            self._member.driver.read(read, waits=caller.forwards)
 
         return handle
 

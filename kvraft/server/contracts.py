@@ -103,7 +103,7 @@ class DriverConfig:
     election_ticks: int = 10
     """The core's; a request that began so long before a leader was elected may owe its end to the one before."""
     request_timeout_ticks: int = 70
-    """After so long a proposal is answered with "outcome unknown", a read with "no leader"."""
+    """After so long a proposal is answered with "outcome unknown", a read with "request timed out"; both with "no leader" if so."""
     stalled_disk_seconds: float = 1.0
     """A leader whose log disk takes longer than this gives leadership up."""
     commit_operations: int = 10_000

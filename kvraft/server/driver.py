@@ -63,7 +63,7 @@ class Driver:
         self.reads = PendingReads()
         self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
         self._waiters = 0  # how many those are
-        # (tick, term, first index, end index) of proposals; (tick, 0, attempt, attempt + 1) of reads
+        # (tick, term, first index, end index) of proposals; (tick, 0, first, end attempt) of reads
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
@@ -187,12 +187,16 @@ class Driver:
         self._waiters += 1
         self._expiries.append((self._deadline(), term, index, index + 1))
 
-    def read(self, reader: Reader) -> None:
-        """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round."""
+    def read(self, reader: Reader, *, waits: bool = False) -> None:
+        """Ask for a linearizable read (ReadIndex; Raft thesis, section 6.4). All reads of a turn share a round.
+
+        With ``waits`` it outlasts elections, as a proposal that is forwarded does; otherwise its answer is
+        ``NoLeader``.
+        """
         if self._pending() >= self.config.max_pending:
             reader(TooManyRequests())
         else:
-            self.reads.add(reader)
+            self.reads.add(reader, waits=waits)
 
     def durable(self, seq: int) -> None:
         """Every batch up to ``seq`` is on disk: what waited for it may go out."""
@@ -211,6 +215,7 @@ class Driver:
         self.raft.tick()
         self._notice_leader()
         self._expire()
+        self.reads.tick()
         self.forwarder.tick(self._ticks, self._timed_out, leaderless=self.raft.leader == NO_NODE)
 
     def stop(self) -> None:
@@ -249,7 +254,7 @@ class Driver:
             bool(self._inbox or self._proposals or self.reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
-            or (forwarder.is_waiting and self.raft.leader != NO_NODE)
+            or ((forwarder.is_waiting or self.reads.is_waiting) and self.raft.leader != NO_NODE)
         )
 
     def turn(self) -> None:
@@ -266,6 +271,9 @@ class Driver:
             self._route()
         if self._proposals:
             self._propose()
+        if self.reads.is_waiting and self.raft.leader != NO_NODE:
+            for attempt in self.reads.take_held():
+                self.raft.read_index(attempt)
         if self.reads.has_new:
             self._start_reads()
         if self.forwarder.owes_replies:
@@ -390,9 +398,10 @@ class Driver:
         return NoLeader() if self.raft.leader == NO_NODE else NotLeader(leader=self._leader_url(self.raft.leader))
 
     def _start_reads(self) -> None:
-        attempt = self.reads.begin()
-        self._expiries.append((self._deadline(), 0, attempt, attempt + 1))
-        self.raft.read_index(attempt)
+        attempts = self.reads.begin()
+        self._expiries.append((self._deadline(), 0, attempts.start, attempts.stop))
+        for attempt in attempts:
+            self.raft.read_index(attempt)
 
     def _handle(self, ready: Ready) -> None:
         if ready.messages:
@@ -413,7 +422,7 @@ class Driver:
             self._apply(ready.committed)
         self.reads.confirm(ready.reads)
         for attempt in ready.dropped_reads:
-            self.reads.fail(attempt, NoLeader())
+            self.reads.dropped(attempt)
         self.reads.release(self.machine.applied_index)
 
     def _send(self, messages: list[Message]) -> None:
@@ -465,7 +474,8 @@ class Driver:
         while expiries and expiries[0][0] <= self._ticks:
             deadline, term, first, end = expiries.popleft()
             if not term:
-                self.reads.fail(first, NoLeader())
+                for attempt in range(first, end):
+                    self.reads.fail(attempt, NoLeader() if self._leader == NO_NODE else OutcomeUnknown())
                 continue
             for index in range(first, end):
                 known = self._waiting.get(index)

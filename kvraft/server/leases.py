@@ -114,7 +114,7 @@ class LeaseService:
         def read(error: KvraftError | None) -> None:
             answer(error or LeaseLeasesResponse(self.machine.revision, self.machine.leases.ids()))
 
-        self.driver.read(read)
+        self.driver.read(read, waits=caller.forwards)
 
     def _as_leader(self, body: bytes, caller: Caller, answer: Answer, action: Callable[[], None]) -> None:
         """Do ``action`` if this member leads, which a quorum has confirmed since; else have the leader do it."""

@@ -53,7 +53,7 @@ class Maintenance:
         def ready(error: KvraftError | None) -> None:
             answer(machine.alarms.execute(request) if error is None else error)
 
-        driver.read(ready)
+        driver.read(ready, waits=caller.forwards)
 
 
 async def _answer(made: Callable[[], Awaitable[Response]], answer: Answer) -> None:

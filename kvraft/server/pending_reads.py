@@ -5,6 +5,8 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from kvraft.errors import NoLeader
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,11 +16,17 @@ if TYPE_CHECKING:
 
 
 class PendingReads:
-    """All reads of a turn are one attempt, which the leader confirms; they may be done once its index is applied."""
+    """All reads of a turn are one attempt, which the leader confirms; they may be done once its index is applied.
+
+    Those that wait for a leader are an attempt of their own: it is made again until their time is over.
+    """
 
     def __init__(self) -> None:
-        self._new: list[Reader] = []
+        self._new: tuple[list[Reader], list[Reader]] = ([], [])  # those that wait for a leader are the second
         self._attempts: dict[int, list[Reader]] = {}
+        self._patient: dict[int, None] = {}  # attempts whose readers wait
+        self._held: list[int] = []  # of those, what is to be confirmed as soon as somebody leads
+        self._later: list[int] = []  # the same, with the next tick: whoever leads would not, or is gone
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt) that await apply
         self._last_attempt = 0
         self.count = 0
@@ -28,18 +36,47 @@ class PendingReads:
     @property
     def has_new(self) -> bool:
         """Whether some belong to no attempt yet."""
-        return bool(self._new)
+        return bool(self._new[0] or self._new[1])
 
-    def add(self, reader: Reader) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether attempts are to be made again once somebody leads."""
+        return bool(self._held)
+
+    def add(self, reader: Reader, *, waits: bool) -> None:
         """One more; it goes with the next attempt."""
         self.count += 1
-        self._new.append(reader)
+        self._new[waits].append(reader)
 
-    def begin(self) -> int:
-        """Make an attempt of the new ones; its id, never used before."""
-        self._last_attempt += 1
-        self._attempts[self._last_attempt], self._new = self._new, []
-        return self._last_attempt
+    def begin(self) -> range:
+        """Make attempts of the new ones; their ids, never used before."""
+        first = self._last_attempt + 1
+        for waits, readers in enumerate(self._new):
+            if readers:
+                self._last_attempt += 1
+                self._attempts[self._last_attempt] = readers
+                if waits:
+                    self._patient[self._last_attempt] = None
+        self._new = ([], [])
+        return range(first, self._last_attempt + 1)
+
+    def dropped(self, attempt: int) -> None:
+        """Nobody will confirm it: the core has forgotten it."""
+        if attempt in self._patient:
+            self._later.append(attempt)
+        else:
+            self.fail(attempt, NoLeader())
+
+    def tick(self) -> None:
+        """Whoever would not confirm them is asked again."""
+        if self._held or self._later:
+            self._held = [attempt for attempt in (*self._held, *self._later) if attempt in self._attempts]
+            self._later = []
+
+    def take_held(self) -> list[int]:
+        """The attempts that are to be made again; the caller knows a leader."""
+        held, self._held = self._held, []
+        return held
 
     def confirm(self, states: Iterable[ReadState]) -> None:
         """The core has confirmed these attempts."""
@@ -49,21 +86,25 @@ class PendingReads:
     def release(self, applied_index: int) -> None:
         """Let those read whose index has been applied."""
         while self._confirmed and self._confirmed[0][0] <= applied_index:
-            readers = self._attempts.pop(heappop(self._confirmed)[1], [])
+            readers = self._take(heappop(self._confirmed)[1])
             self.count -= len(readers)
             for reader in readers:
                 reader(None)
 
     def fail(self, attempt: int, error: KvraftError) -> None:
         """Answer ``attempt``, unless that has been done."""
-        self._fail(self._attempts.pop(attempt, []), error)
+        self._fail(self._take(attempt), error)
 
     def stop(self, error: KvraftError) -> None:
         """Answer everybody."""
         for attempt in list(self._attempts):
             self.fail(attempt, error)
-        new, self._new = self._new, []
-        self._fail(new, error)
+        new, self._new = self._new, ([], [])
+        self._fail(new[0] + new[1], error)
+
+    def _take(self, attempt: int) -> list[Reader]:
+        self._patient.pop(attempt, None)
+        return self._attempts.pop(attempt, [])
 
     def _fail(self, readers: list[Reader], error: KvraftError) -> None:
         self.count -= len(readers)

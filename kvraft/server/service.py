@@ -212,7 +212,7 @@ class Service:
         if serializable:
             ready(None)
         else:
-            self._member.driver.read(ready)
+            self._member.driver.read(ready, waits=caller.forwards)
 
     @contextmanager
     def snapshot(self, caller: Caller) -> Iterator[SnapshotReader]:

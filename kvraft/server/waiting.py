@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -46,7 +47,7 @@ class Waiting:
 
     async def catch_up(self) -> None:
         """Return once everything that was committed before is applied here. Raises why it cannot be."""
-        await self.call(self._member.driver.read)
+        await self.call(partial(self._member.driver.read, waits=True))
 
     async def call(self, begin: Callable[[Callable[[Any], None]], None]) -> Any:
         """What ``begin`` gives to the waiter that it gets. Raises what is an error."""

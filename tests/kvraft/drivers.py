@@ -143,8 +143,8 @@ class Node:
     def propose(self, name: str, *, forwards: bool = False) -> None:
         self.driver.propose(name.encode(), lambda answer: self._answered(name, answer), forwards=forwards)
 
-    def read(self, name: str) -> None:
-        self.driver.read(lambda error: self._answered(name, error))
+    def read(self, name: str, *, waits: bool = False) -> None:
+        self.driver.read(lambda error: self._answered(name, error), waits=waits)
 
     def _answered(self, name: str, answer: object) -> None:
         assert name not in self.answers, "answered twice"

@@ -53,10 +53,55 @@ def test_a_read_that_takes_too_long_is_refused_and_not_answered_again() -> None:
     node.read("r")
     node.turn()
     node.tick(CONFIG.request_timeout_ticks)
-    assert kinds(node) == {"r": NoLeader}
+    assert kinds(node) == {"r": OutcomeUnknown}
     context = max(message.context for message in node.transport.sent)
     node.receive(Message(MessageKind.HEARTBEAT_RESPONSE, 2, 1, node.driver.raft.term, index=1, context=context))
     assert len(node.answers) == 1
+
+
+def test_reads_that_wait_outlast_an_election_and_the_others_do_not() -> None:
+    node = Node()
+    node.read("at once")
+    node.read("waits", waits=True)
+    node.turn()
+    assert kinds(node) == {"at once": NoLeader}
+    node.tick(CONFIG.request_timeout_ticks - 1)
+    node.lead()
+    node.acknowledge(1)
+    context = max(message.context for message in node.transport.sent)
+    node.receive(Message(MessageKind.HEARTBEAT_RESPONSE, 2, 1, node.driver.raft.term, index=1, context=context))
+    assert kinds(node) == {"at once": NoLeader, "waits": type(None)}
+
+
+def test_a_read_that_waits_is_asked_again_when_the_leader_would_not_confirm_it() -> None:
+    node = Node()
+    node.follow(3)
+    node.read("r", waits=True)
+    node.turn()
+    for times_asked in (1, 2):
+        asked = [message for message in node.transport.sent if message.kind is MessageKind.READ_INDEX]
+        assert len(asked) == times_asked
+        refusal = MessageKind.READ_INDEX_RESPONSE
+        node.receive(Message(refusal, 3, 1, 1, context=asked[-1].context, reject=True))
+        assert node.answers == {}
+        node.tick(1)  # not before: whoever leads may lead no more
+    asked = [message for message in node.transport.sent if message.kind is MessageKind.READ_INDEX]
+    node.receive(Message(MessageKind.READ_INDEX_RESPONSE, 3, 1, 1, context=asked[-1].context))
+    assert node.answers == {"r": None}
+
+
+def test_a_read_waits_for_a_leader_no_longer_than_a_request_may_take() -> None:
+    node = Node()
+    node.read("r", waits=True)
+    node.turn()
+    node.tick(CONFIG.request_timeout_ticks - 1)
+    assert node.answers == {}
+    node.tick(1)
+    assert kinds(node) == {"r": NoLeader}
+    node.lead()
+    node.acknowledge(1)
+    assert len(node.answers) == 1
+    assert not node.driver.reads.is_waiting
 
 
 def test_more_than_the_bound_is_refused_and_room_comes_back() -> None:
