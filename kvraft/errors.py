@@ -403,6 +403,14 @@ class AnswerTooLarge(KvraftError):
     text = "etcdserver: answer is too large: ask for the range in pages, with a limit"
 
 
+class ReadsTooMuch(KvraftError):
+    """Of a transaction, or of a delete that gives back what it deletes: the bounds are in ``kvraft.mvcc.bounds``."""
+
+    code = "ResourceExhausted"
+    wire = 71
+    text = "etcdserver: request reads too much at once: ask for ranges in pages, outside of transactions"
+
+
 def _tree(base: type[KvraftError]) -> dict[int, type[KvraftError]]:
     found = {base.wire: base}
     for sub in base.__subclasses__():

@@ -83,7 +83,7 @@ class Probe:
                 t.history.ok(operation, answer, t.world.now / SECOND)
                 self.done = True
 
-        t.nodes[self._node_id].read(key, reply, lambda: None)
+        t.nodes[self._node_id].read(key, reply, lambda: None, waits=False)
 
 
 def demand_progress(traffic: Traffic) -> None:

@@ -14,8 +14,10 @@ from kvraft.apply.alarms import Alarms
 from kvraft.apply.auth import Envelopes
 from kvraft.apply.command import MAX_TXN_OPS, Authorized, check_command, decode_commands, join_commands
 from kvraft.apply.defragment import Defragmentation
+from kvraft.apply.described import Described
 from kvraft.apply.layers import capped, corrupt, takes_space
 from kvraft.apply.membership import MAX_REMOVED, apply_change
+from kvraft.apply.pieces import Pieces
 from kvraft.auth.access import Access
 from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
@@ -54,7 +56,7 @@ MAX_UNCOMMITTED_BYTES = 64 << 20
 """With more than this applied since the last commit, apply commits by itself, to bound the transaction's memory."""
 
 
-class StateMachine:
+class StateMachine(Described):
     """State, store, leases and watches of one member.
 
     ``watch`` is the :class:`~kvraft.watch.hub.WatchHub`, ``leases`` the :class:`~kvraft.lease.table.LeaseTable`,
@@ -85,6 +87,9 @@ class StateMachine:
         self.alarms = Alarms(environment)
         self._defragmentation: Defragmentation | None = None
         self._until_compacted: list[tuple[int, Callable[[], None]]] = []
+        self.in_pieces = False
+        """Whether :meth:`apply` may come back with an entry half done."""
+        self._pieces = Pieces(environment, self._store)
         self._stack_layers()
 
     @classmethod
@@ -109,53 +114,6 @@ class StateMachine:
     # ------------------------------------------------------------------ what it is
 
     @property
-    def applied_index(self) -> int:
-        return self._environment.meta.applied_index
-
-    @property
-    def applied_term(self) -> int:
-        return self._environment.meta.applied_term
-
-    @property
-    def configuration(self) -> Configuration | None:
-        """Who takes part as of the applied index; None until :meth:`initialise`, or a joining member's first snapshot.
-
-        The same object until it changes, as :attr:`members` is.
-        """
-        return self._environment.meta.configuration
-
-    @property
-    def members(self) -> tuple[MemberInfo, ...]:
-        """Everybody who takes part, in the order of their ids."""
-        return self._environment.meta.members
-
-    @property
-    def removed(self) -> tuple[int, ...]:
-        """Ids of members that have been removed."""
-        return self._environment.meta.removed
-
-    @property
-    def cluster_id(self) -> int:
-        return self._environment.meta.cluster_id
-
-    @property
-    def member_id(self) -> int:
-        return self._environment.meta.member_id
-
-    @property
-    def revision(self) -> int:
-        return self._environment.meta.revision
-
-    @property
-    def compacted_revision(self) -> int:
-        return self._environment.meta.compacted_revision
-
-    @property
-    def committed_index(self) -> int:
-        """The applied index that the end of the process cannot take back."""
-        return self._environment.committed_index
-
-    @property
     def durable_index(self) -> int:
         """The applied index that a power loss cannot take back: the log up to here may be discarded.
 
@@ -173,16 +131,6 @@ class StateMachine:
     def used_bytes(self) -> int:
         """What the quota is compared with: the data in use at the last commit, and what has been applied since."""
         return self._measured_bytes + self._uncommitted_bytes
-
-    @property
-    def db_size(self) -> int:
-        """Bytes of the file."""
-        return self._environment.sizes()[0]
-
-    @property
-    def db_size_in_use(self) -> int:
-        """Bytes of it that hold data."""
-        return self._environment.sizes()[1]
 
     def statistics(self) -> dict[str, int]:
         """What has been done since the start, by what etcd's metrics call it, and how many keys there are."""
@@ -287,7 +235,8 @@ class StateMachine:
     def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Response | KvraftError]]:
         """Apply committed entries; for each its commands' answers, in order. Not ``answered``: they may be missing.
 
-        The entries follow ``applied_index`` without a gap. Watchers have been served on return. Raises
+        The entries follow ``applied_index`` without a gap. Watchers have been served on return. With ``in_pieces``
+        there may be no answers of the last entries: they are to be given again, to go on with the first. Raises
         :class:`~kvraft.storage.errors.StorageError` when the disk fails; nothing can be applied after that.
         """
         if not entries:
@@ -297,9 +246,13 @@ class StateMachine:
         try:
             if failpoint.active:
                 failpoint.hit("state.before_apply")
-            self._store.keep_changes(wanted=self.watch.has_synced)
+            if not self._pieces.under_way:
+                self._store.keep_changes(wanted=self.watch.has_synced)
             for entry in entries:
-                answers.append(self._apply_one(entry, answered))
+                given = self._apply_one(entry, answered)
+                if given is None:
+                    return answers
+                answers.append(given)
                 if failpoint.active:
                     failpoint.hit("state.between_entries")
                 if self._uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
@@ -314,10 +267,10 @@ class StateMachine:
             raise
         return answers
 
-    def _apply_one(self, entry: Entry, answered: bool) -> list[Response | KvraftError]:
-        meta = self._environment.meta
-        assert entry.index == meta.applied_index + 1, (entry.index, meta.applied_index)
-        answers: list[Response | KvraftError] = []
+    def _apply_one(self, entry: Entry, answered: bool) -> list[Response | KvraftError] | None:
+        """None: in pieces, and there are more."""
+        assert entry.index == self.applied_index + 1, (entry.index, self.applied_index)
+        answers: list[Response | KvraftError] | None = []
         operations = 1
         try:
             if entry.kind == EntryKind.CONFIGURATION:
@@ -326,12 +279,29 @@ class StateMachine:
                 commands = decode_commands(entry.data)
                 operations = len(commands)
                 self._entry_term = entry.term
-                answers = self._store.execute_all(commands, answered=answered)  # type: ignore[arg-type] # see others
+                if self.in_pieces and self._pieces.takes_long(commands):
+                    answers = self._apply_piece(commands)  # type: ignore[arg-type]
+                else:
+                    answers = self._store.execute_all(commands, answered=answered)  # type: ignore[arg-type]
         except msgspec.MsgspecError:
             answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
+        if answers is None:
+            return None
+        meta = self._environment.meta
         meta.applied_index, meta.applied_term = entry.index, entry.term
         self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)
+        return answers
+
+    def _apply_piece(self, commands: Sequence[Command]) -> list[Response | KvraftError] | None:
+        if not self._pieces.under_way:
+            self.watch.publish(self._store.take_changes())
+            self._store.keep_changes(wanted=False)
+            self.commit()
+            self._pieces.begin(commands)
+        answers = self._pieces.go_on()
+        if answers is not None:
+            self.watch.replaced()  # all of them read what has changed from the state, as after a snapshot
         return answers
 
     def _change(self, data: bytes) -> list[Response | KvraftError]:
@@ -345,7 +315,12 @@ class StateMachine:
         return self.leases.execute(command, self._entry_term)
 
     def commit(self) -> None:
-        """Make what has been applied durable against the end of the process. Raises StorageError."""
+        """Make what has been applied durable against the end of the process. Raises StorageError.
+
+        Nothing happens while an entry is half done: everything before it has been committed.
+        """
+        if self._pieces.under_way:
+            return
         self._environment.commit()
         self._measured_bytes = self._environment.sizes()[1]
         self.uncommitted = 0
@@ -353,8 +328,8 @@ class StateMachine:
 
     def compact_step(self, limit: int) -> bool:
         """Remove what is compacted, looking at up to ``limit`` changes (some 5 µs each); True when more is left."""
-        if not self._store.compacting:
-            if self._until_compacted:
+        if self._pieces.under_way or not self._store.compacting:
+            if self._until_compacted and not self._pieces.under_way:
                 self._tell_compacted()
             return False
         try:
@@ -452,6 +427,7 @@ class StateMachine:
         self._replaced()
 
     def _replaced(self) -> None:
+        self._pieces.forget()
         self._store.forget()
         self.auth.forget()
         self.uncommitted = 0

@@ -75,7 +75,8 @@ class RangeScan:
         self._walk: Iterator[tuple[bytes, bytes]] | None = walk_positions(tables, request.key, self._end, at)
         self._counts: Iterator[int] | None = None
         self._walked = 0
-        self._work_bytes = 0
+        self.work_keys = self.work_bytes = 0
+        """What has been read so far, as the bounds of :meth:`step` count it."""
         self._held_bytes = 0
         self._filled = 0
         self.kvs: list[KeyValue] = []
@@ -91,14 +92,16 @@ class RangeScan:
 
     def step(self, max_keys: int, max_bytes: int) -> bool:
         """Go on for about that much; True when done. Raises AnswerTooLarge."""
-        room = self._work_bytes + max_bytes
+        room = self.work_bytes + max_bytes
         while self._walk is not None:
-            if max_keys <= 0 or self._work_bytes >= room:
+            if max_keys <= 0 or self.work_bytes >= room:
                 return False
             if self.counting:
-                max_keys -= self._count_on(max_keys * COUNTED_PER_READ) // COUNTED_PER_READ + 1
+                read = self._count_on(max_keys * COUNTED_PER_READ) // COUNTED_PER_READ + 1
             else:
-                max_keys -= self._pick(max_keys, room)
+                read = self._pick(max_keys, room)
+            self.work_keys += read
+            max_keys -= read
         return self._fill(max_keys, room)
 
     def _count_on(self, max_keys: int) -> int:
@@ -139,7 +142,7 @@ class RangeScan:
             kv = read_value(self._tables, place[:POSITION_BYTES]) if self._reads_value else self._describe(name, place)
             if not self._filters or passes(self._request, kv):
                 self._take(kv, place)
-            if self._walked - before >= max_keys or self._work_bytes >= room:
+            if self._walked - before >= max_keys or self.work_bytes >= room:
                 break
         else:
             self._settle()
@@ -150,7 +153,7 @@ class RangeScan:
         assert self._walk is not None
         kvs, fetch, get = self.kvs, self._fetch, self._tables.rev.get
         before, size = len(kvs), 0
-        stop, room = before + max_keys, room - self._work_bytes
+        stop, room = before + max_keys, room - self.work_bytes
         for name, place in self._walk:
             if len(kvs) == fetch and fetch:
                 self._stop_picking(name)
@@ -191,7 +194,7 @@ class RangeScan:
             self._prune()
 
     def _charge(self, size: int) -> None:
-        self._work_bytes += size
+        self.work_bytes += size
         self._held_bytes += size
         if self._max_bytes is not None and self._held_bytes > self._max_bytes:
             raise AnswerTooLarge
@@ -226,7 +229,7 @@ class RangeScan:
     def _fill(self, max_keys: int, room: int) -> bool:
         """Read the values of what is shown, where that has not been done on the way."""
         while self._places is not None and self._filled < len(self.kvs):
-            if max_keys <= 0 or self._work_bytes >= room:
+            if max_keys <= 0 or self.work_bytes >= room:
                 return False
             kv = self.kvs[self._filled] = read_value(self._tables, self._places[self.kvs[self._filled].key])
             self._charge(len(kv.value))

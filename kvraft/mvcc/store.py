@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from kvraft.errors import Compacted, FutureRevision, KeyNotFound, KvraftError, LeaseNotFound
+from kvraft.errors import Compacted, FutureRevision, KeyNotFound, KvraftError, LeaseNotFound, ReadsTooMuch
+from kvraft.mvcc.bounds import PIECE_KEYS, WITHOUT_BOUND, Room, check_reads, deletions, is_large, whole
 from kvraft.mvcc.check import ANY_OPS, check_command, check_range
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
 from kvraft.mvcc.counts import CountCache
@@ -32,7 +35,6 @@ from kvraft.types import (
     DeleteRangeResponse,
     KeyValue,
     KvCommand,
-    Operation,
     OperationResponse,
     PutRequest,
     PutResponse,
@@ -46,10 +48,11 @@ from kvraft.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from kvraft.mvcc.bounds import Work
     from kvraft.storage.state import StateEnvironment
     from kvraft.storage.tables import Tables
 
-WITHOUT_BOUND = 1 << 62
+T = TypeVar("T")
 
 
 class Store:
@@ -66,6 +69,7 @@ class Store:
         self._changes: list[Change] | None = []
         self._main = 0
         self._sub = 0
+        self._in_pieces = False
         self.others: dict[type, Callable[[Any], Response]] = {}
         """Who does the commands of ``execute_all`` that are not the store's own."""
         self.around: Callable[[Command], Response] | None = None
@@ -97,26 +101,39 @@ class Store:
         """Whether the changes from now on are for anybody; until the next ``take_changes``."""
         self._changes = [] if wanted else None
 
-    def execute(self, command: KvCommand) -> PutResponse | DeleteRangeResponse | TxnResponse | CompactResponse:
-        """Do ``command``. Raises a :class:`~kvraft.errors.KvraftError`, the same on every member."""
+    def execute(self, command: KvCommand) -> Response:
+        """Do ``command``. Raises a :class:`~kvraft.errors.KvraftError`, the same on every member.
+
+        For :meth:`execute_in_pieces` a delete or a transaction is checked and begun; its answer is the rest of it.
+        """
         check_command(command, ANY_OPS)
         meta = self._environment.meta
         if type(command) is CompactRequest:
             begin_compaction(meta, command.revision)
             return CompactResponse(meta.revision)
         self._main, self._sub = meta.revision + 1, 0
-        response: PutResponse | DeleteRangeResponse | TxnResponse
         if type(command) is PutRequest:
             if command.lease or command.ignore_value or command.ignore_lease:
                 self.check_put(command)
             response = self._put(command)
-        elif type(command) is DeleteRangeRequest:
-            response = self._delete_range(command)
+            meta.revision, self._sub = self._main, 0
+            return response
+        work: Work[Any]
+        if type(command) is DeleteRangeRequest:
+            if command.prev_kv:
+                check_reads(self._environment.tables, (command,), Room(), self._at)
+            work = self._delete_range(command)
         else:
             assert type(command) is TxnRequest
-            response = self._txn(command)
+            work = self._txn(command)
+        work = self._to_revision(work)
+        return work if self._in_pieces else whole(work)  # type: ignore[return-value]
+
+    def _to_revision(self, work: Work[T]) -> Work[T]:
+        """``work``, and the revision for what it has changed."""
+        response = yield from work
         if self._sub:
-            meta.revision = self._main
+            self._environment.meta.revision = self._main
             self._sub = 0
         return response
 
@@ -141,6 +158,42 @@ class Store:
                 answers.append(self._try(commands[start]))
             start = end
         return answers
+
+    def takes_long(self, commands: Sequence[object]) -> bool:
+        """Whether one of ``commands`` is about to delete more than a piece."""
+        tables = self._environment.tables
+        return any(is_large(tables, deletion) for deletion in deletions(commands))
+
+    def execute_in_pieces(self, commands: Sequence[Command]) -> Work[list[Response | KvraftError]]:
+        """The same as :meth:`execute_all`, with rests after some ``PIECE_KEYS`` deletions each.
+
+        Meanwhile the state is half changed: whoever else looks at it must be shown another one.
+        """
+        answers: list[Response | KvraftError] = []
+        self._counts.clear()
+        for command in commands:
+            self._in_pieces = True
+            try:
+                answer: Any = self._try(command)
+            finally:
+                self._in_pieces = False
+            if isinstance(answer, Generator):
+                answer = yield from self._resting(answer)
+            answers.append(answer)
+        return answers
+
+    def _resting(self, work: Work[T]) -> Work[T]:
+        """``work``, whose rests leave nothing of it here for those who read meanwhile."""
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return cast("T", end.value)
+            main, sub, self._sub = self._main, self._sub, 0
+            self._counts.clear()
+            yield
+            self._counts.clear()
+            self._main, self._sub = main, sub
 
     def dispatch(self, command: Command) -> Response:
         """Do ``command``, or have it done by whom it belongs to."""
@@ -180,12 +233,12 @@ class Store:
         check_range(request)
         if request.revision > 0:
             self.check_revision(request.revision)
-        return self._range(request, max_keys, max_bytes) if request.range_end else self._one(request)
+        return self._range(request, Room(max_keys, max_bytes))
 
     def read_txn(self, request: TxnRequest) -> TxnResponse:
         """Do a transaction that only reads, without a revision of its own. Raises what :meth:`execute` does."""
         check_command(request, ANY_OPS)
-        return self._txn(request)
+        return whole(self._txn(request))
 
     def scan(self, request: RangeRequest, tables: Tables, max_bytes: int | None = None) -> RangeScan:
         """``request`` as something that can be done in pieces and in another thread, over another transaction's
@@ -250,9 +303,8 @@ class Store:
         """The past revision that is asked for; None for the latest."""
         return None if request.revision <= 0 or request.revision == self._reached() else request.revision
 
-    def _range(
-        self, request: RangeRequest, max_keys: int = WITHOUT_BOUND, max_bytes: int = WITHOUT_BOUND
-    ) -> RangeResponse | None:
+    def _range(self, request: RangeRequest, room: Room) -> RangeResponse | None:
+        """None when there is not enough room."""
         self.ranges += 1
         if not request.range_end:
             return self._one(request)
@@ -261,7 +313,10 @@ class Store:
             scan = RangeScan(tables, request, self._at(request))
         else:
             scan = RangeScan(tables, request, self._at(request), lambda: self._known_count(request))
-        return self.scanned(request, scan, revision) if scan.step(max_keys, max_bytes) else None
+        if not scan.step(room.keys, room.bytes):
+            return None
+        room.take(min(scan.work_keys, room.keys), min(scan.work_bytes, room.bytes))
+        return self.scanned(request, scan, revision)
 
     def _one(self, request: RangeRequest) -> RangeResponse:
         """A range of a single key."""
@@ -317,18 +372,27 @@ class Store:
         tables.cur.put(key, HEAD.pack(main, self._sub - 1, create, version, lease, key_id))
         return PutResponse(main, read_value(tables, previous) if request.prev_kv and version > 1 else None)
 
-    def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
-        tables = self._environment.tables
+    def _delete_range(self, request: DeleteRangeRequest) -> Work[DeleteRangeResponse]:
         self.deletes += 1
-        if request.range_end:
-            doomed = list(tables.cur.walk(request.key, open_end(request.range_end)))
-        else:
-            head = tables.cur.get(request.key)
-            doomed = [] if head is None else [(request.key, head)]
-        prev_kvs = [read_value(tables, head[:POSITION_BYTES]) for _, head in doomed] if request.prev_kv else []
-        for key, head in doomed:
-            self._delete(key, head)
-        return DeleteRangeResponse(self._reached(), len(doomed), prev_kvs)
+        deleted = 0
+        prev_kvs: list[KeyValue] = []
+        key: bytes | None = request.key
+        while key is not None:
+            tables = self._environment.tables
+            if request.range_end:
+                doomed = list(islice(tables.cur.walk(key, open_end(request.range_end)), PIECE_KEYS))
+            else:
+                head = tables.cur.get(key)
+                doomed = [] if head is None else [(key, head)]
+            if request.prev_kv:
+                prev_kvs += [read_value(tables, head[:POSITION_BYTES]) for _, head in doomed]
+            for key, head in doomed:
+                self._delete(key, head)
+            deleted += len(doomed)
+            key = key + b"\0" if len(doomed) == PIECE_KEYS else None
+            if key is not None:
+                yield
+        return DeleteRangeResponse(self._reached(), deleted, prev_kvs)
 
     def _delete(self, key: bytes, head: bytes) -> None:
         """Remove a key that is there, with its ``head``."""
@@ -366,27 +430,31 @@ class Store:
         if request.lease and tables.lease.get(lease_key(request.lease)) is None:
             raise LeaseNotFound
 
-    def _txn(self, request: TxnRequest) -> TxnResponse:
+    def _txn(self, request: TxnRequest) -> Work[TxnResponse]:
         self.txns += 1
-        path = take_path(self._environment.tables, request)
-        check_path(request, path, self)
-        return self._follow(request, iter(path))
+        tables, room = self._environment.tables, Room()
+        path = take_path(tables, request, room)
+        operations = check_path(request, path, self)
+        if any(type(operation) is not RangeRequest for operation in operations):
+            check_reads(tables, operations, room, self._at)
+            room = Room(WITHOUT_BOUND, WITHOUT_BOUND)
+        return self._follow(request, iter(path), room)
 
-    def _follow(self, request: TxnRequest, path: Iterator[bool]) -> TxnResponse:
+    def _follow(self, request: TxnRequest, path: Iterator[bool], room: Room) -> Work[TxnResponse]:
         """Do the branches that ``path`` says, this transaction's first."""
         succeeded = next(path)
-        branch = request.success if succeeded else request.failure
-        responses = [self._operate(operation, path) for operation in branch]
+        responses: list[OperationResponse] = []
+        for operation in request.success if succeeded else request.failure:
+            if type(operation) is PutRequest:
+                responses.append(self._put(operation))
+            elif type(operation) is DeleteRangeRequest:
+                responses.append((yield from self._delete_range(operation)))
+            elif type(operation) is TxnRequest:
+                responses.append((yield from self._follow(operation, path, room)))
+            else:
+                assert type(operation) is RangeRequest
+                answer = self._range(operation, room)
+                if answer is None:
+                    raise ReadsTooMuch
+                responses.append(answer)
         return TxnResponse(self._reached(), succeeded, responses)
-
-    def _operate(self, operation: Operation, path: Iterator[bool]) -> OperationResponse:
-        if type(operation) is PutRequest:
-            return self._put(operation)
-        if type(operation) is DeleteRangeRequest:
-            return self._delete_range(operation)
-        if type(operation) is TxnRequest:
-            return self._follow(operation, path)
-        assert type(operation) is RangeRequest
-        answer = self._range(operation)
-        assert answer is not None
-        return answer

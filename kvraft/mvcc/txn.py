@@ -16,6 +16,7 @@ from kvraft.types import Compare, CompareTarget, PutRequest, RangeRequest, TxnRe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kvraft.mvcc.bounds import Room
     from kvraft.storage.tables import Tables
     from kvraft.types import Operation
 
@@ -59,18 +60,24 @@ def writes_data(command: object) -> bool:
     return type(command) is PutRequest
 
 
-def take_path(tables: Tables, request: TxnRequest) -> list[bool]:
-    """Which branch each transaction takes: ``request``, then those nested in its branch, in order, depth first."""
-    succeeded = all(_holds(tables, compare) for compare in request.compare)
+def take_path(tables: Tables, request: TxnRequest, room: Room) -> list[bool]:
+    """Which branch each transaction takes: ``request``, then those nested in its branch, in order, depth first.
+
+    Raises ReadsTooMuch for more compared keys than there is ``room`` for.
+    """
+    succeeded = all(_holds(tables, compare, room) for compare in request.compare)
     path = [succeeded]
     for operation in request.success if succeeded else request.failure:
         if type(operation) is TxnRequest:
-            path += take_path(tables, operation)
+            path += take_path(tables, operation, room)
     return path
 
 
-def check_path(request: TxnRequest, path: list[bool], state: State) -> None:
-    """Raise what stands against an operation on the path, puts first, as etcd has it; then all of it can run."""
+def check_path(request: TxnRequest, path: list[bool], state: State) -> list[Operation]:
+    """Raise what stands against an operation on the path, puts first, as etcd has it; then all of it can run.
+
+    The operations on the path, without the transactions around them.
+    """
     operations = list(_on_path(request, iter(path)))
     for operation in operations:
         if type(operation) is PutRequest:
@@ -80,6 +87,7 @@ def check_path(request: TxnRequest, path: list[bool], state: State) -> None:
             if operation.revision < 0:
                 raise Compacted
             state.check_revision(operation.revision)
+    return operations
 
 
 def _on_path(request: TxnRequest, path: Iterator[bool]) -> Iterator[Operation]:
@@ -90,7 +98,7 @@ def _on_path(request: TxnRequest, path: Iterator[bool]) -> Iterator[Operation]:
             yield operation
 
 
-def _holds(tables: Tables, compare: Compare) -> bool:
+def _holds(tables: Tables, compare: Compare, room: Room) -> bool:
     """Whether the guard holds, for every key of a range. A missing key, or an empty range, has zeros, and no value
     that anything compares with."""
     if not compare.range_end:
@@ -98,6 +106,7 @@ def _holds(tables: Tables, compare: Compare) -> bool:
     empty = True
     for _, head in tables.cur.walk(compare.key, open_end(compare.range_end)):
         empty = False
+        room.take(1, 0)
         if not _passes(tables, compare, head):
             return False
     return _passes(tables, compare, None) if empty else True

@@ -248,6 +248,11 @@ class RaftLog:
         self._evict()
         return entries, size
 
+    def give_back(self, index: int) -> None:
+        """Entries from ``index`` on, which ``take_committed`` gave last, have not been applied: it gives them again."""
+        assert self.compacted_index < index <= self.applied_index, f"{index} given back of {self.applied_index}"
+        self.applied_index = index - 1
+
     def _evict(self) -> None:
         """Keep the cache within bounds; dropping a quarter at a time spares shifting the list each turn.
 

@@ -86,7 +86,10 @@ class Machine(Protocol):
         ...
 
     def apply(self, entries: Sequence[Entry], *, answered: bool) -> Sequence[Sequence[Answer]]:
-        """For each entry the answers to what it carries, in order; nobody looks at them unless ``answered``."""
+        """For each entry the answers to what it carries, in order; nobody looks at them unless ``answered``.
+
+        Of the last ones there are none when an entry takes long: it is given again, and what follows, to go on.
+        """
         ...
 
     def commit(self) -> None: ...
@@ -103,7 +106,7 @@ class DriverConfig:
     election_ticks: int = 10
     """The core's; a request that began so long before a leader was elected may owe its end to the one before."""
     request_timeout_ticks: int = 70
-    """After so long a proposal is answered with "outcome unknown", a read with "request timed out"; both with "no leader" if so."""
+    """After so long a proposal is answered with "outcome unknown", a read with "request timed out"."""
     stalled_disk_seconds: float = 1.0
     """A leader whose log disk takes longer than this gives leadership up."""
     commit_operations: int = 10_000

@@ -437,6 +437,9 @@ class Driver:
     def _apply(self, entries: list[Entry]) -> None:
         waiting, forwarder = self._waiting, self.forwarder
         answers = self.machine.apply(entries, answered=bool(waiting or forwarder.awaits_places))
+        if len(answers) < len(entries):  # what takes long is applied in pieces, a turn for each
+            self.raft.not_applied(entries[len(answers) :])
+            entries = entries[: len(answers)]
         configuration = self.machine.configuration
         if configuration is not self.raft.configuration and configuration is not None:
             self._reconfigure(configuration)

@@ -135,6 +135,7 @@ class Member:
         )
         self._opened.callback(self.machine.close)
         self.machine.auth.tokens = self.auth.tokens
+        self.machine.in_pieces = True
         self.log_store = LogStore.open(log_dir, sync=sync)
         self.writer = LogWriter(self.log_store, self._written, self._write_failed)
         self._opened.callback(self._close_log)

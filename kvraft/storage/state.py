@@ -105,6 +105,19 @@ class StateEnvironment:
         self._txn = txn
         self.tables = Tables(txn, self._databases, self.meta)
 
+    def show(self, view: StateView) -> tuple[Tables, StateMeta]:
+        """Have ``tables`` and ``meta`` be those of ``view``, for who looks while a change of the state is half done.
+
+        What they were is given back; :meth:`unshow` takes it, before anything is changed or committed.
+        """
+        hidden = self.tables, self.meta
+        self.tables, self.meta = view.tables, view.meta
+        return hidden
+
+    def unshow(self, hidden: tuple[Tables, StateMeta]) -> None:
+        """End what :meth:`show` began."""
+        self.tables, self.meta = hidden
+
     def commit(self) -> None:
         """Commit the open transaction, with ``meta`` as it is now, and open the next. Raises :class:`StorageError`."""
         self._usable()

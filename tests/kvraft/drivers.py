@@ -50,13 +50,21 @@ class Machine:
         self.durable_index = 0
         self.uncommitted = 0
         self.configuration: Configuration | None = None
+        self.pieces: dict[int, int] = {}
+        """How many calls an entry takes, by its index."""
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:
         return b",".join(proposals)
 
     def apply(self, entries: Sequence[Entry], *, answered: bool) -> list[list[bytes]]:
-        self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
+        for place, entry in enumerate(entries):
+            if self.pieces.get(entry.index, 1) > 1:
+                self.pieces[entry.index] -= 1
+                entries = entries[:place]
+                break
+        if entries:
+            self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
         return [entry.data.split(b",") if entry.data and answered else [] for entry in entries]
 
     def commit(self) -> None:

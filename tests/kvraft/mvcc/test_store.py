@@ -12,8 +12,10 @@ from kvraft.errors import (
     InvalidSortOption,
     KeyNotFound,
     LeaseNotFound,
+    ReadsTooMuch,
 )
 from kvraft.mvcc import counts, puts, scan
+from kvraft.mvcc.bounds import Room
 from kvraft.mvcc.store import Store
 from kvraft.storage.errors import StorageError
 from kvraft.storage.keytable import KeyTable
@@ -408,3 +410,69 @@ def test_what_is_remembered_of_keys_is_bounded_and_forgotten_with_the_state(envi
         assert len(store._recent.known) <= 10
     store.forget()
     assert not store._recent.known
+
+
+# ---------------------------------------------------------------------- what a transaction may read
+
+TEN = Room(11, 10_000)
+GREATER = CompareResult.GREATER
+
+
+@pytest.fixture
+def ten_keys(store, monkeypatch):
+    """A store with ten keys, where a transaction may read fewer than eleven."""
+    monkeypatch.setattr(Room.__init__, "__defaults__", (TEN.keys, TEN.bytes))
+    for number in range(10):
+        put(store, b"k%d" % number)
+    return store
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        TxnRequest((), (RangeRequest(*ALL), RangeRequest(b"k", b"k1"))),
+        TxnRequest((), (PutRequest(b"a", b""), RangeRequest(*ALL), RangeRequest(b"k", b"k1"))),
+        TxnRequest((), (PutRequest(b"a", b""), TxnRequest((), (RangeRequest(*ALL), RangeRequest(b"k", b"k1"))))),
+        TxnRequest((), (DeleteRangeRequest(*ALL, prev_kv=True), RangeRequest(b"k", b"k1"))),
+        TxnRequest(
+            (Compare(b"k", CompareTarget.MOD, CompareResult.GREATER, 0, range_end=b"k2"),), (RangeRequest(*ALL),)
+        ),
+        TxnRequest((Compare(b"k", CompareTarget.MOD, GREATER, 0, range_end=b"l"),) * 2, ()),
+        TxnRequest((), (PutRequest(b"a", b"v" * 10_000), RangeRequest(b"big", b"bih"))),
+    ],
+)
+def test_a_transaction_that_reads_too_much_is_refused_and_changes_nothing(ten_keys, command):
+    ten_keys.execute(PutRequest(b"big", b"v" * 10_001))
+    ten_keys.execute(DeleteRangeRequest(b"k9"))
+    revision = ten_keys.revision
+    with pytest.raises(ReadsTooMuch):
+        ten_keys.execute(command)
+    assert ten_keys.revision == revision
+    assert ten_keys.range(RangeRequest(*ALL)).count == 10
+
+
+def test_a_delete_that_gives_back_too_much_is_refused_and_one_that_does_not_is_done(ten_keys):
+    put(ten_keys, b"one more")
+    with pytest.raises(ReadsTooMuch):
+        ten_keys.execute(DeleteRangeRequest(*ALL, prev_kv=True))
+    assert len(ten_keys.execute(DeleteRangeRequest(b"k", b"l", prev_kv=True)).prev_kvs) == 10
+
+
+def test_what_is_counted_takes_less_room_and_what_another_member_remembers_makes_no_difference(ten_keys):
+    for number in range(60):
+        put(ten_keys, b"m%02d" % number)
+    counted = TxnRequest((), (RangeRequest(*ALL, count_only=True), PutRequest(b"x", b"")))
+    assert ten_keys.execute(counted).responses[0].count == 70
+    for number in range(30):
+        put(ten_keys, b"n%02d" % number)
+    assert ten_keys.range(RangeRequest(*ALL, count_only=True)).count == 101  # it is known here now
+    with pytest.raises(ReadsTooMuch):
+        ten_keys.execute(counted)
+
+
+def test_ranges_that_only_read_share_the_room(ten_keys):
+    for number in range(2):
+        request = TxnRequest((), (RangeRequest(b"k0", b"k5"), RangeRequest(b"k5", b"k8" if number else b"l")))
+        assert [len(read.kvs) for read in ten_keys.read_txn(request).responses] == [5, 3 if number else 5]
+    with pytest.raises(ReadsTooMuch):
+        ten_keys.read_txn(TxnRequest((), (RangeRequest(b"k0", b"k6"), RangeRequest(b"k5", b"l"))))

@@ -143,6 +143,26 @@ def test_while_leadership_is_handed_over_proposals_are_worth_another_try() -> No
     assert kinds(node) == {"a": NoLeader}
 
 
+def test_an_entry_that_is_applied_in_pieces_is_given_again_until_it_is_done() -> None:
+    node = Node()
+    node.lead()
+    node.acknowledge(1)
+    for name in ("before", "long", "after"):
+        node.propose(name)
+    node.turn()
+    node.machine.pieces = {3: 4}
+    node.driver.receive(Message(MessageKind.APPEND_RESPONSE, 2, 1, node.driver.raft.term, index=4))
+    node.read("r")
+    for _ in range(3):
+        node.driver.turn()
+        assert kinds(node) == {"before": bytes}
+        assert (node.machine.applied_index, node.driver.raft.applied_index) == (2, 2)
+        assert node.driver.has_work
+    node.turn()
+    assert kinds(node) == {"before": bytes, "long": bytes, "after": bytes}
+    assert node.driver.raft.applied_index == node.machine.applied_index == 4
+
+
 def _overwrite(node: Node, *, commit: int) -> None:
     """A leader of term 2 replaces what node 1 has proposed in term 1, from the index after the no-op on."""
     entries = (Entry(2, 2, 0, b""),)
