@@ -1,23 +1,32 @@
 """What must hold for a request to begin at all: those that no command and no range carries to the checks of apply.
 
 As in etcd since 3.6.11: maintenance and membership are root's; looking at the members, their status and alarms, and
-having leases, is for every user; the rest is checked where it takes effect.
+having leases, is for every user; the rest is checked where it takes effect. Every kind of request stands in one of the
+three lists: one that stands in none is refused.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvraft.errors import PermissionDenied
 from kvraft.types import (
     AlarmAction,
     AlarmRequest,
+    AuthDisableRequest,
+    AuthEnableRequest,
+    AuthenticateRequest,
+    AuthStatusRequest,
+    CompactRequest,
     DefragmentRequest,
+    DeleteRangeRequest,
     DowngradeRequest,
     HashKVRequest,
     HashRequest,
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseLeasesRequest,
+    LeaseRevokeRequest,
     LeaseTimeToLiveRequest,
     MemberAddRequest,
     MemberListRequest,
@@ -25,8 +34,24 @@ from kvraft.types import (
     MemberRemoveRequest,
     MemberUpdateRequest,
     MoveLeaderRequest,
+    PutRequest,
+    RangeRequest,
+    RoleAddRequest,
+    RoleDeleteRequest,
+    RoleGetRequest,
+    RoleGrantPermissionRequest,
+    RoleListRequest,
+    RoleRevokePermissionRequest,
     SnapshotRequest,
     StatusRequest,
+    TxnRequest,
+    UserAddRequest,
+    UserChangePasswordRequest,
+    UserDeleteRequest,
+    UserGetRequest,
+    UserGrantRoleRequest,
+    UserListRequest,
+    UserRevokeRoleRequest,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +86,36 @@ FOR_USERS = frozenset(
 )
 
 
+CHECKED_LATER = frozenset(
+    {
+        AuthDisableRequest,
+        AuthEnableRequest,
+        AuthStatusRequest,
+        AuthenticateRequest,
+        CompactRequest,
+        DeleteRangeRequest,
+        LeaseRevokeRequest,
+        PutRequest,
+        RangeRequest,
+        RoleAddRequest,
+        RoleDeleteRequest,
+        RoleGetRequest,
+        RoleGrantPermissionRequest,
+        RoleListRequest,
+        RoleRevokePermissionRequest,
+        TxnRequest,
+        UserAddRequest,
+        UserChangePasswordRequest,
+        UserDeleteRequest,
+        UserGetRequest,
+        UserGrantRoleRequest,
+        UserListRequest,
+        UserRevokeRoleRequest,
+    }
+)
+"""By ``Access`` when they are applied, or read; a login by its password."""
+
+
 def check_gate(access: Access, request: object, who: Callable[[], Identity]) -> None:
     """Raise why ``request`` must not begin; ``who`` gives who asks, and may raise too."""
     kind = type(request)
@@ -70,6 +125,8 @@ def check_gate(access: Access, request: object, who: Callable[[], Identity]) -> 
         access.check_admin(who())
     elif kind in FOR_USERS:
         access.check_known(who())
+    elif kind not in CHECKED_LATER:
+        raise PermissionDenied
     if isinstance(request, LeaseTimeToLiveRequest) and request.keys:
         for key in access.lease_keys(request.lease_id):
             access.check_read(who(), key)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvraft.auth.access import INTERNAL
-from kvraft.auth.gates import FOR_ROOT, FOR_USERS, check_gate
+from kvraft.auth.gates import CHECKED_LATER, FOR_ROOT, FOR_USERS, check_gate
 from kvraft.auth.identity import NOBODY, Identity
 from kvraft.errors import AuthOldRevision, KvraftError, PermissionDenied, UserEmpty, UserNotFound
 from kvraft.types import (
@@ -22,6 +22,7 @@ from kvraft.types import (
     Compare,
     DefragmentRequest,
     DeleteRangeRequest,
+    DowngradeRequest,
     LeaseCommand,
     LeaseGrantRequest,
     LeaseRevokeRequest,
@@ -35,7 +36,9 @@ from kvraft.types import (
     StatusRequest,
     TxnRequest,
     UserAddRequest,
+    WatchRequest,
 )
+from kvraft.wire.native import Bearer, Request, WatchCancel, WatchProgress
 from tests.kvraft.auth.machines import READ, READWRITE, WRITE, Applied
 
 if TYPE_CHECKING:
@@ -139,9 +142,9 @@ def test_nobody_may_nothing_and_a_stale_identity_has_to_be_renewed(applied: Appl
 
 def test_every_command_has_its_rule(applied: Applied) -> None:
     """A kind without a rule is denied to everybody; none of those that are applied is forgotten."""
-    kinds = {*typing.get_args(Command), *typing.get_args(LeaseCommand)}
+    kinds = {*get_args(Command), *get_args(LeaseCommand)}
     assert kinds <= {*applied.machine.access._checks, *INTERNAL}
-    assert {*typing.get_args(Operation)} <= {*applied.machine.access._checks}
+    assert {*get_args(Operation)} <= {*applied.machine.access._checks}
     with pytest.raises(PermissionDenied):
         applied.machine.access.check(as_user(applied, "root"), StatusRequest())
 
@@ -181,8 +184,21 @@ def test_what_must_hold_to_begin(applied: Applied, request_: Any, for_alice: boo
     assert not passes(as_user(applied, "gone"))
 
 
-def test_no_request_is_for_root_and_for_everybody() -> None:
-    assert not FOR_ROOT & FOR_USERS
+def test_every_request_stands_in_one_list() -> None:
+    lists = (FOR_ROOT, FOR_USERS, CHECKED_LATER)
+    assert sum(map(len, lists)) == len(frozenset().union(*lists))
+    of_the_stream = {WatchRequest, WatchCancel, WatchProgress, Bearer}  # a watch is checked when it is made
+    by_kind = {AlarmRequest}
+    assert set(get_args(Request)) - of_the_stream - by_kind == frozenset().union(*lists) - {DowngradeRequest}
+
+
+class Unheard(msgspec.Struct):
+    pass
+
+
+def test_a_request_that_nobody_has_thought_of_is_refused_even_to_root(applied: Applied) -> None:
+    with pytest.raises(PermissionDenied):
+        check_gate(applied.machine.access, Unheard(), lambda: as_user(applied, "root"))
 
 
 def test_users_and_roles_may_be_looked_at_by_those_whose_they_are(applied: Applied) -> None:
