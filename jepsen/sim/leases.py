@@ -113,12 +113,17 @@ class _Records:
     def __init__(self, machine: SimMachine) -> None:
         self._machine = machine
 
+    @property
+    def clock_ms(self) -> int:
+        return self._machine.lease_clock
+
     def get(self, lease_id: int) -> tuple[int, int] | None:
-        return self._machine.leases.get(lease_id)
+        found = self._machine.leases.get(lease_id)
+        return None if found is None else (found[0], max(found[1] - self.clock_ms, 1) if found[1] else 0)
 
     def walk(self, after: int | None, limit: int) -> list[tuple[int, int, int]]:
         ids = sorted(lease for lease in self._machine.leases if after is None or lease > after)
-        return [(lease, *self._machine.leases[lease]) for lease in ids[:limit]]
+        return [(lease, *found) for lease in ids[:limit] if (found := self.get(lease)) is not None]
 
 
 class Leases:
@@ -163,8 +168,8 @@ class Leases:
             forwards = not command.term  # one without a term is like any client's
         else:
             assert isinstance(command, LeaseCheckpointRequest)
-            rests = ",".join(f"{lease}:{left}" for lease, left in command.remaining)
-            simulated, forwards = Command(attempt, CHECKPOINT, "", rests), False
+            rests = ",".join(f"{lease}:{left}" for lease, left in command.left_ms)
+            simulated, forwards = Command(attempt, CHECKPOINT, "", f"{command.clock_ms};{rests}"), False
         self._driver.propose(encode_command(simulated), waiter, forwards=forwards)
 
 

@@ -31,7 +31,7 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 GRANT, EXPIRE, CHECKPOINT = "grant", "expire", "checkpoint"
-"""Kinds of commands beside a history's: of the lease that is the key. Values: TTL; term; "lease:rest,..."."""
+"""Kinds of commands beside a history's: of the lease that is the key. Values: TTL; term; "clock;lease:rest,..."."""
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,7 +73,8 @@ class State(msgspec.Struct, frozen=True):
     configuration: Configuration = Configuration(())
     """Who takes part; nobody that this node knows of, until it has received its first snapshot."""
     leases: dict[int, tuple[int, int]] = {}
-    """Lease to TTL and what is left of it, 0: all."""
+    """Lease to TTL and when it ends on the leases' clock, in thousandths; 0: that is not written down."""
+    lease_clock: int = 0
 
 
 class Snapshot:
@@ -102,6 +103,7 @@ class SimMachine:
         "committed",
         "configuration",
         "durable",
+        "lease_clock",
         "leases",
         "observer",
         "on_expired",
@@ -125,6 +127,7 @@ class SimMachine:
         self.values = dict(state.values)
         self.configuration = state.configuration
         self.leases = dict(state.leases)
+        self.lease_clock = state.lease_clock
         self.uncommitted = 0
 
     @property
@@ -174,10 +177,13 @@ class SimMachine:
         """As ``kvraft.lease.table`` does it. A lease's key stands for those that hang on it."""
         assert command.value is not None
         if command.kind == CHECKPOINT:
-            for pair in command.value.split(","):
-                lease, _, left = pair.partition(":")
-                if int(lease) in self.leases:
-                    self.leases[int(lease)] = (self.leases[int(lease)][0], int(left))
+            clock, _, rests = command.value.partition(";")
+            self.lease_clock = max(self.lease_clock, int(clock))
+            for pair in filter(None, rests.split(",")):
+                lease, left = map(int, pair.split(":"))
+                if lease in self.leases:
+                    ttl = self.leases[lease][0]
+                    self.leases[lease] = (ttl, self.lease_clock + min(left, ttl * 1000) if left else 0)
             return
         lease_id, number = int(command.key), int(command.value)
         if command.kind == GRANT:
@@ -211,6 +217,7 @@ class SimMachine:
             dict(self.values),
             self.configuration,
             dict(self.leases),
+            self.lease_clock,
         )
 
 

@@ -4,20 +4,22 @@ Only a leader that has applied everything from before its term keeps time. It he
 applied, renews without an entry in the log, and has those that have ended revoked, under its term, so that a revoke
 decided by a leader that is none any more does nothing (etcd #15247).
 
-A new leader knows nothing of its predecessor's renewals. It gives every lease all of its TTL again, unless the
-predecessor had written down that less was left; and an election timeout on top, because the old one may have renewed
-until it was deposed. What is left is written down for leases that nobody has renewed for half of their TTL, which who
-renews in time never comes to; a renewal after that must first take it back in the log, as it would otherwise be lost
-with the leader.
+A new leader knows nothing of its predecessor's renewals, and must not renew for free what nobody has renewed. So half
+an election timeout after a lease's last renewal it is written down, once, when it will end, on a clock that is in the
+log too: the leader writes down twice in an election timeout how late it is, for all leases together. A new leader goes
+on from there, and a lease that is not written down gets all of its TTL and half an election timeout more, for clocks
+that differ: nobody gains more than an election timeout by a change of leaders. Time without a leader does not count.
+A renewal of what is written down must first take that back in the log, as it would otherwise be lost with the leader.
 
-Every lease has one place in a heap, for the first thing that is to happen to it. A renewal does not touch the heap:
-it is found out when the old time comes. So renewals cost next to nothing, and so do leases that nothing happens to.
+Every lease has one place in a heap, for the first thing that is to happen to it. A renewal that changes no more than
+the time of that does not touch the heap: it is found out when the old time comes. Leases that nothing happens to cost
+nothing.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,8 +44,14 @@ LOADED_PER_TICK = 2000
 CHECKED_PER_TICK = 5000
 RETRY_SECONDS = 1.0
 """A revoke that failed is not tried again before."""
-CHECKPOINT_SHARE = 0.5
-CHECKPOINT_AGAIN_SHARE = 0.1
+UNWRITTEN_SHARE = 0.5
+"""Of an election timeout: after so long without a renewal it is written down when a lease ends."""
+CLOCK_SHARE = 0.5
+"""Of an election timeout: so often the leases' clock is written down."""
+MARGIN_SHARE = 0.5
+"""Of an election timeout: so much more a new leader gives to leases that it knows no end of."""
+MIN_SURPLUS = 1000
+"""Places in the heap that are not valid any more, beside as many as there are leases, before they are thrown out."""
 MAX_WAITING = 10_000
 """Renewals that wait for the end of a lease; past it: TooManyRequests."""
 
@@ -51,7 +59,14 @@ MAX_WAITING = 10_000
 class Records(Protocol):
     """The replicated state of leases; see :class:`~kvraft.lease.table.LeaseTable`."""
 
-    def get(self, lease_id: int) -> tuple[int, int] | None: ...
+    @property
+    def clock_ms(self) -> int:
+        """How late it was on the leases' clock when that was last written down."""
+        ...
+
+    def get(self, lease_id: int) -> tuple[int, int] | None:
+        """The TTL in seconds, and what was left of it at ``clock_ms``, in milliseconds; 0: it is not written down."""
+        ...
 
     def walk(self, after: int | None, limit: int) -> Sequence[tuple[int, int, int]]: ...
 
@@ -66,7 +81,7 @@ class _Timer:
         self.expiry = expiry
         self.checkpoint_at = checkpoint_at
         self.is_written_down = is_written_down
-        """Whether the log says, or will, that less than the whole TTL is left."""
+        """Whether the log says, or may say, when it ends."""
         self.is_revoking = False
         self.wake = min(expiry, checkpoint_at)
         """Its place in the heap; an entry that says anything else is not valid any more."""
@@ -86,6 +101,9 @@ class Lessor:
         self._loaded_to: int | None = None
         self._loading = False
         self._since = 0.0
+        self._since_ms = 0
+        """How late it was on the leases' clock at ``_since``."""
+        self._clock_due = 0.0
         self._last_tick = 0.0
         self._allowance = 0.0
         self._waiting: dict[int, list[Renewed]] = {}
@@ -112,10 +130,13 @@ class Lessor:
         self._last_tick = now
         if self._heap and self._heap[0][0] <= now:
             self._happen(now)
+        if self._timers and self._clock_due <= now:
+            self._write(now, [])
 
     def _promote(self, term: int) -> None:
         self.term = term
-        self._since = self._last_tick = self._clock()
+        self._since = self._last_tick = self._clock_due = self._clock()
+        self._since_ms = self._records.clock_ms
         self._allowance = 0.0
         self._loading, self._loaded_to = True, None
 
@@ -138,18 +159,19 @@ class Lessor:
         self._loading = len(found) == LOADED_PER_TICK
         self._loaded_to = found[-1][0] if found else None
 
-    def _take_up(self, lease_id: int, ttl: int, remaining: int) -> _Timer:
-        expiry = self._since + (remaining or ttl) + self._election_seconds
-        first = self._again_seconds(ttl) if remaining else self._first_seconds(ttl)
-        timer = self._timers[lease_id] = _Timer(ttl, expiry, self._since + first, is_written_down=bool(remaining))
+    def _take_up(self, lease_id: int, ttl: int, left_ms: int) -> _Timer:
+        if left_ms:
+            timer = _Timer(ttl, self._since + left_ms / 1000, inf, is_written_down=True)
+        else:
+            expiry = self._since + ttl + self._election_seconds * MARGIN_SHARE
+            timer = _Timer(ttl, expiry, self._since + self._unwritten_seconds, is_written_down=False)
+        self._timers[lease_id] = timer
         heappush(self._heap, (timer.wake, lease_id))
         return timer
 
-    def _first_seconds(self, ttl: int) -> float:
-        return max(ttl * CHECKPOINT_SHARE, self._election_seconds)
-
-    def _again_seconds(self, ttl: int) -> float:
-        return max(ttl * CHECKPOINT_AGAIN_SHARE, self._election_seconds)
+    @property
+    def _unwritten_seconds(self) -> float:
+        return self._election_seconds * UNWRITTEN_SHARE
 
     def _happen(self, now: float) -> None:
         """What is due."""
@@ -170,15 +192,40 @@ class Lessor:
                 self._expire(lease_id, timer)
             else:
                 if timer.checkpoint_at <= now:
-                    rest = ceil(timer.expiry - now)
-                    timer.checkpoint_at = now + self._again_seconds(timer.ttl)
-                    if rest < timer.ttl:
-                        timer.is_written_down = True
-                        written.append((lease_id, rest))
+                    timer.checkpoint_at = inf
+                    timer.is_written_down = True
+                    written.append((lease_id, ceil((timer.expiry - now) * 1000)))
                 timer.wake = min(timer.expiry, timer.checkpoint_at)
                 heapreplace(heap, (timer.wake, lease_id))
         for start in range(0, len(written), CHECKPOINT_LEASES):
-            self._propose(LeaseCheckpointRequest(tuple(written[start : start + CHECKPOINT_LEASES])), _whatever)
+            self._write(now, written[start : start + CHECKPOINT_LEASES])
+
+    def _write(self, now: float, left: list[tuple[int, int]]) -> None:
+        """Have it written down what is left of leases, and how late it is."""
+        self._clock_due = now + self._election_seconds * CLOCK_SHARE
+        clock_ms = self._since_ms + int((now - self._since) * 1000)
+        self._propose(LeaseCheckpointRequest(tuple(left), clock_ms), partial(self._wrote, [lease for lease, _ in left]))
+
+    def _wrote(self, lease_ids: list[int], outcome: object) -> None:
+        """What got lost is written down again with the next tick."""
+        if isinstance(outcome, KvraftError):
+            for lease_id in lease_ids:
+                timer = self._timers.get(lease_id)
+                if timer is not None and timer.checkpoint_at == inf:
+                    self._write_at(self._clock(), lease_id, timer)
+
+    def _write_at(self, when: float, lease_id: int, timer: _Timer) -> None:
+        timer.checkpoint_at = when
+        if timer.wake > timer.checkpoint_at and not timer.is_revoking:
+            self._place(lease_id, timer)
+
+    def _place(self, lease_id: int, timer: _Timer) -> None:
+        """Give it another place in the heap."""
+        timer.wake = min(timer.expiry, timer.checkpoint_at)
+        heappush(self._heap, (timer.wake, lease_id))
+        if len(self._heap) > 2 * len(self._timers) + MIN_SURPLUS:
+            self._heap = [(known.wake, lease) for lease, known in self._timers.items() if not known.is_revoking]
+            heapify(self._heap)
 
     def _expire(self, lease_id: int, timer: _Timer) -> None:
         timer.is_revoking = True
@@ -211,24 +258,23 @@ class Lessor:
             timer.checkpoint_at = inf  # not again while it is being taken back
             self._propose(LeaseCheckpointRequest(((lease_id, 0),)), partial(self._taken_back, lease_id, timer, answer))
         else:
-            self._start_afresh(timer)
+            self._start_afresh(lease_id, timer)
             answer(timer.ttl)
 
-    def _start_afresh(self, timer: _Timer) -> None:
-        now = self._clock()
-        timer.expiry = now + timer.ttl
-        timer.checkpoint_at = now + self._first_seconds(timer.ttl)
+    def _start_afresh(self, lease_id: int, timer: _Timer) -> None:
+        timer.expiry = self._clock() + timer.ttl
+        self._write_at(self._clock() + self._unwritten_seconds, lease_id, timer)
 
     def _taken_back(self, lease_id: int, timer: _Timer, answer: Renewed, outcome: object) -> None:
         if self._timers.get(lease_id) is not timer:
             answer(0 if self.term and self._records.get(lease_id) is None else NotLeader())
         elif isinstance(outcome, KvraftError):
-            timer.checkpoint_at = self._clock() + self._again_seconds(timer.ttl)
+            self._write_at(self._clock(), lease_id, timer)  # nobody knows what the log says now
             answer(outcome)
         else:
             timer.is_written_down = False
             if not timer.is_revoking and timer.expiry > self._clock():
-                self._start_afresh(timer)
+                self._start_afresh(lease_id, timer)
                 answer(timer.ttl)
             else:
                 self.renew(lease_id, answer)
@@ -250,7 +296,7 @@ class Lessor:
         """A lease has come into being."""
         if self.term:
             now = self._clock()
-            timer = _Timer(ttl, now + ttl, now + self._first_seconds(ttl), is_written_down=False)
+            timer = _Timer(ttl, now + ttl, now + self._unwritten_seconds, is_written_down=False)
             self._timers[lease_id] = timer
             heappush(self._heap, (timer.wake, lease_id))
 
@@ -261,7 +307,3 @@ class Lessor:
         self._waiting_count -= len(renewals)
         for answer in renewals:
             answer(0)
-
-
-def _whatever(answer: object) -> None:
-    """What is written down for later is written down again if it got lost."""

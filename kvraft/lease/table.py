@@ -1,6 +1,7 @@
 """The replicated state of leases: what they were granted for, what is left of them, and which keys hang on them.
 
-``lease``: lease id -> granted TTL and what a leader has last written down of the rest, both in seconds (0: all of it).
+``lease``: lease id -> granted TTL in seconds, and when it ends on the leases' clock, in milliseconds (0: not written
+down). The clock is part of the state's meta record.
 ``leased``: lease id + key -> nothing; the store keeps it with every put and delete.
 """
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 LEASE_COMMANDS = frozenset({LeaseGrantRequest, LeaseRevokeRequest, LeaseCheckpointRequest})
 MAX_TTL_SECONDS = 9_000_000_000
 RECORD = struct.Struct(">qq")
-"""Granted TTL, remaining seconds."""
+"""Granted TTL in seconds, end in milliseconds."""
 
 
 class Observer(Protocol):
@@ -92,30 +93,40 @@ class LeaseTable:
         return LeaseRevokeResponse(self._store.revision)
 
     def _checkpoint(self, request: LeaseCheckpointRequest) -> LeaseCheckpointResponse:
-        lease = self._environment.tables.lease
-        for lease_id, remaining in request.remaining:
+        lease, meta = self._environment.tables.lease, self._environment.meta
+        meta.lease_clock_ms = max(meta.lease_clock_ms, request.clock_ms)
+        for lease_id, left_ms in request.left_ms:
             found = self.get(lease_id)
             if found is not None:
-                lease.put(lease_key(lease_id), RECORD.pack(found[0], min(max(remaining, 0), found[0])))
+                end_ms = meta.lease_clock_ms + min(left_ms, found[0] * 1000) if left_ms > 0 else 0
+                lease.put(lease_key(lease_id), RECORD.pack(found[0], end_ms))
         return LeaseCheckpointResponse(self._store.revision)
 
     # ------------------------------------------------------------------ questions
 
+    @property
+    def clock_ms(self) -> int:
+        """How late it was on the leases' clock when that was last written down."""
+        return self._environment.meta.lease_clock_ms
+
     def get(self, lease_id: int) -> tuple[int, int] | None:
-        """What it was granted for and what was left of it when that was last written down, 0 if never; in seconds."""
+        """What it was granted for, in seconds, and what is left of it at ``clock_ms``, in ms; 0: not written down."""
         raw = self._environment.tables.lease.get(lease_key(lease_id))
-        return None if raw is None else RECORD.unpack(raw)
+        return None if raw is None else self._decode(raw)
+
+    def _decode(self, raw: bytes) -> tuple[int, int]:
+        ttl, end_ms = RECORD.unpack(raw)
+        return ttl, max(end_ms - self.clock_ms, 1) if end_ms else 0
 
     def walk(self, after: int | None, limit: int) -> list[tuple[int, int, int]]:
-        """Up to ``limit`` leases behind ``after`` (None: from the first): id, granted TTL, remaining."""
+        """Up to ``limit`` leases behind ``after`` (None: from the first): id, and what :meth:`get` gives."""
         cursor = self._environment.tables.lease
         found: list[tuple[int, int, int]] = []
         more = cursor.first() if after is None else cursor.set_range(lease_key(after))
         if more and after is not None and cursor.key() == lease_key(after):
             more = cursor.next()
         while more and len(found) < limit:
-            ttl, remaining = RECORD.unpack(cursor.value())
-            found.append((LEASE_ID.unpack(cursor.key())[0], ttl, remaining))
+            found.append((LEASE_ID.unpack(cursor.key())[0], *self._decode(cursor.value())))
             more = cursor.next()
         return found
 

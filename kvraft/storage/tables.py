@@ -57,6 +57,8 @@ class StateMeta(msgspec.Struct, array_like=True):
     tell them, as of when this member joined."""
     removed: tuple[int, ...] = ()
     """The ids of former members, the latest last; see ``kvraft.apply.membership``."""
+    lease_clock_ms: int = 0
+    """What leaders have measured while there were leases; see ``kvraft.lease.lessor``."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -39,9 +39,12 @@ class LeaseLeasesRequest(msgspec.Struct, frozen=True, array_like=True, gc=False,
 
 
 class LeaseCheckpointRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=15):
-    """Internal: what is left of leases, ``(lease id, seconds)``, so that a new leader does not renew them for free."""
+    """Internal: what is left of leases, so that a new leader does not renew them for free."""
 
-    remaining: tuple[tuple[int, int], ...]
+    left_ms: tuple[tuple[int, int], ...]
+    """(lease id, what is left of it at ``clock_ms``); 0: nothing is written down of it any more."""
+    clock_ms: int = 0
+    """How late it is on the leases' clock, which never goes back."""
 
 
 class LeaseGrantResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):

@@ -131,8 +131,14 @@ def test_a_checkpoint_is_kept_within_what_was_granted(apply: Applied) -> None:
     assert apply.machine.leases.get(7) == (10, 0)
     apply(LeaseCheckpointRequest(((7, 4), (8, 5))))
     assert apply.machine.leases.get(7) == (10, 4)
-    apply(LeaseCheckpointRequest(((7, 11),)))
-    assert apply.machine.leases.get(7) == (10, 10)
+    apply(LeaseCheckpointRequest(((7, 11_000),)))
+    assert apply.machine.leases.get(7) == (10, 10_000)
+    apply(LeaseCheckpointRequest((), 3_000))  # it is later now
+    assert apply.machine.leases.get(7) == (10, 7_000)
+    apply(LeaseCheckpointRequest((), 2_000))  # and never earlier
+    assert apply.machine.leases.get(7) == (10, 7_000)
+    apply(LeaseCheckpointRequest((), 30_000))
+    assert apply.machine.leases.get(7) == (10, 1)
     apply(LeaseCheckpointRequest(((7, 0),)))
     assert apply.machine.leases.get(7) == (10, 0)
     assert apply.machine.leases.get(8) is None
@@ -174,7 +180,8 @@ def test_leases_can_be_walked_in_pieces(apply: Applied) -> None:
 def test_leases_come_back_from_the_file_and_go_with_a_snapshot(apply: Applied, tmp_path: Path) -> None:
     apply(LeaseGrantRequest(10, 7))
     apply(PutRequest(b"a", b"", lease=7))
-    apply(LeaseCheckpointRequest(((7, 4),)))
+    apply(LeaseCheckpointRequest(((7, 40),), 36))
+    apply(LeaseCheckpointRequest((), 72))
     apply.machine.commit()
     other = Applied(tmp_path / "other")
     reader, writer = apply.machine.snapshot(), other.machine.incoming()
