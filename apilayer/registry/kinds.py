@@ -55,7 +55,7 @@ class PodStrategy(Strategy):
     def prepare_status_update(self, obj: Object, old: Object) -> None:
         super().prepare_status_update(obj, old)
         qos = (old.get("status") or {}).get("qosClass")
-        if qos is not None:
+        if qos is not None and not (obj.get("status") or {}).get("qosClass"):
             obj.setdefault("status", {})["qosClass"] = qos
 
     def prepare_subresource_update(self, obj: Object, old: Object, subresource: str) -> None:
@@ -70,6 +70,7 @@ class PodStrategy(Strategy):
             for key in ("containers", "initContainers"):
                 if key in spec:
                     spec[key] = _resized(spec[key], given.get(key) or [])
+            restore(spec, given, "resources")
         version = obj["metadata"].get("resourceVersion")
         obj.clear()
         obj.update({**old, "metadata": dict(old["metadata"]), "spec": spec})
@@ -244,11 +245,16 @@ class JobStrategy(Strategy):
         labels = inner.setdefault("labels", {})
         for key, value in wanted.items():
             labels.setdefault(key, value)
-        if not metadata.get("labels"):
-            metadata["labels"] = dict(labels)
         selector = spec.get("selector") or {}
         labels = {f"{_JOB_LABELS}controller-uid": uid, **(selector.get("matchLabels") or {})}
         spec["selector"] = {**selector, "matchLabels": dict(sorted(labels.items()))}
+
+    def settle(self, obj: Object) -> None:
+        """A Job without labels is read back with those of its pods, which by now include the server's own."""
+        metadata, template = obj["metadata"], (obj.get("spec") or {}).get("template") or {}
+        labels = (template.get("metadata") or {}).get("labels")
+        if labels and not metadata.get("labels"):
+            metadata["labels"] = dict(labels)
 
 
 class DaemonSetStrategy(Strategy):

@@ -14,7 +14,7 @@ import attrs
 from apilayer.admission.chain import UNCONCERNED
 from apilayer.admission.plugin import CREATE, DELETE, UPDATE
 from apilayer.api import field, meta, status
-from apilayer.api.defaults import apply_defaults
+from apilayer.api.defaults import apply_defaults, drop_disabled
 from apilayer.api.managed import FieldManager, keep_times
 from apilayer.api.validation import validate_create, validate_update
 from apilayer.registry import deletion
@@ -162,6 +162,7 @@ class ResourceStore:
         meta.init_metadata(metadata, self._clock())
         review = self._review(CREATE, namespace, metadata.get("name") or "", options)
         await review.mutate(obj, None)
+        drop_disabled(self.resource, obj)
         generate = bool(metadata.get("generateName")) and not metadata.get("name")
         attempts = GENERATE_NAME_ATTEMPTS if generate else 1
         while True:
@@ -169,9 +170,10 @@ class ResourceStore:
             if generate:
                 metadata["name"] = meta.generate_name(metadata["generateName"])
             self.strategy.prepare_create(obj)
-            errors = validate_create(self.resource, obj)
+            errors = validate_create(options.row or self.resource, obj)
             if errors:
                 raise status.invalid(self.resource.kind, self.resource.group, metadata.get("name") or "", errors)
+            self.strategy.settle(obj)
             if metadata.get("resourceVersion"):
                 raise status.raw(500, "resourceVersion should not be set on objects to be created")
             await review.validate(obj, None)
@@ -345,7 +347,7 @@ class ResourceStore:
             if entry is None:
                 raise self.not_found(name)
             try:
-                new, unchanged = await self._next_state(entry, name, transform, review, subresource)
+                new, unchanged = await self._next_state(entry, name, transform, options, review, subresource)
             except status.StatusError:
                 if fresh:
                     raise
@@ -366,7 +368,13 @@ class ResourceStore:
                 entry, fresh = self._entry(error.current), True
 
     async def _next_state(
-        self, entry: Entry, name: str, transform: Transform, review: Review, subresource: str
+        self,
+        entry: Entry,
+        name: str,
+        transform: Transform,
+        options: WriteOptions,
+        review: Review,
+        subresource: str,
     ) -> tuple[Object, bool]:
         """The object to store in place of `entry`, and whether it is the same. Raises StatusError 403 or 422."""
         old = entry.object()
@@ -378,9 +386,10 @@ class ResourceStore:
         if "namespace" in old["metadata"]:
             new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
         owners = new["metadata"].get("managedFields")
+        drop_disabled(self.resource, new)
         self.strategy.prepare(new, old, subresource)
         _put_owners(new, owners)
-        errors = validate_update(self.resource, new, old, subresource)
+        errors = validate_update(options.row or self.resource, new, old, subresource)
         if errors:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)
         await review.validate(new, old)

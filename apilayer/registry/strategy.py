@@ -62,6 +62,9 @@ class Strategy:
         else:
             obj["metadata"].pop("generation", None)
 
+    def settle(self, obj: Object) -> None:
+        """Fills in what a new, valid object has as soon as it is read back."""
+
     def prepare(self, obj: Object, old: Object, subresource: str) -> None:
         """Takes back what a change, made directly ("") or through a subresource, may not touch."""
         if subresource in ("", "scale"):

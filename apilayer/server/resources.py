@@ -12,7 +12,7 @@ from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
-from apilayer.api.validation.warnings import create_warnings
+from apilayer.api.validation.warnings import create_warnings, update_warnings
 from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
@@ -135,7 +135,7 @@ class ResourceHandlers:
         obj = to_storage(call.row, obj)
         call.api.store.strategy.stamp_user(obj, call.context.user)
         entry = await self._registry.create(call.api, call.namespace, obj, options)
-        return form.object(entry, 201, warnings + _advice(call, obj))
+        return form.object(entry, 201, warnings + _advice(call, obj, created=True))
 
     async def _update(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
@@ -147,7 +147,7 @@ class ResourceHandlers:
         entry, created = await self._registry.update(
             call.api, call.namespace, call.name, obj, options, call.subresource
         )
-        return form.object(entry, 201 if created else 200, warnings + _advice(call, obj))
+        return form.object(entry, 201 if created else 200, warnings + _advice(call, obj, created=created))
 
     async def _patch(self, call: Call, form: Form) -> Response:
         content_type = call.content_type
@@ -171,7 +171,9 @@ class ResourceHandlers:
             return to_storage(call.row, patched.object)
 
         entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
-        warnings = [text for patched in latest for text in patched.warnings + _advice(call, patched.object)]
+        warnings = [
+            text for patched in latest for text in patched.warnings + _advice(call, patched.object, created=False)
+        ]
         return form.object(entry, 200, warnings)
 
     async def _apply(self, call: Call, form: Form) -> Response:
@@ -179,15 +181,17 @@ class ResourceHandlers:
         options = call.write_options("PatchOptions", applies=True)
         config = read_configuration(body)
         warnings: list[str] = []
+        latest: list[Object] = []
 
         def check(result: Object) -> None:
+            latest[:] = [result]
             warnings[:] = config.warnings(options.field_validation)
             warnings.extend(_check_result(call, result))
-            warnings.extend(_advice(call, result))
 
         entry, created = await call.api.store.apply(
             call.namespace, call.name, config.object, check, options, call.subresource
         )
+        warnings += [text for result in latest for text in _advice(call, result, created=created)]
         return form.object(entry, 201 if created else 200, warnings)
 
     async def _delete(self, call: Call, form: Form) -> Response:
@@ -225,9 +229,12 @@ def _deprecation(row: Resource) -> list[str]:
     return [row.deprecation] if row.deprecation else []
 
 
-def _advice(call: Call, obj: Object) -> list[str]:
+def _advice(call: Call, obj: Object, *, created: bool) -> list[str]:
     """What is allowed but unwise in an object whose defaults have been applied; a status is not advised on."""
-    return [] if call.subresource else create_warnings(call.api.resource, obj)
+    if call.subresource:
+        return []
+    advise = create_warnings if created else update_warnings
+    return advise(call.api.resource, obj)
 
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:

@@ -10,13 +10,16 @@ from typing import Any
 
 import orjson
 
+from apilayer.api import types
 from apilayer.api.decode.convert import converter
+from apilayer.api.validation import goform
 
 Object = dict[str, Any]
 
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
 METRICS, BEHAVIOR = _PREFIX + "metrics", _PREFIX + "behavior"
 CURRENT_METRICS, CONDITIONS = _PREFIX + "current-metrics", _PREFIX + "conditions"
+_BEHAVIOR = "autoscaling/v2.HorizontalPodAutoscalerBehavior"  # which version 1 carries in its internal form
 _ALL = (METRICS, BEHAVIOR, CURRENT_METRICS, CONDITIONS)
 
 
@@ -34,7 +37,7 @@ def to_v2(scaler: Object) -> Object:
         metrics.append(_cpu("target", {"type": "Utilization", "averageUtilization": target}))
     if metrics:
         spec["metrics"] = metrics
-    for behavior in _fitting("HorizontalPodAutoscalerBehavior", [carried.get(BEHAVIOR)]):
+    for behavior in _fitting("HorizontalPodAutoscalerBehavior", [_json_names(carried.get(BEHAVIOR), _BEHAVIOR)]):
         spec["behavior"] = behavior
     status = dict(scaler.get("status") or {})
     current = status.pop("currentCPUUtilizationPercentage", None)
@@ -60,7 +63,7 @@ def from_v2(scaler: Object) -> Object:
         annotations[METRICS] = _dumps([_metric_from_v2(metric) for metric in others])
     behavior = spec.pop("behavior", None)
     if behavior:
-        annotations[BEHAVIOR] = _dumps(behavior)
+        annotations[BEHAVIOR] = _dumps(goform.of(behavior, _BEHAVIOR))
     status = dict(scaler.get("status") or {})
     current, others = _take_cpu(status.pop("currentMetrics", None) or (), "current")
     if current is not None:
@@ -114,6 +117,25 @@ def _fitting(kind: str, values: list[Any]) -> list[Object]:
             except ValueError:
                 continue
     return found
+
+
+def _json_names(value: Any, name: str) -> Any:
+    """A message with Go's names, as JSON names its fields; any case is understood, as Go does."""
+    if not isinstance(value, dict):
+        return value
+    fields = {key.lower(): (key, field) for key, field in types.message(name).json_fields.items()}
+    out: Object = {}
+    for given, member in value.items():
+        key, field = fields.get(given.lower(), (given, None))
+        if field is not None and field.is_message:
+            out[key] = (
+                [_json_names(item, field.type) for item in member]
+                if isinstance(member, list)
+                else _json_names(member, field.type)
+            )
+        else:
+            out[key] = member
+    return out
 
 
 def _objects(value: Any) -> list[Object]:

@@ -124,7 +124,9 @@ ZERO_SCALARS: dict[str, Any] = {
 }
 
 
-def _list_of(item_class: type | None, convert: Converter | None, zero: Callable[[], Any]) -> Converter:
+def _list_of(
+    item_class: type | None, convert: Converter | None, zero: Callable[[], Any], *, keep_empty: bool
+) -> Converter:
     def convert_list(values: list[Any]) -> list[Any] | None:
         out = []
         for value in values:
@@ -134,7 +136,7 @@ def _list_of(item_class: type | None, convert: Converter | None, zero: Callable[
                 out.append(zero())
             else:
                 raise UnfitError
-        return out or None
+        return out if out or keep_empty else None
 
     return convert_list
 
@@ -176,7 +178,7 @@ def _plan(field: Field) -> Plan:
     keep = field.always or field.pointer or is_value_struct(field)
     item_class, convert, zero = _item(field)
     if field.repeated:
-        return list, _list_of(item_class, convert, zero), keep
+        return list, _list_of(item_class, convert, zero, keep_empty=field.pointer), keep
     if field.is_map:
         return dict, _map_of(item_class, convert, zero), keep
     return item_class, convert, keep

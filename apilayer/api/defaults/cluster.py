@@ -56,7 +56,19 @@ def _device_request(request: Object) -> None:
         request["count"] = 1
 
 
+def _definition(spec: Object) -> None:
+    """Names that follow from the kind, and no conversion."""
+    names = spec.setdefault("names", {})
+    kind = names.get("kind", "")
+    names["singular"] = names.get("singular") or kind.lower()
+    if kind:
+        names["listKind"] = names.get("listKind") or f"{kind}List"
+    if spec.get("conversion") is None:
+        spec["conversion"] = {"strategy": "None"}
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
+    "apiextensions.k8s.io/v1.CustomResourceDefinitionSpec": (_definition,),
     "core/v1.LimitRangeItem": (_limit,),
     "core/v1.NodeSpec": (_node_spec,),
     "core/v1.NodeStatus": (_node_status,),
@@ -78,6 +90,7 @@ CONSTANTS: dict[str, dict[str, Any]] = {
     "admissionregistration.k8s.io/v1.ServiceReference": {"port": 443},
     "admissionregistration.k8s.io/v1.ValidatingAdmissionPolicySpec": {"failurePolicy": "Fail"},
     "admissionregistration.k8s.io/v1.ValidatingWebhook": _WEBHOOK,
+    "apiextensions.k8s.io/v1.ServiceReference": {"port": 443},
     "apiregistration.k8s.io/v1.ServiceReference": {"port": 443},
     "flowcontrol.apiserver.k8s.io/v1.ExemptPriorityLevelConfiguration": {
         "nominalConcurrencyShares": 0,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILE_MODE = 0o644
 _POD_RESOURCES = ("cpu", "memory", "hugepages-")  # what a pod as a whole may ask for
+_MESSAGES = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _MILLI = quantity.parse("1m").amount
 # A name, an optional tag, an optional digest, as container image references are written.
 _IMAGE = re.compile(
@@ -39,9 +40,6 @@ def pull_policy(image: str) -> str:
 
 
 def _container(container: dict[str, Any]) -> None:
-    hooks = container.get("lifecycle")
-    if hooks and list(hooks) == ["stopSignal"]:
-        del container["lifecycle"]
     if not container.get("imagePullPolicy"):
         container["imagePullPolicy"] = pull_policy(container.get("image", ""))
 
@@ -165,6 +163,7 @@ def _deployment_strategy(strategy: dict[str, Any]) -> None:
 RULES: dict[str, tuple[Rule, ...]] = {
     "apps/v1.DeploymentStrategy": (_deployment_strategy,),
     "core/v1.Container": (_container,),
+    "core/v1.EphemeralContainer": (_container,),
     "core/v1.ImageVolumeSource": (_image_volume,),
     "core/v1.Namespace": (_namespace,),
     "core/v1.Pod": (_pod,),
@@ -188,12 +187,10 @@ CONSTANTS: dict[str, dict[str, Any]] = {
         "kind": "Shared",
     },
     "core/v1.ConfigMapVolumeSource": {"defaultMode": _FILE_MODE},
-    "core/v1.Container": {
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-    },
+    "core/v1.Container": _MESSAGES,
     "core/v1.ContainerPort": {"protocol": "TCP"},
     "core/v1.DownwardAPIVolumeSource": {"defaultMode": _FILE_MODE},
+    "core/v1.EphemeralContainer": _MESSAGES,
     "core/v1.GRPCAction": {"service": ""},
     "core/v1.HTTPGetAction": {"path": "/", "scheme": "HTTP"},
     "core/v1.HostPathVolumeSource": {"type": ""},

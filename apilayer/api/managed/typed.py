@@ -26,6 +26,7 @@ _ANY_SCALAR_DEFINITIONS = frozenset(
         "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
     }
 )
+_RAW = "io.k8s.apimachinery.pkg.runtime.RawExtension"
 _ZERO: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 # Key fields with a default of their own; the others default to their zero value when they are required.
 _KEY_DEFAULTS: dict[tuple[str, str], Any] = {
@@ -107,6 +108,8 @@ def _set_element(item: Any) -> str:
 
 ANY = Type("untyped", is_map=True, is_list=True)
 ANY.element = ANY
+_OPAQUE = Type("untyped", is_map=True, is_list=True)  # any value, as one field
+_OPAQUE.element, _OPAQUE.atomic = ANY, True
 _SCALARS: dict[str, Type] = {name: Type(name) for name in ("string", "numeric", "boolean", "untyped")}
 
 
@@ -122,6 +125,8 @@ def _named(started: dict[str, Type], name: str) -> Type:
     if found is None:
         if name in _ANY_SCALAR_DEFINITIONS:
             return _SCALARS["untyped"]
+        if name == _RAW:
+            return _OPAQUE
         found = started[name] = Type()
         _fill(found, definition(name), started)
     return found
@@ -152,8 +157,8 @@ def _type(schema: Schema, started: dict[str, Type]) -> Type:
     reference = schema.reference
     if reference:
         named = _named(started, reference)
-        if schema.map_type == "atomic" and not named.atomic and named.is_map:
-            return _atomic(named)
+        if named.is_map and schema.map_type == ("granular" if named.atomic else "atomic"):
+            return _other_way(named)
         return named
     if schema.type in _PRIMITIVES:
         return _SCALARS[_scalar(schema)]
@@ -162,9 +167,10 @@ def _type(schema: Schema, started: dict[str, Type]) -> Type:
     return node
 
 
-def _atomic(named: Type) -> Type:
+def _other_way(named: Type) -> Type:
+    """The same type, but one field where it is taken apart, and taken apart where it is one field."""
     node = Type(named.scalar, is_map=named.is_map, is_list=named.is_list)
-    node.fields, node.element, node.atomic = named.fields, named.element, True
+    node.fields, node.element, node.atomic = named.fields, named.element, not named.atomic
     return node
 
 

@@ -99,6 +99,42 @@ def init_containers(context: PodContext, path: str) -> Errors:
     return wrong
 
 
+# What an ephemeral container cannot have, in the order of the errors.
+_NOT_EPHEMERAL = (
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+)
+
+
+def ephemeral_containers(context: PodContext, path: str) -> Errors:
+    """Rules for containers that are added to a pod while it runs: they only look at it."""
+    others = {
+        text(container, "name") for key in ("containers", "initContainers") for container in items(context.spec, key)
+    }
+    seen = set(others)
+    wrong: Errors = []
+    for where, container in indexed(context.spec, "ephemeralContainers", path):
+        wrong += _common(container, context, where)
+        name, target = text(container, "name"), text(container, "targetContainerName")
+        if name in seen:
+            wrong.append(field.duplicate(f"{where}.name", name))
+        seen.add(name)
+        if target and target not in others:
+            wrong.append(field.not_found(f"{where}.targetContainerName", target))
+        found = [f"{where}.{key}" for key in _NOT_EPHEMERAL if container.get(key)]
+        for at, mount in indexed(container, "volumeMounts", where):
+            found += [f"{at}.{key}" for key in ("subPath", "subPathExpr") if mount.get(key)]
+        wrong += [field.forbidden(at, "cannot be set for an Ephemeral Container") for at in found]
+    return wrong
+
+
 def _restart_rules(container: Object, path: str) -> Errors:
     policy = container.get("restartPolicy")
     rules = indexed(container, "restartPolicyRules", path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from apilayer.api import field, names
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, indexed, items, named, part, ranged, supported, text
-from apilayer.api.validation.containers import PodContext, containers, init_containers
+from apilayer.api.validation.containers import PodContext, containers, ephemeral_containers, init_containers
 from apilayer.api.validation.metadata import validate_annotations, validate_labels
 from apilayer.api.validation.resources import pod_resources
 from apilayer.api.validation.scheduling import affinity, tolerations, topology_spread
@@ -77,6 +77,7 @@ def pod_spec(spec: Object, path: str) -> Errors:
     wrong += claim_errors
     wrong += containers(context, path)
     wrong += init_containers(context, path)
+    wrong += ephemeral_containers(context, path)
     wrong += pod_resources(spec, path)
     wrong += _host_network(spec, path)
     wrong += supported(f"{path}.restartPolicy", text(spec, "restartPolicy"), _RESTART_POLICIES)

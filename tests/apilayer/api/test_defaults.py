@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from apilayer.api.decode import decode_document
-from apilayer.api.defaults import apply_defaults
+from apilayer.api.defaults import apply_defaults, drop_disabled
 from apilayer.api.defaults.tables import pull_policy
 from apilayer.api.resources import find
 
@@ -185,10 +185,18 @@ def test_namespace() -> None:
     assert space["status"] == {"phase": "Active"}
 
 
-def test_fields_of_features_that_are_off_are_dropped() -> None:
+def test_fields_of_features_that_are_off_are_dropped_apart_from_the_defaults() -> None:
     lease = defaulted(
         {"spec": {"strategy": "x", "preferredHolder": "y", "holderIdentity": "h"}}, "leases", "coordination.k8s.io"
     )
+    assert lease["spec"] == {"strategy": "x", "preferredHolder": "y", "holderIdentity": "h"}, "so that it has a manager"
+    row = find("coordination.k8s.io", "v1", "leases")
+    assert row is not None
+    drop_disabled(row, lease)
     assert lease["spec"] == {"holderIdentity": "h"}
-    found = pod_spec(containers=[{"name": "c", "lifecycle": {"stopSignal": "SIGTERM"}}])
-    assert "lifecycle" not in found["containers"][0]
+    pods = find("", "v1", "pods")
+    assert pods is not None
+    hooks = ({"stopSignal": "SIGTERM"}, {"stopSignal": "SIGTERM", "preStop": {}})
+    pod = {"spec": {"containers": [{"name": "c", "lifecycle": hook} for hook in hooks]}}
+    drop_disabled(pods, pod)
+    assert pod["spec"]["containers"] == [{"name": "c"}, {"name": "c", "lifecycle": {"preStop": {}}}]

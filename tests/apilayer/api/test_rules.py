@@ -2,7 +2,9 @@
 
 A table has a block per kind: its version, its plural and an object that is valid. Below it, each line with a path
 and a value breaks the object there: a new one with ``=`` (a value of ``-`` removes the field), an existing one with
-``~``, its status with ``^``. The lines that are indented further are the errors, in order.
+``~``, its status with ``^``, through another subresource with ``^name``; a number in a path is the place in a list.
+``+`` changes what the lines below start from, instead of breaking it. The lines that are indented further are the
+errors, in order.
 """
 
 from __future__ import annotations
@@ -61,6 +63,9 @@ def cases() -> Iterator[Any]:
         for number, line in enumerate(lines):
             if not line.startswith(" "):
                 resource, valid = _kind(line)
+            elif line.startswith("  +"):
+                path, value = line.removeprefix("  +").strip().split(" ", 1)
+                valid = changed(valid, path, json.loads(value))
             elif not line.startswith("    "):
                 path, how, value = line.strip().split(" ", 2)
                 errors = []
@@ -91,13 +96,14 @@ def changed(obj: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy with another value at the dotted path."""
     result = copy.deepcopy(obj)
     *parents, last = path.split(".")
-    holder = result
+    holder: Any = result
     for key in parents:
-        holder = holder.setdefault(key, {})
+        holder = holder[int(key)] if isinstance(holder, list) else holder.setdefault(key, {})
+    place = int(last) if isinstance(holder, list) else last
     if value == GONE:
-        del holder[last]
+        del holder[place]
     else:
-        holder[last] = value
+        holder[place] = value
     return result
 
 
@@ -122,6 +128,7 @@ def test_a_broken_rule_is_told(case: Case) -> None:
     if case.how == "=":
         found = validate_create(case.resource, broken)
     else:
-        found = validate_update(case.resource, broken, valid, "status" if case.how == "^" else "")
+        subresource = "" if case.how == "~" else case.how[1:] or "status"
+        found = validate_update(case.resource, broken, valid, subresource)
     assert case.errors, "a case says what is wrong"
     assert tuple(texts(found)) == case.errors

@@ -14,7 +14,9 @@ def created(plural: str, body: dict[str, Any], group: str = "") -> dict[str, Any
     resource = find(group, "v1", plural)
     assert resource is not None
     obj = {"metadata": {"name": "a", "uid": "u"}, **body}
-    strategy_for(resource).prepare_create(obj)
+    strategy = strategy_for(resource)
+    strategy.prepare_create(obj)
+    strategy.settle(obj)
     return obj
 
 
