@@ -2,7 +2,7 @@
 
 In a ```console block a line that starts with ``$`` is a command; lines after it belong to it while it ends with a
 backslash, or while they start with ``>``. What runs in the foreground until Ctrl-C is started beside the others and
-waited for. ```python blocks are run after the page's commands.
+waited for; a line ``^C`` ends the latest of them. ```python blocks are run after the page's commands.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ FOREGROUND = re.compile(r"^(make up|apilayer up|kvraft serve)(?!.*--detach)")
 READY = (b"API server is ready", b"ready to serve client requests")
 PORTS = (2379, 22379, 32379, 2380, 22380, 32380, 6443, 12379, 12380, 12381)
 SECONDS = 60.0
+CTRL_C = "^C"
 
 
 def commands_of(block: str) -> list[str]:
@@ -39,6 +40,8 @@ def commands_of(block: str) -> list[str]:
             commands.append(line[2:])
         elif commands and (going_on or line.startswith("> ")):
             commands[-1] += "\n" + (line if going_on else line[2:])
+        elif line == CTRL_C:
+            commands.append(CTRL_C)
         going_on = line.endswith("\\")
     return commands
 
@@ -52,7 +55,7 @@ class Reader:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[tuple[subprocess.Popen[bytes], Path]] = []
         self.environment = {
             "PATH": f"{ROOT / '.venv' / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(directory / "home"),
@@ -67,6 +70,9 @@ class Reader:
         if FOREGROUND.match(command):
             self._start(command)
             return
+        if command == CTRL_C:
+            self._interrupt()
+            return
         self.wait()  # what is typed into another terminal meets what runs in the first
         script = f"{command}\nstatus=$?\nenv -0 > .environment\nexit $status"
         done = subprocess.run(
@@ -77,21 +83,32 @@ class Reader:
         self.environment = dict(item.decode().split("=", 1) for item in known if b"=" in item)
 
     def _start(self, command: str) -> None:
-        log = self.directory / f"foreground-{len(self.running)}.log"
+        log = self.directory / f"foreground-{len(list(self.directory.glob('foreground-*')))}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"], cwd=self.directory, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        self.running.append(process)
+        self.running.append((process, log))
         if command.startswith("kvraft serve"):
             return  # one of three is ready only when another is there: see ``wait``
         self._wait(process, log)
 
     def wait(self) -> None:
         """Until everything in the foreground is ready."""
-        for number, process in enumerate(self.running):
-            self._wait(process, self.directory / f"foreground-{number}.log")
+        for process, log in self.running:
+            self._wait(process, log)
+
+    def _interrupt(self) -> None:
+        """Ctrl-C in the terminal of the latest program that has not ended by itself."""
+        self.wait()
+        while self.running:
+            process, _ = self.running.pop()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait(20)
+                return
+        raise AssertionError("nothing is running")
 
     @staticmethod
     def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -106,10 +123,10 @@ class Reader:
         for cluster in self.directory.glob("*/cluster.json"):
             down = [str(ROOT / ".venv" / "bin" / "apilayer"), "down", "--data-dir", str(cluster.parent)]
             subprocess.run(down, env=self.environment, check=False, capture_output=True, timeout=SECONDS)
-        for process in self.running:
+        for process, _ in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-        for process in self.running:
+        for process, _ in self.running:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

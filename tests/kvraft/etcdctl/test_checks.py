@@ -32,10 +32,10 @@ def _check(url: str, *words: str) -> list[str]:
     """What it prints after the progress bar."""
     done = subprocess.run(
         ["etcdctl", "--endpoints", url, "check", *words],
-        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert not done.stderr
-    return done.stdout.rpartition("\r")[2].splitlines()[1:]
+    return done.stdout.decode().rpartition("\r")[2].splitlines()[1:]
 
 
 def test_its_check_of_the_memory(url: str) -> None:
