@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench import api, leases, overload, size, store
+from tests.bench import api, compaction, kills, leases, overload, size, steady, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,28 @@ PARTS = {
         "The same with one gRPC client for both, on connections to the leader; it does nothing but frame.",
         lambda args: store.run_over_grpc(args.seconds),
     ),
-    "leases": Part("Leases", "", lambda args: leases.run()),
+    "kills": Part(
+        "A leader that is killed",
+        f"Three members, {kills.WRITERS} clients that write one key after the other. What counts is a write sent after "
+        "the kill.",
+        lambda args: kills.run(args.kills),
+    ),
+    "steady": Part(
+        "At full load",
+        "Three members under as many writes as they take, compacted all the time.",
+        lambda args: steady.run(args.minutes),
+    ),
+    "leases": Part("Leases", "", lambda args: leases.run(args.leases)),
     "size": Part(
         "The store at size",
-        "One member each, a million keys (or `--keys`) of 256 bytes. Memory is what is not mapped from files. For the "
-        "compaction every key has been put once more.",
-        lambda args: size.run(args.seconds, args.keys),
+        "One member each, a million keys (or `--keys`) of 256 bytes. Memory is what is not mapped from files.",
+        lambda args: size.run(args.keys),
+    ),
+    "compaction": Part(
+        "Compaction",
+        "One member each, a million revisions (or `--keys`) of 10,000 keys with 256 bytes. `physical`: it is over when "
+        "all is gone.",
+        lambda args: compaction.run(args.seconds, args.keys),
     ),
     "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
     "api": Part(
@@ -63,7 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured (%(default)s)")
     parser.add_argument("--only", choices=tuple(PARTS), help="one part, printed and not written")
-    parser.add_argument("--keys", type=int, default=1_000_000, help="keys of the store at size (%(default)s)")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="keys, or revisions, at size (%(default)s)")
+    parser.add_argument("--kills", type=int, default=20, help="how often the leader is killed (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long full load lasts (%(default)s)")
+    parser.add_argument("--leases", type=int, default=100_000, help="how many leases there are (%(default)s)")
     args = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(), ""]
     for name, part in PARTS.items():

@@ -14,7 +14,7 @@ import trio
 from kvraft.channel import Channel, Closed, WakeUp, dial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 DATA, HEADERS, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 4, 6, 7, 8
 ACK = END_STREAM = 1
@@ -57,6 +57,11 @@ def put_message(key: bytes, value: bytes) -> bytes:
     return _field(1, key) + _field(2, value)
 
 
+def txn_message(puts: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """``etcdserverpb.TxnRequest`` that puts keys with their values, whatever is there."""
+    return b"".join(_field(2, _field(2, put_message(key, value))) for key, value in puts)
+
+
 def range_message(
     key: bytes, *, serializable: bool, range_end: bytes = b"", limit: int = 0, count_only: bool = False
 ) -> bytes:
@@ -75,7 +80,7 @@ class EtcdConnection:
 
     def __init__(self, channel: Channel, authority: str) -> None:
         self._channel = channel
-        self._blocks = {method: _header_block(method, authority) for method in ("Put", "Range")}
+        self._blocks = {method: _header_block(method, authority) for method in ("Put", "Range", "Txn")}
         self._stream = -1
         self._waiting: dict[int, trio.lowlevel.Task] = {}
         self._messages: set[int] = set()

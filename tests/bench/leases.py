@@ -1,24 +1,35 @@
-"""What many leases cost: the processor's time of a leader that keeps time over them, with a clock that is given."""
+"""What many leases cost: the processor's time of a whole member that has them, and of the part that keeps their time.
+
+The latter has a clock that is given, so that a minute passes at once.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import trio
 
 from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
+from kvraft.client import open_client
 from kvraft.lease.lessor import Lessor
 from kvraft.raft.messages import Configuration, Entry
 from kvraft.types import LeaseGrantRequest
+from tests.bench.clusters import store_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvraft.types import LeaseCommand
 
-LEASES = 100_000
 TTL_SECONDS = 60
+LONG_TTL_SECONDS = 3600
+IN_FLIGHT = 64
+IDLE_SECONDS = 10.0
 TICK_SECONDS = 0.05
 BATCH = 500
 
@@ -58,13 +69,44 @@ def _ignore(ttl: object) -> None:
     pass
 
 
-def run() -> list[str]:
+async def _grant_all(url: str, count: int) -> None:
+    async with open_client([url], timeout_seconds=60) as client:
+        numbers = iter(range(1, count + 1))
+
+        async def worker() -> None:
+            for number in numbers:
+                await client.lease_grant(LONG_TTL_SECONDS, number)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(IN_FLIGHT):
+                nursery.start_soon(worker)
+
+
+def _idle_member(count: int) -> float:
+    """The share of a core that a member with so many leases takes that nothing happens to."""
+    with store_cluster("kvraft", 1) as cluster:
+        (process,) = cluster.processes
+        trio.run(_grant_all, cluster.urls[0], count)
+        time.sleep(IDLE_SECONDS / 2)  # what was written is committed
+        before = _cpu_seconds(process.pid)
+        time.sleep(IDLE_SECONDS)
+        return (_cpu_seconds(process.pid) - before) / IDLE_SECONDS
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run(count: int) -> list[str]:
     """The table's lines."""
     with tempfile.TemporaryDirectory() as directory:
         leader = Leader(directory)
         leader.machine.initialise(Configuration((1,)), 1, 1)
-        for first in range(1, LEASES, BATCH):
-            grants = [LeaseGrantRequest(TTL_SECONDS, lease_id) for lease_id in range(first, first + BATCH)]
+        for first in range(1, count + 1, BATCH):
+            grants = [
+                LeaseGrantRequest(TTL_SECONDS, lease_id) for lease_id in range(first, min(first + BATCH, count + 1))
+            ]
             leader.apply([encode_command(grant) for grant in grants])
         leader.machine.commit()
         leader.machine.close()
@@ -74,12 +116,13 @@ def run() -> list[str]:
         taking_up = leader.pass_time(5.0)
         idle = leader.pass_time(4.0)
         before = leader.written
-        renewed = [leader.pass_time(TTL_SECONDS / 3, range(1, LEASES + 1)) for _ in range(3)]
+        renewed = [leader.pass_time(TTL_SECONDS / 3, range(1, count + 1)) for _ in range(3)]
         assert leader.written == before == 0, "whoever renews in time writes nothing"
         leader.machine.close()
     return [
-        f"| {LEASES:,} leases of {TTL_SECONDS} s | processor time |",
+        f"| {count:,} leases of {TTL_SECONDS} s | processor time |",
         "| --- | --- |",
+        f"| a whole member, with leases of an hour, idle | {_idle_member(count):.2%} of a core |",
         f"| open the state | {opened * 1000:.1f} ms |",
         f"| take them up as a new leader, in the first five seconds | {taking_up:.2%} of a core |",
         f"| nothing happens to them | {idle:.2%} of a core |",

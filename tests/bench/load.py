@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +23,7 @@ class Figures:
     p50_ms: float
     p99_ms: float
     failures: int
+    max_ms: float = 0.0
 
     @classmethod
     def of(cls, latencies: Sequence[float], seconds: float, failures: int = 0) -> Figures:
@@ -34,34 +36,61 @@ class Figures:
             ordered[len(ordered) // 2] * 1000,
             ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
             failures,
+            ordered[-1] * 1000,
         )
+
+
+class ClosedLoop:
+    """Tasks that start the next operation when the last one is done, until ``over``. What they saw is kept."""
+
+    def __init__(self, operations: Sequence[Callable[[int], Awaitable[object]]], in_flight: int) -> None:
+        self._operations = operations
+        self._in_flight = in_flight
+        self._numbers = iter(range(1 << 62))
+        self._started, self._latencies = array("d"), array("d")
+        self.failures = 0
+        self.over = False
+
+    async def run(self) -> None:
+        """Drive each of the operations (one per connection, given a running number) with ``in_flight`` tasks."""
+        async with trio.open_nursery() as nursery:
+            for operation in self._operations:
+                for _ in range(self._in_flight):
+                    nursery.start_soon(self._work, operation)
+
+    async def _work(self, operation: Callable[[int], Awaitable[object]]) -> None:
+        clock, note_start, note_latency = time.perf_counter, self._started.append, self._latencies.append
+        while not self.over:
+            started = clock()
+            try:
+                await operation(next(self._numbers))
+            except Exception:
+                self.failures += 1
+                await trio.sleep(0.01)
+            else:
+                note_start(started)
+                note_latency(clock() - started)
+
+    def figures(self, begin: float, end: float) -> Figures:
+        """Of the operations that were started from ``begin`` until ``end``, by ``time.perf_counter``."""
+        pairs = zip(self._started, self._latencies, strict=True)
+        return Figures.of([latency for started, latency in pairs if begin <= started < end], end - begin, self.failures)
+
+    def forget(self) -> None:
+        """Keep nothing of what has been, for loads of many minutes."""
+        del self._started[:], self._latencies[:]
 
 
 async def closed_loop(
     operations: Sequence[Callable[[int], Awaitable[object]]], in_flight: int, seconds: float
 ) -> Figures:
-    """Drive each of ``operations`` (one per connection, given a running number) with ``in_flight`` tasks."""
-    latencies: list[float] = []
-    failures = 0
-    numbers = iter(range(1 << 62))
-    begin = time.perf_counter() + WARM_UP_SECONDS
-    end = begin + seconds
-
-    async def worker(operation: Callable[[int], Awaitable[object]]) -> None:
-        nonlocal failures
-        clock, append = time.perf_counter, latencies.append
-        while (started := clock()) < end:
-            try:
-                await operation(next(numbers))
-            except Exception:
-                failures += 1
-                await trio.sleep(0.01)
-            else:
-                if started >= begin:
-                    append(clock() - started)
-
+    """Such a load, for so long after it has warmed up."""
+    load = ClosedLoop(operations, in_flight)
     async with trio.open_nursery() as nursery:
-        for operation in operations:
-            for _ in range(in_flight):
-                nursery.start_soon(worker, operation)
-    return Figures.of(latencies, seconds, failures)
+        nursery.start_soon(load.run)
+        await trio.sleep(WARM_UP_SECONDS)
+        begin = time.perf_counter()
+        await trio.sleep(seconds)
+        end = time.perf_counter()
+        load.over = True
+    return load.figures(begin, end)

@@ -1,4 +1,4 @@
-"""The store at size: a million keys, one member of each. Restart, memory, ranges, compaction under load."""
+"""The store at size: a million keys, one member of each. Restart, memory, ranges."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from kvraft.client import open_client
+from kvraft.types import PutRequest
 from tests.bench.clusters import free_ports
-from tests.bench.etcd_wire import open_etcd, put_message, range_message
-from tests.bench.load import Figures, closed_loop
+from tests.bench.etcd_wire import open_etcd, put_message, range_message, txn_message
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+T = TypeVar("T")
 
 VALUE = b"v" * 256
 PAGE_KEYS = 1000
-IN_FLIGHT = 64
-LOAD_IN_FLIGHT = 4
-"""Writers beside the compaction."""
+TXN_PUTS, TXNS_IN_FLIGHT = 50, 3
+"""The store is filled by so large transactions: one fits into a frame of HTTP/2, all fit into its first window."""
 COUNTED_KEYS = 4000
 START_SECONDS = 120.0
 PREFIX = b"/size/"
@@ -49,9 +50,6 @@ class Sizes:
     memory_after_range_mib: float = 0.0
     range_seconds: float = 0.0
     count_ms: float = 0.0
-    before: Figures | None = None
-    during: Figures | None = None
-    compaction_seconds: float = 0.0
     file_mib: float = 0.0
 
 
@@ -104,7 +102,8 @@ class Process:
 
 
 @contextmanager
-def _process(program: str) -> Iterator[Process]:
+def one_member(program: str) -> Iterator[Process]:
+    """A process that has not been started yet, with a directory that goes away."""
     directory = Path(tempfile.mkdtemp(prefix=f"bench-size-{program}-"))
     process = Process(program, directory)
     try:
@@ -124,6 +123,9 @@ class Kvraft:
 
     async def put(self, number: int) -> None:
         await self._client.put(key_of(number), VALUE)
+
+    async def put_many(self, numbers: range) -> None:
+        await self._client.txn((), [PutRequest(key_of(number), VALUE) for number in numbers])
 
     async def page(self, number: int) -> None:
         await self._client.range(key_of(number), PREFIX + b"~", limit=PAGE_KEYS)
@@ -147,6 +149,9 @@ class Etcd:
     async def put(self, number: int) -> None:
         await self._connection.call("Put", put_message(key_of(number), VALUE))
 
+    async def put_many(self, numbers: range) -> None:
+        await self._connection.call("Txn", txn_message((key_of(number), VALUE) for number in numbers))
+
     async def page(self, number: int) -> None:
         message = range_message(key_of(number), serializable=False, range_end=PREFIX + b"~", limit=PAGE_KEYS)
         await self._connection.call("Range", message)
@@ -169,19 +174,21 @@ class Etcd:
         await trio.run_process([*etcdctl, "compaction", revision, "--physical"], env=environment, capture_stdout=True)
 
 
-async def _put_all(store: Any, keys: int) -> None:
-    numbers = iter(range(keys))
+async def put_all(store: Any, keys: int) -> None:
+    """Put keys 0 to ``keys``, in transactions."""
+    batches = iter(range(0, keys, TXN_PUTS))
 
     async def worker() -> None:
-        for number in numbers:
-            await store.put(number)
+        for first in batches:
+            await store.put_many(range(first, min(first + TXN_PUTS, keys)))
 
     async with trio.open_nursery() as nursery:
-        for _ in range(IN_FLIGHT):
+        for _ in range(TXNS_IN_FLIGHT):
             nursery.start_soon(worker)
 
 
-async def _with(kind: Any, url: str, work: Callable[[Any], Awaitable[None]]) -> None:
+async def with_store(kind: Any, url: str, work: Callable[[Any], Awaitable[None]]) -> None:
+    """Do ``work`` with a store of ``kind`` that is open meanwhile."""
     async with kind.connect(url) as connected:
         await work(kind(connected, url))
 
@@ -200,59 +207,45 @@ async def _ranges(sizes: Sizes, process: Process, keys: int, store: Any) -> None
     sizes.count_ms = sorted(times)[len(times) // 2] * 1000
 
 
-async def _compaction(sizes: Sizes, keys: int, seconds: float, store: Any) -> None:
-    await _put_all(store, keys)  # every key once more: as many revisions to remove as there are keys
-    sizes.before = await closed_loop([store.put], LOAD_IN_FLIGHT, seconds)
-    done = trio.Event()
-
-    async def compact() -> None:
-        began = time.perf_counter()
-        await store.compact()
-        sizes.compaction_seconds = time.perf_counter() - began
-        done.set()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(compact)
-        sizes.during = await closed_loop([store.put], LOAD_IN_FLIGHT, seconds)
-        await done.wait()
-
-
-def measure(program: str, kind: Any, keys: int, seconds: float) -> Sizes:
+def measure(program: str, kind: Any, keys: int) -> Sizes:
     """Fill one member of ``program`` with ``keys`` keys and look at it."""
     sizes = Sizes()
-    with _process(program) as process:
+    with one_member(program) as process:
         process.start()
-        trio.run(_with, kind, process.url, lambda store: _put_all(store, keys))
+        trio.run(with_store, kind, process.url, lambda store: put_all(store, keys))
         process.stop()
         sizes.restart_seconds = process.start()
         sizes.memory_mib = process.memory_mib()
-        trio.run(_with, kind, process.url, partial(_ranges, sizes, process, keys))
-        trio.run(_with, kind, process.url, partial(_compaction, sizes, keys, seconds))
+        trio.run(with_store, kind, process.url, partial(_ranges, sizes, process, keys))
         sizes.file_mib = process.file_mib()
     return sizes
 
 
-def run(seconds: float, keys: int) -> list[str]:
-    """Measure both and return the table's lines (Markdown)."""
-    ours = measure("kvraft", Kvraft, keys, seconds)
-    theirs = None
-    if shutil.which("etcd") and shutil.which("etcdctl"):
-        theirs = measure("etcd", Etcd, keys, seconds)
-    rows: list[tuple[str, Callable[[Sizes], float | None]]] = [
-        ("restart, s", lambda sizes: sizes.restart_seconds),
-        ("memory without the page cache after it, MiB", lambda sizes: sizes.memory_mib),
-        (f"all keys in pages of {PAGE_KEYS:,}, s", lambda sizes: sizes.range_seconds),
-        ("memory after that, MiB", lambda sizes: sizes.memory_after_range_mib),
-        (f"count of a range of {COUNTED_KEYS:,}, first time, ms", lambda sizes: sizes.count_ms),
-        (f"write p99, {LOAD_IN_FLIGHT} in flight, ms", lambda sizes: sizes.before and sizes.before.p99_ms),
-        ("write p99 while compacting, ms", lambda sizes: sizes.during and sizes.during.p99_ms),
-        ("writes /s", lambda sizes: sizes.before and sizes.before.rate),
-        ("writes /s while compacting", lambda sizes: sizes.during and sizes.during.rate),
-        (f"compaction of {keys:,} revisions under that load, s", lambda sizes: sizes.compaction_seconds),
-        ("data on disk after it, MiB", lambda sizes: sizes.file_mib),
-    ]
+def both(measure: Callable[[str, Any], T]) -> tuple[T, T | None]:
+    """Measure kvraft, and etcd if it is installed."""
+    ours = measure("kvraft", Kvraft)
+    return ours, measure("etcd", Etcd) if shutil.which("etcd") and shutil.which("etcdctl") else None
+
+
+def table(figures: tuple[T, T | None], rows: Sequence[tuple[str, Callable[[T], float]]]) -> list[str]:
+    """Lines of Markdown: a row for each figure."""
     lines = ["| figure | kvraft | etcd |", "| --- | ---: | ---: |"]
     for name, figure in rows:
-        cells = [f"{figure(sizes) or 0:,.2f}" if sizes is not None else "not installed" for sizes in (ours, theirs)]
+        cells = [f"{figure(each):,.2f}" if each is not None else "not installed" for each in figures]
         lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
     return lines
+
+
+def run(keys: int) -> list[str]:
+    """Measure both and return the table's lines (Markdown)."""
+    return table(
+        both(lambda program, kind: measure(program, kind, keys)),
+        [
+            ("restart, s", lambda sizes: sizes.restart_seconds),
+            ("memory without the page cache after it, MiB", lambda sizes: sizes.memory_mib),
+            (f"all keys in pages of {PAGE_KEYS:,}, s", lambda sizes: sizes.range_seconds),
+            ("memory after that, MiB", lambda sizes: sizes.memory_after_range_mib),
+            (f"count of a range of {COUNTED_KEYS:,}, first time, ms", lambda sizes: sizes.count_ms),
+            ("data on disk, MiB", lambda sizes: sizes.file_mib),
+        ],
+    )

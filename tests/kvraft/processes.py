@@ -14,16 +14,21 @@ from tests.kvraft.members import free_ports, until
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from kvraft.client import Client
 
 
-class Processes:
-    """Members by name, each a process; ``log`` is where its lines go."""
+SHORT_LOG = ("--snapshot-count", "500")
+"""Soon there is something to be compacted away."""
 
-    def __init__(self, directory: Path, count: int) -> None:
+
+class Processes:
+    """Members by name, each a process with ``flags``; ``log`` is where its lines go."""
+
+    def __init__(self, directory: Path, count: int, flags: Sequence[str] = SHORT_LOG) -> None:
+        self._flags = flags
         names = [f"m{number}" for number in range(1, count + 1)]
         ports = free_ports(2 * count)
         self.client_urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)}
@@ -53,7 +58,7 @@ class Processes:
             *(sys.executable, "-m", "kvraft.cli.main", "serve", "--name", name),
             *("--data-dir", str(self._directory / name), "--initial-cluster", cluster),
             *("--listen-client-urls", self.client_urls[name], "--listen-peer-urls", self._peer_urls[name]),
-            *("--snapshot-count", "500"),
+            *self._flags,
         ]
 
     def log(self, name: str) -> Path:
@@ -96,9 +101,9 @@ class Processes:
 
 
 @contextmanager
-def start_processes(directory: Path, count: int = 3) -> Iterator[Processes]:
+def start_processes(directory: Path, count: int = 3, flags: Sequence[str] = SHORT_LOG) -> Iterator[Processes]:
     """Started processes; whatever is left of them is killed at the end."""
-    processes = Processes(directory, count)
+    processes = Processes(directory, count, flags)
     try:
         for name in processes.client_urls:
             processes.start(name)
