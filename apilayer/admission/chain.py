@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from apilayer.api.resources import Resource
     from apilayer.pipeline.authentication import User
 
+TOO_MANY = 429
+"""The code of a refusal that no other state of the cluster would change."""
 RETRY_SECONDS = 0.05
 """Between two looks at what may still come."""
 
@@ -166,7 +168,9 @@ class _Asking(Review):
         attributes.obj, attributes.old = obj, old
         try:
             decide(attributes)
-        except StatusError:
+        except StatusError as refusal:
+            if refusal.code == TOO_MANY:
+                raise
             await self._chain.refresh()
             await self._ask_again(decide)
 

@@ -12,14 +12,23 @@ import attrs
 from apilayer.admission.plugin import ConfigurationError, Setup
 from apilayer.admission.plugins.always import AlwaysAdmit, AlwaysDeny
 from apilayer.admission.plugins.always_pull_images import AlwaysPullImages
+from apilayer.admission.plugins.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from apilayer.admission.plugins.default_ingress_class import DefaultIngressClass
 from apilayer.admission.plugins.default_storage_class import DefaultStorageClass
 from apilayer.admission.plugins.default_toleration_seconds import DefaultTolerationSeconds
+from apilayer.admission.plugins.event_rate_limit import EventRateLimit
 from apilayer.admission.plugins.extended_resource_toleration import ExtendedResourceToleration
 from apilayer.admission.plugins.limit_ranger import LimitRanger
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
+from apilayer.admission.plugins.node_restriction import NodeRestriction
 from apilayer.admission.plugins.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from apilayer.admission.plugins.pod_node_selector import PodNodeSelector
 from apilayer.admission.plugins.pod_security import PodSecurity
+from apilayer.admission.plugins.pod_toleration_restriction import PodTolerationRestriction
 from apilayer.admission.plugins.pod_topology_labels import PodTopologyLabels
 from apilayer.admission.plugins.priority import Priority
 from apilayer.admission.plugins.resource_quota import ResourceQuota
@@ -44,26 +53,26 @@ ORDER: dict[str, type[Plugin] | None] = {
     "LimitPodHardAntiAffinityTopology": None,
     "LimitRanger": LimitRanger,
     "ServiceAccount": ServiceAccount,
-    "NodeRestriction": None,
+    "NodeRestriction": NodeRestriction,
     "TaintNodesByCondition": TaintNodesByCondition,
     "AlwaysPullImages": AlwaysPullImages,
     "ImagePolicyWebhook": None,
     "PodSecurity": PodSecurity,
-    "PodNodeSelector": None,
+    "PodNodeSelector": PodNodeSelector,
     "Priority": Priority,
     "DefaultTolerationSeconds": DefaultTolerationSeconds,
-    "PodTolerationRestriction": None,
-    "EventRateLimit": None,
+    "PodTolerationRestriction": PodTolerationRestriction,
+    "EventRateLimit": EventRateLimit,
     "ExtendedResourceToleration": ExtendedResourceToleration,
     "DefaultStorageClass": DefaultStorageClass,
     "StorageObjectInUseProtection": StorageObjectInUseProtection,
     "OwnerReferencesPermissionEnforcement": None,
     "PersistentVolumeClaimResize": PersistentVolumeClaimResize,
     "RuntimeClass": RuntimeClass,
-    "CertificateApproval": None,
-    "CertificateSigning": None,
+    "CertificateApproval": CertificateApproval,
+    "CertificateSigning": CertificateSigning,
     "ClusterTrustBundleAttest": None,
-    "CertificateSubjectRestriction": None,
+    "CertificateSubjectRestriction": CertificateSubjectRestriction,
     "DefaultIngressClass": DefaultIngressClass,
     "DenyServiceExternalIPs": None,
     "PodTopologyLabels": PodTopologyLabels,

@@ -13,6 +13,7 @@ from apilayer.admission.listers import Listers
 from apilayer.api import meta, status
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.authentication import AUTHENTICATED, User
+from apilayer.pipeline.authorization import MASTERS
 from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
@@ -35,8 +36,13 @@ if TYPE_CHECKING:
     from apilayer.storage.codec import Entry
     from apilayer.storage.interface import Store
 
-OWN_USER = User("system:apiserver", groups=("system:masters", AUTHENTICATED))
+OWN_USER = User("system:apiserver", groups=(MASTERS, AUTHENTICATED))
 """In whose name the server does what nobody asked for."""
+
+
+def masters_only(user: User, *_: str) -> bool:
+    """Whether the user is one who may do everything."""
+    return MASTERS in user.groups
 
 
 @attrs.frozen(eq=False)
@@ -77,7 +83,9 @@ class Registry:
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
         listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
-        plugins = build(admission or Choice(control=NO_LESS), listers, writer=self)
+        self.may: Callable[[User, str, str, str, str, str], bool] = masters_only
+        """Whether a user may do it: (user, verb, group, resource, namespace, name). Set by who knows the authorizer."""
+        plugins = build(admission or Choice(control=NO_LESS), listers, lambda *asked: self.may(*asked), self)
         self.admission = Chain(plugins, self.refresh, trio.sleep)
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
