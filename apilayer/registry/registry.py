@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import attrs
 import trio
@@ -74,6 +75,7 @@ class Registry:
         self.network = network or ServiceNetwork()
         self.ports = PortBitmap(store, self.network.port_range)
         self._apis: dict[str, ResourceApi] = {}
+        self._turns: WeakValueDictionary[tuple[str, str, str], trio.Lock] = WeakValueDictionary()
         # Services last: their store writes IPAddresses.
         for resource in sorted(resources, key=lambda row: row.group_resource == "services"):
             self._apis[resource.group_resource] = ResourceApi(
@@ -119,9 +121,17 @@ class Registry:
     async def change(
         self, group_resource: str, namespace: str, name: str, how: Callable[[Object], Object], subresource: str
     ) -> None:
-        """Stores what `how` makes of an object, in the server's own name, without admission. Raises StatusError."""
-        store = self.of(group_resource).store
-        await store.patch(namespace, name, how, WriteOptions(manager=OWN_MANAGER), subresource)
+        """Stores what `how` makes of an object, in the server's own name, without admission. Raises StatusError.
+
+        Changes of one object are made one after the other, instead of all against each other.
+        """
+        key = group_resource, namespace, name
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = trio.Lock()
+        async with turn:
+            store = self.of(group_resource).store
+            await store.patch(namespace, name, how, WriteOptions(manager=OWN_MANAGER), subresource)
 
     async def create(self, api: ResourceApi, namespace: str, obj: Object, options: WriteOptions) -> Entry:
         """Creates an object as admission allows. Raises StatusError."""

@@ -9,9 +9,6 @@ Source: Kubernetes' ``apiserver/pkg/admission/plugin/resourcequota``.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
-
-import trio
 
 from apilayer.admission.plugin import CREATE, EVERYTHING, UPDATE, ConfigurationError, Plugin, on
 from apilayer.api import meta
@@ -39,8 +36,6 @@ class ResourceQuota(Plugin):
         if (setup.configuration or {}).get("limitedResources"):
             raise ConfigurationError("limitedResources: consumption without a quota cannot be refused by this server")
         self._writer = setup.writer
-        self._turns: WeakValueDictionary[tuple[str, str], trio.Lock] = WeakValueDictionary()
-        """Writes that charge the same quota do so one after the other, instead of all against each other."""
 
     async def reserve(self, attributes: Attributes) -> None:
         """Raises StatusError 403 for what exceeds a quota, or does not say what one has to know."""
@@ -81,13 +76,8 @@ class ResourceQuota(Plugin):
             except QuotaError as error:
                 raise attributes.forbidden(str(error)) from error
 
-        key = attributes.namespace, quota["metadata"]["name"]
-        turn = self._turns.get(key)
-        if turn is None:
-            turn = self._turns[key] = trio.Lock()
-        async with turn:
-            try:
-                await self._writer.change(QUOTAS, *key, change, "status")
-            except StatusError as error:
-                if error.code != 404:  # a quota that is gone limits nothing
-                    raise
+        try:
+            await self._writer.change(QUOTAS, attributes.namespace, quota["metadata"]["name"], change, "status")
+        except StatusError as error:
+            if error.code != 404:  # a quota that is gone limits nothing
+                raise
