@@ -67,6 +67,54 @@ def _backend(text: str) -> str:
     return text
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _add_account_flags(parser: argparse.ArgumentParser) -> None:
+    accounts = parser.add_argument_group("service accounts")
+    accounts.add_argument(
+        "--service-account-signing-key-file", type=Path, metavar="FILE", help="private key (PEM) that signs tokens"
+    )
+    accounts.add_argument(
+        "--service-account-key-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="further keys (PEM) that tokens are verified with; may be given more than once",
+    )
+    accounts.add_argument(
+        "--service-account-issuer",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="who tokens are issued by; further ones are accepted",
+    )
+    accounts.add_argument("--service-account-jwks-uri", default="", metavar="URL", help="where others find the keys")
+    accounts.add_argument(
+        "--service-account-max-token-expiration", type=_duration, default=0.0, metavar="DURATION", help="0: no bound"
+    )
+    accounts.add_argument(
+        "--service-account-extend-token-expiration",
+        type=_truth,
+        nargs="?",
+        const=True,
+        default=True,
+        metavar="true|false",
+        help="tokens that are projected into pods hold for a year (default true)",
+    )
+    accounts.add_argument(
+        "--api-audiences",
+        type=_names,
+        default=(),
+        metavar="NAME,...",
+        help="audiences of this server (default: the issuer)",
+    )
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the subcommand with its flags."""
     parser = subparsers.add_parser("serve", help="run one API server over a store", allow_abbrev=False)
@@ -81,6 +129,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--client-ca-file", type=Path, metavar="FILE", help="CA of client certificates (CN: user, O: groups)"
     )
     who.add_argument("--token-auth-file", type=Path, metavar="FILE", help='CSV: token,user,uid,"group1,group2"')
+    _add_account_flags(parser)
     store = parser.add_argument_group("store")
     store.add_argument(
         "--etcd-servers",

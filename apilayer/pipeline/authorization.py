@@ -1,32 +1,107 @@
-"""Who may do what: members of system:masters everything, everybody else nothing but the public paths. Pure."""
+"""Who may do what: what every authorizer answers, and the one that knows no roles. Pure.
+
+A request's attributes are its `RequestInfo`; a review makes one of what it asks about.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
 
 from apilayer.api import status
-from apilayer.pipeline.authentication import ANONYMOUS
+from apilayer.pipeline.authentication import ANONYMOUS, AUTHENTICATED
 
 if TYPE_CHECKING:
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.request_info import RequestInfo
 
+Object = dict[str, Any]
+
 MASTERS = "system:masters"
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+REVIEWS_OF_ONESELF = {
+    "authentication.k8s.io": ("selfsubjectreviews",),
+    "authorization.k8s.io": ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+}
+"""What everybody who is known may ask about himself, by group."""
 
 
-def authorize(user: User, info: RequestInfo) -> None:
+@attrs.frozen
+class Verdict:
+    """An authorizer's answer. One that is neither allowed nor denied has nobody who says yes."""
+
+    allowed: bool
+    reason: str = ""
+    denied: bool = False
+    error: str = ""
+
+
+@attrs.frozen
+class Rules:
+    """What somebody may do in a namespace, as SelfSubjectRulesReviews show it; `error` when that is not all."""
+
+    resources: tuple[Object, ...] = ()
+    paths: tuple[Object, ...] = ()
+    error: str = ""
+
+
+class Authorizer(Protocol):
+    """Decides at once, from memory."""
+
+    def decide(self, user: User, info: RequestInfo) -> Verdict:
+        """Whether `user` may do what `info` says."""
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """What `user` may do in the namespace."""
+
+
+class Privileged:
+    """Members of system:masters may do everything, everybody else read the public paths and ask about himself."""
+
+    def decide(self, user: User, info: RequestInfo) -> Verdict:
+        """See `Authorizer.decide`."""
+        if MASTERS in user.groups:
+            return Verdict(True)
+        if info.is_resource:
+            known = AUTHENTICATED in user.groups and info.verb == "create" and not info.subresource
+            return Verdict(known and info.resource in REVIEWS_OF_ONESELF.get(info.group, ()))
+        return Verdict(info.verb == "get" and _public(info.path))
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """See `Authorizer.rules`."""
+        del namespace
+        found: list[Object] = []
+        paths: list[Object] = []
+        if MASTERS in user.groups:
+            found.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+            paths.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
+        if AUTHENTICATED in user.groups:
+            for group, resources in REVIEWS_OF_ONESELF.items():
+                found.append({"verbs": ["create"], "apiGroups": [group], "resources": list(resources)})
+        public = [url for path in PUBLIC_PATHS for url in (path, f"{path}/*")]
+        paths.append({"verbs": ["get"], "nonResourceURLs": public})
+        return Rules(tuple(found), tuple(paths))
+
+
+def require(authorizer: Authorizer, user: User, info: RequestInfo) -> None:
     """Returns when `user` may do what `info` says. Raises StatusError 401 for nobody, 403 for somebody."""
-    if MASTERS in user.groups:
-        return
-    if not info.is_resource and info.verb == "get" and _public(info.path):
-        return
+    verdict = authorizer.decide(user, info)
+    if not verdict.allowed:
+        raise refusal(user, info, verdict.reason)
+
+
+def refusal(user: User, info: RequestInfo, reason: str = "") -> status.StatusError:
+    """Why `user` may not: 401 for nobody, 403 for somebody."""
     if user is ANONYMOUS:
-        raise status.unauthorized()
+        return status.unauthorized()
     if not info.is_resource:
-        raise status.forbidden_path(user.name, info.verb, info.path)
+        return status.forbidden_path(user.name, info.verb, info.path)
     resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-    raise status.forbidden_verb(user.name, info.verb, resource, info.group, info.namespace, info.name)
+    error = status.forbidden_verb(user.name, info.verb, resource, info.group, info.namespace, info.name)
+    if reason:
+        error.status["message"] += f": {reason}"
+    return error
 
 
 def _public(path: str) -> bool:

@@ -12,7 +12,7 @@ import attrs
 from apilayer.api import status
 from apilayer.api.status import StatusError
 from apilayer.pipeline import request_info
-from apilayer.pipeline.authorization import authorize
+from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import BodyError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from apilayer.pipeline.authentication import Authenticator, User
+    from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import InFlightLimit
     from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.request import Headers, Request, Response
@@ -51,11 +52,13 @@ class Pipeline:
     def __init__(
         self,
         authenticator: Authenticator,
+        authorizer: Authorizer,
         limit: InFlightLimit,
         route: Callable[[Context], Awaitable[Response]],
         metrics: RequestMetrics,
     ) -> None:
         self._authenticator = authenticator
+        self._authorizer = authorizer
         self._limit = limit
         self._route = route
         self._metrics = metrics
@@ -70,13 +73,13 @@ class Pipeline:
         info: RequestInfo | None = None
         try:
             info = request_info.parse(request.method, request.path)
-            user = self._authenticator.authenticate(request)
+            user = await self._authenticator.authenticate(request)
             with self._limit.admitted(info.verb):
                 user = impersonate(user, request.headers)
                 query = parse_query(request.query)
                 if info.verb == "list" and ListOptions.asks_to_watch(query):
                     info = attrs.evolve(info, verb="watch")
-                authorize(user, info)
+                require(self._authorizer, user, info)
                 response = await self._route(Context(request, info, query, user))
         except StatusError as error:
             response = error_response(request, error)

@@ -84,10 +84,10 @@ class Registry:
                 Lister(resource, store, self.cache),
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
-        listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
+        self.listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
         self.may: Callable[[User, str, str, str, str, str], bool] = masters_only
         """Whether a user may do it: (user, verb, group, resource, namespace, name). Set by who knows the authorizer."""
-        plugins = build(admission or Choice(control=NO_LESS), listers, lambda *asked: self.may(*asked), self)
+        plugins = build(admission or Choice(control=NO_LESS), self.listers, lambda *asked: self.may(*asked), self)
         self.admission = Chain(plugins, self.refresh, trio.sleep)
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:

@@ -18,10 +18,11 @@ from apilayer.server.metrics import Metrics
 from apilayer.server.router import Router
 
 if TYPE_CHECKING:
-    from apilayer.pipeline.authentication import Authenticator
     from apilayer.pipeline.request import Headers, Request
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
+    from apilayer.server.reviews import Access
+    from apilayer.server.token_requests import TokenIssuer
     from apilayer.storage.measured import MeasuredStore
 
 
@@ -31,10 +32,11 @@ class Application:
     def __init__(
         self,
         registry: Registry,
-        authenticator: Authenticator,
+        access: Access,
         health: Health,
         *,
         server_address: str,
+        issuer: TokenIssuer | None = None,
         store: MeasuredStore | None = None,
         max_requests_inflight: int = 400,
         max_mutating_requests_inflight: int = 200,
@@ -44,8 +46,8 @@ class Application:
         self.limit = InFlightLimit(max_requests_inflight, max_mutating_requests_inflight)
         requests = RequestMetrics()
         metrics = Metrics(requests, self.limit, registry, store)
-        router = Router(registry, health, metrics, server_address)
-        self._pipeline = Pipeline(authenticator, self.limit, router.route, requests)
+        router = Router(registry, health, metrics, server_address, access, issuer)
+        self._pipeline = Pipeline(access.authenticator, access.authorizer, self.limit, router.route, requests)
         self._request_timeout_seconds = request_timeout_seconds
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
+    from apilayer.server.token_requests import TokenIssuer
 
 Object = dict[str, Any]
 
@@ -72,9 +73,10 @@ class Call:
 class ResourceHandlers:
     """One method per verb. Bodies and answers are in the form of the row, the registry keeps the stored one."""
 
-    def __init__(self, registry: Registry, metrics: RequestMetrics) -> None:
+    def __init__(self, registry: Registry, metrics: RequestMetrics, issuer: TokenIssuer | None) -> None:
         self._registry = registry
         self._metrics = metrics
+        self._special = {**SUBRESOURCES, "token": _no_issuer if issuer is None else issuer.handle}
         self._handlers: dict[str, Callable[[Call, Form], Awaitable[Response]]] = {
             "get": self._get,
             "list": self._list,
@@ -101,7 +103,7 @@ class ResourceHandlers:
     async def _answer(self, call: Call) -> Response:
         verb = call.context.info.verb
         form = form_of(call.context, call.row)
-        special = SUBRESOURCES.get(call.subresource)
+        special = self._special.get(call.subresource)
         if special is not None:
             return await special(self._registry, call, form)
         form.require_fit(to_list=verb in ("list", "deletecollection"))
@@ -210,6 +212,10 @@ class ResourceHandlers:
         options = ListOptions.parse(call.context.query)
         listing = await self._registry.delete_collection(call.api, call.namespace, options, how, call.row)
         return await _listing(form, listing)
+
+
+async def _no_issuer(registry: Registry, call: Call, form: Form) -> Response:
+    raise status.not_implemented(f"{call.row.plural}/{call.subresource} without --service-account-signing-key-file")
 
 
 def warned(response: Response, row: Resource, further: Sequence[str] = ()) -> Response:

@@ -14,8 +14,10 @@ from apilayer.pipeline.negotiation import Accepted
 from apilayer.pipeline.request import Response
 from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
+from apilayer.server.issuer import DISCOVERY_PATH, KEYS_PATH, IssuerDocuments
 from apilayer.server.pod_logs import pod_logs
 from apilayer.server.resources import Call, ResourceHandlers
+from apilayer.server.reviews import Reviews
 from apilayer.server.version import VERSION
 from apilayer.server.virtual import VirtualHandlers
 
@@ -26,18 +28,32 @@ if TYPE_CHECKING:
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
     from apilayer.server.metrics import Metrics
+    from apilayer.server.reviews import Access
+    from apilayer.server.token_requests import TokenIssuer
 
 
 class Router:
     """Routes of one server. `server_address` is the host:port that /api tells clients."""
 
-    def __init__(self, registry: Registry, health: Health, metrics: Metrics, server_address: str) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        health: Health,
+        metrics: Metrics,
+        server_address: str,
+        access: Access,
+        issuer: TokenIssuer | None = None,
+    ) -> None:
         self._registry = registry
         self._health = health
         self._metrics = metrics
-        self._resources = ResourceHandlers(registry, metrics.requests)
-        self._virtual = VirtualHandlers(registry, health)
+        self._resources = ResourceHandlers(registry, metrics.requests, issuer)
+        self._virtual = VirtualHandlers(registry, health, Reviews(access))
         self._documents = Documents(server_address)
+        self._issuer = None
+        if issuer is not None:
+            keys_uri = issuer.keys_uri or f"https://{server_address}{KEYS_PATH}"
+            self._issuer = IssuerDocuments(issuer.tokens, keys_uri)
 
     async def route(self, context: Context) -> Response:
         """The answer. Raises StatusError."""
@@ -94,13 +110,16 @@ class Router:
             return Response(200, body, content_type)
         if path == "/":
             return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
-        document = await self._documents.respond(context)
+        document = self._issuer.respond(path) if self._issuer is not None else None
+        if document is None:
+            document = await self._documents.respond(context)
         if document is None:
             return not_found()
         return document
 
     def _paths(self) -> list[str]:
-        found = ["/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
+        found = [] if self._issuer is None else [DISCOVERY_PATH, KEYS_PATH]
+        found += ["/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
         for group in discovery.group_names():
             if not group:
                 continue

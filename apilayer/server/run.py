@@ -13,11 +13,11 @@ from apilayer.admission.choice import ChoiceError
 from apilayer.admission.configuration import choose
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
 from apilayer.controllers.choice import UnknownController
-from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
 from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
 from apilayer.registry.services.pool import ServiceNetwork
 from apilayer.registry.services.repair import Repair
+from apilayer.server.access import AccessError, AccessFiles, read_access
 from apilayer.server.application import Application
 from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
@@ -54,6 +54,13 @@ class ServerOptions:
     secure_port: int = 6443
     client_ca_file: Path | None = None
     token_auth_file: Path | None = None
+    service_account_signing_key_file: Path | None = None
+    service_account_key_file: Sequence[Path] = ()
+    service_account_issuer: Sequence[str] = ()
+    service_account_jwks_uri: str = ""
+    service_account_max_token_expiration: float = 0.0
+    service_account_extend_token_expiration: bool = True
+    api_audiences: Sequence[str] = ()
     etcd_cafile: Path | None = None
     etcd_certfile: Path | None = None
     etcd_keyfile: Path | None = None
@@ -105,7 +112,7 @@ async def run_apiserver(
 
     Reports started once it is ready. Raises OptionsError, CertificateError or ListenError when it cannot start.
     """
-    tokens = _tokens(options.token_auth_file)
+    files = _access(options)
     config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
     context = make_context(config)
     store_tls = store_context(options)
@@ -125,11 +132,13 @@ async def run_apiserver(
                 ready_seconds=options.etcd_readycheck_timeout,
             )
             host = options.advertise_address or _reachable(options.bind_address)
+            access, issuer = files.over(registry)
             app = Application(
                 registry,
-                Authenticator(tokens),
+                access,
                 health,
                 server_address=f"{host}:{port}",
+                issuer=issuer,
                 store=store,
                 max_requests_inflight=options.max_requests_inflight,
                 max_mutating_requests_inflight=options.max_mutating_requests_inflight,
@@ -150,16 +159,11 @@ async def run_apiserver(
         sock.close()
 
 
-def _tokens(path: Path | None) -> dict[bytes, User]:
-    if path is None:
-        return {}
+def _access(options: ServerOptions) -> AccessFiles:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return parse_token_file(file)
-    except OSError as error:
-        raise OptionsError(f"--token-auth-file: {path}: {error.strerror}") from error
-    except (TokenFileError, UnicodeDecodeError) as error:
-        raise OptionsError(f"--token-auth-file: {path}: {error}") from error
+        return read_access(options)
+    except AccessError as error:
+        raise OptionsError(str(error)) from error
 
 
 def _controlled(options: ServerOptions) -> ControllerOptions:

@@ -1,4 +1,4 @@
-"""Resources that are kept nowhere: bindings, which change pods, and component statuses, which are asked for."""
+"""Resources that are kept nowhere: bindings, which change pods, component statuses, and reviews."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request import Response
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
+    from apilayer.server.reviews import Reviews
     from apilayer.storage.codec import Entry
 
 STORE = "etcd-0"
@@ -28,7 +29,8 @@ STORE = "etcd-0"
 class VirtualHandlers:
     """Answers requests for rows that are `virtual`."""
 
-    def __init__(self, registry: Registry, health: Health) -> None:
+    def __init__(self, registry: Registry, health: Health, reviews: Reviews) -> None:
+        self._reviews = reviews
         self._registry = registry
         self._health = health
 
@@ -37,6 +39,8 @@ class VirtualHandlers:
         form = form_of(context, row)
         if row.kind == "Binding":
             return await bind(self._registry, context, namespace, "", form)
+        if self._reviews.answers(row):
+            return await self._reviews.handle(context, row, namespace, form)
         form.require_fit(to_list=not name)
         entries = [await self._store_status(row)]
         if not name:

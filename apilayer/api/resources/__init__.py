@@ -148,6 +148,7 @@ _SHAPES: dict[str, tuple[tuple[str, str, str] | None, tuple[str, ...]]] = {
     "eviction": (("policy", "v1", "Eviction"), ("create",)),
     "finalize": (None, ("update",)),
     "scale": (("autoscaling", "v1", "Scale"), STATUS_VERBS),
+    "token": (("authentication.k8s.io", "v1", "TokenRequest"), ("create",)),
 }
 
 

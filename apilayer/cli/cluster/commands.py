@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apilayer.cli.cluster import account_key
 from apilayer.cli.cluster.supervisor import Spec
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def api_flags(data_dir: Path, topology: Topology) -> tuple[str, ...]:
         f"--client-ca-file={pki / 'ca.crt'}",
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={data_dir / 'tokens.csv'}",
+        f"--service-account-signing-key-file={pki / account_key.NAME}",
+        f"--service-account-issuer={account_key.ISSUER}",
         f"--etcd-servers={','.join(member.client_url for member in topology.members)}",
         "--storage-backend=kvraft",
         f"--etcd-cafile={pki / 'etcd' / 'ca.crt'}",

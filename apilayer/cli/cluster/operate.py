@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from apilayer.cli.cluster import certificates, directory, kubeconfig, ports, state
+from apilayer.cli.cluster import account_key, certificates, directory, kubeconfig, ports, state
 from apilayer.cli.cluster.commands import children, stop_order
 from apilayer.cli.cluster.failure import ClusterError, explained
 from apilayer.cli.cluster.screen import next_text, status_text
@@ -151,6 +151,7 @@ def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen, *, de
         screen.add(sys.stdout)
     pki = data_dir / "pki"
     made = certificates.ensure(pki)
+    made = account_key.ensure_account_key(pki) or made
     screen.step(f"certificates {'made' if made else 'found'} in {pki}")
     kubeconfig.ensure_tokens(data_dir / "tokens.csv")
     kubeconfig.write_kubeconfig(

@@ -6,7 +6,7 @@ import pytest
 
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import authorize
+from apilayer.pipeline.authorization import Privileged, require
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import Identity, Request
 from apilayer.pipeline.request_info import parse
@@ -24,30 +24,30 @@ def request(certificate: Identity | None = None, **headers: str) -> Request:
     return Request("GET", "/", "", headers, certificate, no_body)
 
 
-def test_token_file() -> None:
+async def test_token_file() -> None:
     authenticator = Authenticator(parse_token_file(FILE))
-    admin = authenticator.authenticate(request(authorization="Bearer secret"))
+    admin = await authenticator.authenticate(request(authorization="Bearer secret"))
     assert admin == User("admin", "1", ("system:masters", "extra", "system:authenticated"))
-    bob = authenticator.authenticate(request(authorization="bearer  plain "))
+    bob = await authenticator.authenticate(request(authorization="bearer  plain "))
     assert bob == User("bob", "2", ("system:authenticated",))
 
 
 @pytest.mark.parametrize("header", ["Bearer nobody", "Bearer secret2"])
-def test_wrong_tokens_are_refused(header: str) -> None:
+async def test_wrong_tokens_are_refused(header: str) -> None:
     with pytest.raises(StatusError) as caught:
-        Authenticator(parse_token_file(FILE)).authenticate(request(authorization=header))
+        await Authenticator(parse_token_file(FILE)).authenticate(request(authorization=header))
     assert caught.value.code == 401
     assert str(caught.value) == "Unauthorized"
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Basic eA=="}, {"authorization": "Bearer "}])
-def test_nobody(headers: dict[str, str]) -> None:
-    assert Authenticator({}).authenticate(request(**headers)) is ANONYMOUS
+async def test_nobody(headers: dict[str, str]) -> None:
+    assert await Authenticator({}).authenticate(request(**headers)) is ANONYMOUS
 
 
-def test_a_certificate_names_user_and_groups_and_comes_first() -> None:
+async def test_a_certificate_names_user_and_groups_and_comes_first() -> None:
     identity = Identity("jane", ("devs",))
-    user = Authenticator({}).authenticate(request(identity, authorization="Bearer nobody"))
+    user = await Authenticator({}).authenticate(request(identity, authorization="Bearer nobody"))
     assert user == User("jane", groups=("devs", "system:authenticated"))
 
 
@@ -66,18 +66,18 @@ def test_bad_token_files(lines: list[str], reason: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/v1/pods", "/apis", "/metrics", "/healthz", "/"])
 def test_masters_may_do_everything(path: str) -> None:
-    authorize(MASTER, parse("POST", path))
+    require(Privileged(), MASTER, parse("POST", path))
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/version", "/livez/ping", "/version/"])
 @pytest.mark.parametrize("user", [ANONYMOUS, BOB])
 def test_everybody_may_ask_how_it_is(user: User, path: str) -> None:
-    authorize(user, parse("GET", path))
+    require(Privileged(), user, parse("GET", path))
 
 
 def refusal(user: User, method: str, path: str) -> StatusError:
     with pytest.raises(StatusError) as caught:
-        authorize(user, parse(method, path))
+        require(Privileged(), user, parse(method, path))
     return caught.value
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from apilayer.api import status
 from apilayer.pipeline.authentication import Authenticator, parse_token_file
+from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.flow_control import InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Context, Pipeline
@@ -30,7 +31,7 @@ async def fine(context: Context) -> Response:
 
 
 def pipeline(route: Callable[[Context], Awaitable[Response]] = fine, limit: InFlightLimit | None = None) -> Pipeline:
-    return Pipeline(Authenticator(TOKENS), limit or InFlightLimit(10, 10), route, RequestMetrics())
+    return Pipeline(Authenticator(TOKENS), Privileged(), limit or InFlightLimit(10, 10), route, RequestMetrics())
 
 
 def request(token: str = "secret", method: str = "GET", query: str = "", **headers: str) -> Request:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import memory_stream_pair
 
 from apilayer.pipeline.authentication import Authenticator, parse_token_file
+from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.flow_control import InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Context, Pipeline
@@ -52,7 +53,7 @@ class Echo:
 
     def __init__(self) -> None:
         authenticator = Authenticator(parse_token_file(['secret,admin,1,"system:masters"']))
-        self._pipeline = Pipeline(authenticator, InFlightLimit(10, 10), self._route, RequestMetrics())
+        self._pipeline = Pipeline(authenticator, Privileged(), InFlightLimit(10, 10), self._route, RequestMetrics())
 
     async def _route(self, context: Context) -> Response:
         return Response(200, b"%d" % len(await context.request.read_body()))

@@ -1,0 +1,31 @@
+"""The key that signs tokens of service accounts: ``pki/sa.key``, as kubeadm names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apilayer.cli.cluster.state import write_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "sa.key"
+BITS = 2048
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+def ensure_account_key(directory: Path) -> bool:
+    """Makes the key (RSA, mode 0600) unless it is there; True when it was made. Raises ``OSError``.
+
+    One that is there is never replaced: tokens that pods have would end with it.
+    """
+    path = directory / NAME
+    if path.exists():
+        path.chmod(0o600)
+        return False
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = rsa.generate_private_key(65537, BITS)
+    write_atomic(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    return True
