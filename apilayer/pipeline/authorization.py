@@ -11,10 +11,10 @@ import attrs
 
 from apilayer.api import status
 from apilayer.pipeline.authentication import ANONYMOUS, AUTHENTICATED
+from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
     from apilayer.pipeline.authentication import User
-    from apilayer.pipeline.request_info import RequestInfo
 
 Object = dict[str, Any]
 
@@ -89,6 +89,24 @@ def require(authorizer: Authorizer, user: User, info: RequestInfo) -> None:
     verdict = authorizer.decide(user, info)
     if not verdict.allowed:
         raise refusal(user, info, verdict.reason)
+
+
+def permits(
+    authorizer: Authorizer, user: User, verb: str, group: str, resource: str, namespace: str, name: str
+) -> bool:
+    """Whether `user` may do `verb` to a resource ("pods" or "pods/status"), which no request has asked for."""
+    plural, _, subresource = resource.partition("/")
+    asked = RequestInfo(
+        "",
+        verb,
+        is_resource=True,
+        group=group,
+        namespace=namespace,
+        resource=plural,
+        name=name,
+        subresource=subresource,
+    )
+    return authorizer.decide(user, asked).allowed
 
 
 def refusal(user: User, info: RequestInfo, reason: str = "") -> status.StatusError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import Privileged
+from apilayer.pipeline.authorization import Privileged, permits
 from apilayer.server.reviews import Access
 from apilayer.server.token_requests import TokenIssuer
 
@@ -83,8 +84,10 @@ class AccessFiles:
                 flags.service_account_extend_token_expiration,
                 flags.service_account_jwks_uri,
             )
+        authorizer = Privileged()
+        registry.may = partial(permits, authorizer)
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
-        return Access(Authenticator(self._users, tokens, own), Privileged()), issuer
+        return Access(Authenticator(self._users, tokens, own), authorizer), issuer
 
 
 def read_access(flags: AccessFlags) -> AccessFiles:
