@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from apilayer.storage import interface
 from apilayer.storage.interface import Change, ChangeBatch, Page, Record
-from apilayer.storage.prefix import Prefix
+from apilayer.storage.prefix import ROOT, Prefix
 from kvraft import errors
 from kvraft.types import (
     Compare,
@@ -117,8 +117,8 @@ class KvraftStore:
 
     async def current_revision(self) -> int:
         """See `Store.current_revision`."""
-        with _translated():
-            return await self._client.revision()
+        with _translated():  # of a key that whoever may use the prefix may read
+            return (await self._client.range(self._prefix.outer(ROOT), count_only=True)).revision
 
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[KvraftChanges]:

@@ -24,8 +24,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*/*.md"))]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_HERE = {"make test", "make test-fast", "make lint", "make docs", "make bench", "make sim"}
 """What runs the tests, or runs for minutes: continuous integration types these itself."""
-FOREGROUND = re.compile(r"^(make up|apilayer up|kvraft serve)(?!.*--detach)")
-READY = (b"API server is ready", b"ready to serve client requests")
+FOREGROUND = re.compile(r"^(make up|apilayer up|apilayer serve|kvraft serve|etcd )(?!.*--detach)")
+READY = (b"API server is ready", b"ready to serve client requests", b"serving securely on")
 PORTS = (2379, 22379, 32379, 2380, 22380, 32380, 6443, 12379, 12380, 12381)
 SECONDS = 60.0
 CTRL_C = "^C"
@@ -141,8 +141,9 @@ class Reader:
 def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
     blocks = BLOCK.findall(page.read_text())
     commands = [command for kind, block in blocks if kind == "console" for command in commands_of(block)]
-    if any("kubectl" in command for command in commands) and not shutil.which("kubectl"):
-        pytest.skip("kubectl is not installed")
+    for program in ("kubectl", "etcd"):
+        if any(re.search(rf"\b{program} ", command) for command in commands) and not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
     taken = [port for port in PORTS if _is_taken(port)]
     if taken:
         pytest.skip(f"the default ports are in use: {taken}")

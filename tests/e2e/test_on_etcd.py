@@ -211,6 +211,7 @@ def test_a_watch_goes_on_while_members_die_and_the_whole_store_restarts(on_etcd:
         assert watch.alive, "kubectl had to give up"
         watch.stop()
         assert watch.events == expected, "a watch has a gap or a duplicate"
+    on_etcd.kubectl("delete", "namespace", "storm")  # controllers have outlived it too
 
 
 def _created(on_etcd: OnEtcd, name: str) -> bool:
