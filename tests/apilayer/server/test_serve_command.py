@@ -56,15 +56,6 @@ async def test_serves_until_it_is_told_to_stop(certificates: Path, member, nurse
         ({"token_auth_file": "/nowhere.csv"}, "--token-auth-file: /nowhere.csv: No such file or directory"),
         ({"tls_private_key_file": "{certificates}/ca.crt"}, "--tls-private-key-file"),
         ({"etcd_servers": "nowhere:1"}, "is not a URL"),
-        (
-            {"storage_backend": "etcd2"},
-            "'etcd2' is invalid, allowed values: etcd3, kvraft. If not specified, it will default to 'etcd3'",
-        ),
-        ({"etcd_servers": "https://127.0.0.1:1", "etcd_cafile": "/nowhere.crt"}, "--etcd-cafile"),
-        (
-            {"etcd_servers": "https://127.0.0.1:1", "etcd_certfile": "{certificates}/ca.crt"},
-            "--etcd-certfile and --etcd-keyfile",
-        ),
         ({"secure_port": "99999"}, "is not a port"),
         ({"request_timeout": "soon"}, 'time: invalid duration "soon"'),
         ({"no_such_flag": "x"}, "unrecognized arguments"),
