@@ -50,7 +50,7 @@ PARTS = {
     ),
     "steady": Part(
         "At full load",
-        "Three members under as many writes as they take, compacted all the time.",
+        "Three members under as many writes as they take, with auto-compaction. Memory includes pages of the files.",
         lambda args: steady.run(args.minutes),
     ),
     "leases": Part("Leases", "", lambda args: leases.run(args.leases)),

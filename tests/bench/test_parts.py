@@ -1,0 +1,33 @@
+"""The bench's parts run, at sizes that take seconds: figures are of no interest here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_SECONDS = 120.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (("kills", "--kills", "1"), ("median of 1",)),
+        (("size", "--keys", "2000"), ("restart, s", "data on disk, MiB")),
+        (("compaction", "--keys", "20000", "--seconds", "0.2"), ("write p99 while compacting, ms",)),
+    ],
+    ids=lambda value: value[0] if value[0] in {"kills", "size", "compaction"} else "",
+)
+def test_a_part_alone(words: tuple[str, ...], rows: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--only", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in done.stdout.splitlines() if "|" in line}
+    for row in rows:
+        assert float(cells[row].replace(",", "")) > 0
