@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from kvraft.apply.command import encode_command, seal
 from kvraft.auth.gates import check_gate
 from kvraft.auth.identity import NOBODY, ROOT, Credentials, Identity
-from kvraft.auth.jwt import JwtTokens
 from kvraft.auth.passwords import hash_password, verify
 from kvraft.auth.tokens import SimpleTokens, digest, index_of, join, new_secret
 from kvraft.errors import (
@@ -68,6 +65,7 @@ from kvraft.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvraft.auth.jwt import JwtTokens
     from kvraft.server.member import Member
     from kvraft.server.service import Answer, Caller, Handler
     from kvraft.wire.native import Request
@@ -150,6 +148,9 @@ class AuthService:
         """The name that a verified certificate (in DER form) gives its owner; "" for none."""
         if certificate is None:
             return ""
+        from cryptography import x509  # which takes its time to load
+        from cryptography.x509.oid import NameOID
+
         names = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return str(names[0].value) if names else ""
 
@@ -351,6 +352,8 @@ def _jwt_tokens(spec: str) -> JwtTokens | None:
         if not equals or "=" in value or name in options:
             raise ConfigError(f'--auth-token: "{part}" does not have the form name=value, or is there twice')
         options[name] = value
+    from kvraft.auth.jwt import JwtTokens  # with cryptography, which takes its time to load
+
     try:
         return JwtTokens(options, lambda path: Path(path).read_bytes(), time.time)
     except (OSError, ValueError) as error:

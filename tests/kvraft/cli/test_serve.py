@@ -54,6 +54,14 @@ def test_errors_are_one_line_and_exit_code_1(
     assert not (tmp_path / "data").exists()
 
 
+def test_a_member_loads_only_what_it_needs() -> None:
+    """A restart is short: what takes its time to load waits for a setting that asks for it."""
+    heavy = "{'cryptography', 'google', 'hypercorn', 'jwt', 'prometheus_client', 'quart', 'urllib.request', 'yaml'}"
+    script = f"import sys, kvraft.cli.process; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_key_of_another_certificate_is_one_line_and_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
