@@ -232,7 +232,7 @@ async def test_a_token_that_is_on_its_way_is_waited_for(store: Store, monkeypatc
     known, forged, watching = (Asking(join(text, index)) for text in (secret, "x", secret))
     watchers: list[Any] = []
     confirmations: list[Any] = []
-    monkeypatch.setattr(member.driver, "read", confirmations.append)  # the leader's word that we have all there is
+    monkeypatch.setattr(member.driver, "read", lambda waiter, **_: confirmations.append(waiter))  # what the leader says
     for caller in (known, forged):
         member.service.start(RangeRequest(b"a/1", serializable=True), b"", caller, caller.answer)
     member.auth.when_known(
