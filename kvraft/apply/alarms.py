@@ -31,7 +31,8 @@ class Alarms:
         if request.action == AlarmAction.GET:
             found = self.active(request.alarm)
         elif request.action == AlarmAction.ACTIVATE:
-            if request.alarm != AlarmType.NONE:
+            # One who is no member any more has nobody to clear it.
+            if request.alarm != AlarmType.NONE and request.member_id not in meta.removed:
                 found = [AlarmMember(request.member_id, request.alarm)]
                 meta.alarms = tuple(sorted({*meta.alarms, (request.member_id, request.alarm)}))
         else:

@@ -309,6 +309,7 @@ class StateMachine(Described):
             answer = apply_change(self._environment.meta, data)
         except KvraftError as refusal:
             return [refusal]
+        self._stack_layers()  # the alarms of who has left are gone
         return [] if answer is None else [answer]
 
     def _lease_command(self, command: LeaseCommand) -> Response:

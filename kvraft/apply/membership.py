@@ -66,7 +66,7 @@ def apply_change(meta: StateMeta, data: bytes) -> MemberAddResponse | MemberList
         _promote(meta, command.member_id)
     elif type(command) is MemberUpdateRequest:
         member = _member(meta, command.member_id)
-        _check_urls_are_free(meta, command.peer_urls, besides=member.member_id)
+        check_urls_are_free(meta.members, command.peer_urls, besides=member.member_id)
         _replace(meta, msgspec.structs.replace(member, peer_urls=command.peer_urls))
     elif type(command) is MemberPublishRequest:
         member = _member(meta, command.member_id)
@@ -85,8 +85,9 @@ def _replace(meta: StateMeta, changed: MemberInfo) -> None:
     meta.members = tuple(changed if member.member_id == changed.member_id else member for member in meta.members)
 
 
-def _check_urls_are_free(meta: StateMeta, urls: Iterable[str], besides: int = 0) -> None:
-    taken = {url for member in meta.members if member.member_id != besides for url in member.peer_urls}
+def check_urls_are_free(members: Iterable[MemberInfo], urls: Iterable[str], besides: int = 0) -> None:
+    """Raises PeerUrlExists for a URL of any member but ``besides``."""
+    taken = {url for member in members if member.member_id != besides for url in member.peer_urls}
     if taken.intersection(urls):
         raise PeerUrlExists
 
@@ -105,7 +106,7 @@ def _add(meta: StateMeta, command: MemberAddRequest) -> MemberInfo:
         raise MemberNotFound
     if any(member.member_id == command.member_id for member in meta.members):
         raise MemberExists
-    _check_urls_are_free(meta, command.peer_urls)
+    check_urls_are_free(meta.members, command.peer_urls)
     if len(meta.members) >= MAX_MEMBERS:
         raise InvalidArgument(f"etcdserver: a cluster has at most {MAX_MEMBERS} members")
     voters, learners = set(meta.configuration.voters), set(meta.configuration.learners)
@@ -144,3 +145,4 @@ def _forget_who_left(meta: StateMeta) -> None:
     if gone:
         meta.members = tuple(member for member in meta.members if member.member_id in present)
         meta.removed = (*meta.removed, *gone)[-MAX_REMOVED:]
+        meta.alarms = tuple(alarm for alarm in meta.alarms if alarm[0] not in gone)  # nobody else would clear them

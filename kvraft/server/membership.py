@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
+from kvraft.apply.membership import check_urls_are_free
 from kvraft.channel import check_urls
 from kvraft.errors import (
     BadLeaderTransferee,
@@ -288,7 +289,7 @@ class Membership:
     def _prepared(self, request: MembershipCommand) -> MembershipCommand:
         """What to propose for ``request``. Raises what it is refused with, as etcd refuses it."""
         if isinstance(request, MemberAddRequest):
-            self._check_addition(request.is_learner)
+            self._check_addition(request)
             token = self._member.config.initial_cluster_token
             member_id = new_member_id(request.peer_urls, token, int(time.time()))
             return msgspec.structs.replace(request, member_id=member_id)
@@ -305,19 +306,19 @@ class Membership:
     def _is_healthy(self, member: MemberInfo) -> bool:
         return member.member_id == self._member.member_id or member.member_id in self._member.peers.connected()
 
-    def _check_addition(self, is_learner: bool) -> None:
-        config, voters = self._member.config, self._voters()
-        learners = len(self._member.machine.members) - len(voters)
-        if is_learner and learners >= config.max_learners:
+    def _check_addition(self, request: MemberAddRequest) -> None:
+        """In etcd's order: clients see the first refusal."""
+        config, members, voters = self._member.config, self._member.machine.members, self._voters()
+        if config.strict_reconfig_check:
+            started = sum(bool(voter.name) for voter in voters)
+            # The second member of a cluster is always welcome: so a cluster of one is restored.
+            if not request.is_learner and (started, len(voters)) != (1, 1) and started < (len(voters) + 1) // 2 + 1:
+                raise NotEnoughStarted
+            if not all(map(self._is_healthy, voters)):
+                raise Unavailable
+        check_urls_are_free(members, request.peer_urls)
+        if request.is_learner and len(members) - len(voters) >= config.max_learners:
             raise TooManyLearners
-        if not config.strict_reconfig_check:
-            return
-        started = sum(bool(voter.name) for voter in voters)
-        # The second member of a cluster is always welcome: so a cluster of one is restored.
-        if not is_learner and (started, len(voters)) != (1, 1) and started < (len(voters) + 1) // 2 + 1:
-            raise NotEnoughStarted
-        if not all(map(self._is_healthy, voters)):
-            raise Unavailable
 
     def _check_removal(self, member_id: int) -> None:
         target = self._find(member_id)

@@ -12,8 +12,9 @@ from random import random
 from typing import TYPE_CHECKING, Protocol
 
 from kvraft.types import Event, WatchBatch
-from kvraft.watch.index import WatcherIndex
+from kvraft.watch.index import Group, WatcherIndex
 from kvraft.watch.progress import INTERVAL_SECONDS, PeriodicProgress
+from kvraft.watch.standing import Standing
 from kvraft.watch.watcher import Sink, Watcher, WatcherState
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class WatchHub:
         self._synced = WatcherIndex()
         self._lagging = WatcherIndex()
         self._queue: dict[Watcher, None] = {}  # the lagging ones, whose turn is next first
+        self._standing = Standing()  # the same ones, by what they have
         self._blocked: dict[Watcher, None] = {}
         self._published = source.revision
         self.events = 0
@@ -147,7 +149,9 @@ class WatchHub:
         if not changes or not self._synced:
             return
         chunk = _Chunk(self._source, changes, self._published)
-        for group_watchers, places, prev_kv in self._hits(self._synced, chunk):
+        hits = [(list(group.watchers), group, places) for group, places in self._hits(self._synced, chunk).items()]
+        for group_watchers, group, places in hits:
+            prev_kv = group.options.prev_kv
             shared: WatchBatch | None = None
             for watcher in group_watchers:
                 if watcher.state is not WatcherState.SYNCED:
@@ -223,39 +227,35 @@ class WatchHub:
     def _serve_chunk(self, low: int, max_events: int) -> None:
         changes, last = self._source.changes(low, max_events, CHUNK_BYTES)
         chunk = _Chunk(self._source, changes, last)
-        for group_watchers, places, prev_kv in self._hits(self._lagging, chunk):
-            shared: WatchBatch | None = None
-            for watcher in group_watchers:
-                if watcher.state is not WatcherState.LAGGING or watcher.next_revision < low:
-                    continue
-                wanted = self._from(places, chunk, watcher.next_revision)
-                if wanted is places:
-                    shared = batch = shared or chunk.batch(places, prev_kv)
-                elif wanted:
-                    batch = chunk.batch(wanted, prev_kv)
+        hits = self._hits(self._lagging, chunk)
+        shared: dict[Group, WatchBatch] = {}
+        for watcher in self._standing.within(low, last + 1):
+            if watcher.state is not WatcherState.LAGGING:
+                continue  # cancelled by a sink, meanwhile
+            group = self._lagging.group_of(watcher)
+            places = hits.get(group)
+            wanted = self._from(places, chunk, watcher.next_revision) if places else None
+            if wanted:
+                if wanted is not places:
+                    batch = chunk.batch(wanted, group.options.prev_kv)
                 else:
+                    batch = shared.get(group) or shared.setdefault(group, chunk.batch(wanted, group.options.prev_kv))
+                if not self._offer(watcher, batch) or watcher.state is not WatcherState.LAGGING:
                     continue
-                self._offer(watcher, batch)
-        for watcher in list(self._queue):
-            if low <= watcher.next_revision <= last + 1:
-                watcher.next_revision = last + 1
-                if last == self._source.revision:
-                    self._enter(watcher, WatcherState.SYNCED)
+            self._standing.move(watcher, last + 1)
+            if last == self._source.revision:
+                self._enter(watcher, WatcherState.SYNCED)
 
     @staticmethod
-    def _hits(index: WatcherIndex, chunk: _Chunk) -> list[tuple[list[Watcher], list[int], bool]]:
-        """For each group that the chunk concerns: its watchers, the places of its changes, its option."""
-        places: dict[object, tuple[list[Watcher], list[int], bool]] = {}
+    def _hits(index: WatcherIndex, chunk: _Chunk) -> dict[Group, list[int]]:
+        """For each group that the chunk concerns: the places of its changes."""
+        hits: dict[Group, list[int]] = {}
         for place, change in enumerate(chunk.changes):
             for group in index.match(change.kv.key):
                 options = group.options
-                if options.no_put if change.kv.version else options.no_delete:
-                    continue
-                hit = places.get(group)
-                if hit is None:
-                    hit = places[group] = (list(group.watchers), [], options.prev_kv)
-                hit[1].append(place)
-        return list(places.values())
+                if not (options.no_put if change.kv.version else options.no_delete):
+                    hits.setdefault(group, []).append(place)
+        return hits
 
     @staticmethod
     def _from(places: list[int], chunk: _Chunk, revision: int) -> list[int]:
@@ -270,6 +270,7 @@ class WatchHub:
             self._synced.remove(watcher)
         elif watcher.state is WatcherState.LAGGING:
             self._lagging.remove(watcher)
+            self._standing.remove(watcher)
             del self._queue[watcher]
         elif watcher.state is WatcherState.BLOCKED:
             del self._blocked[watcher]
@@ -281,6 +282,7 @@ class WatchHub:
             self._synced.add(watcher)
         elif state is WatcherState.LAGGING:
             self._lagging.add(watcher)
+            self._standing.add(watcher)
             self._queue[watcher] = None
         elif state is WatcherState.BLOCKED:
             self._blocked[watcher] = None

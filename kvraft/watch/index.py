@@ -139,6 +139,10 @@ class WatcherIndex:
         else:
             self._ranges.remove(group)
 
+    def group_of(self, watcher: Watcher) -> Group:
+        """The group of a watcher that is in here."""
+        return self._groups[watcher.key, watcher.end, watcher.options]
+
     def watchers(self) -> list[Watcher]:
         """Everyone, in the order of the groups' creation."""
         return [watcher for group in self._groups.values() for watcher in group.watchers]
