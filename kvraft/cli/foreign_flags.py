@@ -214,34 +214,6 @@ IGNORED = (
         ignored="the members' data is compared every --corrupt-check-time",
         older=("experimental-compact-hash-check-time",),
     ),
-    Flag(
-        "max-concurrent-streams",
-        UINT,
-        (1 << 32) - 1,
-        "Maximum concurrent streams that each client can open at a time.",
-        ignored="a connection has 10,000 streams at most",
-    ),
-    Flag(
-        "grpc-keepalive-min-time",
-        DURATION,
-        5.0,
-        "Minimum interval duration that a client should wait before pinging server.",
-        ignored="it is always five seconds",
-    ),
-    Flag(
-        "grpc-keepalive-interval",
-        DURATION,
-        7200.0,
-        "Frequency duration of server-to-client ping to check if a connection is alive.",
-        ignored="TCP asks a silent client after 30s whether it is still there",
-    ),
-    Flag(
-        "grpc-keepalive-timeout",
-        DURATION,
-        20.0,
-        "Additional duration of wait before closing a non-responsive connection.",
-        ignored="TCP gives a silent client up after a minute",
-    ),
     *(
         Flag(name, STRING, "", "No longer supported.", ignored="flag is no longer supported")
         for name in (

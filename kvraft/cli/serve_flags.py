@@ -96,6 +96,34 @@ _MEMBER = (
         "warning_apply_seconds",
         older=("experimental-warning-apply-duration",),
     ),
+    Flag(
+        "max-concurrent-streams",
+        UINT,
+        (1 << 32) - 1,
+        "Maximum concurrent streams that each client can open at a time.",
+        "max_concurrent_streams",
+    ),
+    Flag(
+        "grpc-keepalive-min-time",
+        DURATION,
+        5.0,
+        "Minimum interval duration that a client should wait before pinging server.",
+        "grpc_keepalive_min_seconds",
+    ),
+    Flag(
+        "grpc-keepalive-interval",
+        DURATION,
+        7200.0,
+        "Frequency duration of server-to-client ping to check if a connection is alive.",
+        "grpc_keepalive_interval_seconds",
+    ),
+    Flag(
+        "grpc-keepalive-timeout",
+        DURATION,
+        20.0,
+        "Additional duration of wait before closing a non-responsive connection.",
+        "grpc_keepalive_timeout_seconds",
+    ),
 )
 
 _AUTH = (

@@ -167,6 +167,11 @@ class ClientConnection:
         """
         self._finishing = True
 
+    def abandon(self, reason: str) -> None:
+        """Close at once: nobody is there to read last words."""
+        log.info(reason, extra=fields(remote=self._channel.peer_name))
+        self._channel.close()
+
     def _end(self) -> None:
         self._channel.end()
         self.member.timers.at(self.member.clock() + GOODBYE_SECONDS, self._channel.close)

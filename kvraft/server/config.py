@@ -70,6 +70,12 @@ class MemberConfig:
     """Where the log is; None: with the rest of the data."""
     unsafe_no_fsync: bool = False
     warning_apply_seconds: float = 0.1
+    max_concurrent_streams: int = (1 << 32) - 1
+    """Of a client's connection; more than ``wire.http2.connection.MAX_STREAMS`` are never allowed."""
+    grpc_keepalive_min_seconds: float = 5.0
+    grpc_keepalive_interval_seconds: float = 7200.0
+    grpc_keepalive_timeout_seconds: float = 20.0
+    """Of these a 0 is what gRPC does by itself; see ``kvraft.server.http.h2``."""
     max_connections: int = 0
     """Clients' connections at once; 0: as many as there may be open files, less ``limits.RESERVED_FILES``."""
 
@@ -126,6 +132,13 @@ class MemberConfig:
         ):
             if number < 0:
                 raise ConfigError(f"{flag} must be >=0 (set to {number})")
+        for flag, seconds in (
+            ("--grpc-keepalive-min-time", self.grpc_keepalive_min_seconds),
+            ("--grpc-keepalive-interval", self.grpc_keepalive_interval_seconds),
+            ("--grpc-keepalive-timeout", self.grpc_keepalive_timeout_seconds),
+        ):
+            if seconds < 0:
+                raise ConfigError(f"{flag} must not be negative")
         if self.initial_cluster_state not in ("new", "existing"):
             raise ConfigError(
                 f'--initial-cluster-state must be "new" or "existing", not "{self.initial_cluster_state}"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,12 +15,13 @@ from kvraft.server.clients import Offer
 from kvraft.server.etcd.call import Call
 from kvraft.server.http import app
 from kvraft.server.http.exchange import CORS, Exchange
+from kvraft.server.http.keepalive import Keepalive
 from kvraft.wire.grpc import status
 from kvraft.wire.grpc.head import Head
 from kvraft.wire.grpc.messages import MessageDecoder, framed
 from kvraft.wire.grpc.status import Internal, Unimplemented
 from kvraft.wire.http2 import headers
-from kvraft.wire.http2.connection import ConnectionEnds, ServerConnection
+from kvraft.wire.http2.connection import MAX_STREAMS, ConnectionEnds, ServerConnection
 from kvraft.wire.http2.frames import ErrorCode
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ MAX_STREAM_HELD_BYTES = 1 << 20
 """A stream whose client leaves so much unread gets no more of what can wait."""
 MAX_PARTIAL_BYTES = 64 << 20
 """Of messages that have not arrived whole, on one connection."""
+FALLBACK_MIN_PING_SECONDS = 300.0
+FALLBACK_INTERVAL_SECONDS = 7200.0
+FALLBACK_TIMEOUT_SECONDS = 20.0
+"""For flags that are 0: what gRPC does when it is told nothing, as in etcd."""
+MIN_INTERVAL_SECONDS = 1.0
+"""Clients are not asked more often whether they are there, as in gRPC."""
 _CORS_FIELDS = [(name.encode(), value.encode()) for name, value in CORS]
 
 
@@ -43,7 +51,23 @@ class Http2Speaker:
         self.connection = connection
         self.services: EtcdServices = connection.member.etcd
         self.partial_bytes = 0
-        self.http = ServerConnection(self, connection.queue, Head, trio.current_time)
+        member, config = connection.member, connection.member.config
+        self.http = ServerConnection(
+            self,
+            connection.queue,
+            Head,
+            trio.current_time,
+            min(config.max_concurrent_streams or MAX_STREAMS, MAX_STREAMS),
+            config.grpc_keepalive_min_seconds or FALLBACK_MIN_PING_SECONDS,
+        )
+        self._keepalive = Keepalive(
+            member.timers,
+            lambda: member.clock(),
+            max(config.grpc_keepalive_interval_seconds or FALLBACK_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS),
+            config.grpc_keepalive_timeout_seconds or FALLBACK_TIMEOUT_SECONDS,
+            self.http.ping,
+            partial(connection.abandon, "client does not answer pings"),
+        )
         self._calls: dict[GrpcCall, None] = {}
         self._held: list[Callable[[], None]] = []
 
@@ -51,6 +75,7 @@ class Http2Speaker:
 
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
+        self._keepalive.received()
         try:
             self.http.receive(data)
         except ConnectionEnds as end:
@@ -86,6 +111,7 @@ class Http2Speaker:
 
     def lost(self) -> None:
         """Every call is over."""
+        self._keepalive.stop()
         self._held.clear()
         self.http.lost()
 

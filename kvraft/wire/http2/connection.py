@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kvraft.wire.http2.common import CONNECTION_WINDOW, STREAM_WINDOW, Connection, ConnectionEnds, unpadded
-from kvraft.wire.http2.flood import Bucket
+from kvraft.wire.http2.flood import MIN_PING_SECONDS, Bucket
 from kvraft.wire.http2.frames import (
     END_STREAM,
     PADDED,
+    PING,
     SETTINGS_MAX_CONCURRENT_STREAMS,
     SETTINGS_MAX_HEADER_LIST_SIZE,
     ErrorCode,
+    frame,
     goaway,
     rst_stream,
 )
@@ -56,14 +58,22 @@ class ServerConnection(Connection[Head]):
         queue: Callable[[bytes], None],
         interpret: Callable[[Sequence[Header]], Head],
         clock: Callable[[], float],
+        max_streams: int = MAX_STREAMS,
+        min_ping_seconds: float = MIN_PING_SECONDS,
     ) -> None:
-        said = {SETTINGS_MAX_CONCURRENT_STREAMS: MAX_STREAMS, SETTINGS_MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES}
+        said = {SETTINGS_MAX_CONCURRENT_STREAMS: max_streams, SETTINGS_MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES}
         super().__init__(queue, interpret, clock, said)
+        self._max_streams = max_streams
+        self._pings.min_seconds = min_ping_seconds
         self._owner = owner
         self._leaving = False
         self._resets = Bucket(RESET_BURST, RESETS_PER_SECOND, clock)
 
     # ------------------------------------------------------------------ ends
+
+    def ping(self) -> None:
+        """Ask the peer whether it is there; whatever it sends is the answer."""
+        self._queue(frame(PING, 0, 0, bytes(8)))
 
     def leave(self) -> None:
         """Tell the peer to go elsewhere with new requests; those under way are served."""
@@ -79,7 +89,7 @@ class ServerConnection(Connection[Head]):
             self._trailers(stream_id, ends=ends)
             return
         self._last_stream_id = stream_id
-        if self._leaving or len(self.streams) >= MAX_STREAMS:
+        if self._leaving or len(self.streams) >= self._max_streams:
             self._queue(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
             return
         stream = self.streams[stream_id] = Stream(stream_id, self._initial_send_window, STREAM_WINDOW)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MIN_PING_SECONDS = 5.0
-"""etcd's ``--grpc-keepalive-min-time``."""
+"""The default of ``--grpc-keepalive-min-time``."""
 IDLE_PING_SECONDS = 7200.0
 """Without a stream open there is nothing to keep alive."""
 MAX_STRIKES = 2
@@ -37,13 +37,14 @@ class Bucket:
 class PingPolicy:
     """gRPC's rule for a server: the third ping that comes too soon, without an answer of ours between, is too many."""
 
-    __slots__ = ("_answered", "_clock", "_last", "_strikes")
+    __slots__ = ("_answered", "_clock", "_last", "_strikes", "min_seconds")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last = float("-inf")
         self._strikes = 0
         self._answered = False
+        self.min_seconds = MIN_PING_SECONDS
 
     def answered(self) -> None:
         """We sent something of a stream: a ping may follow, which measures the way there and back."""
@@ -55,7 +56,7 @@ class PingPolicy:
         if self._answered:
             self._answered = False
             self._strikes = 0
-        elif now - self._last < (IDLE_PING_SECONDS if idle else MIN_PING_SECONDS):
+        elif now - self._last < (IDLE_PING_SECONDS if idle else self.min_seconds):
             self._strikes += 1
         self._last = now
         return self._strikes <= MAX_STRIKES

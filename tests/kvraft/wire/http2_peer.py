@@ -65,14 +65,16 @@ class Recorder:
 class Owner:
     """Answers every stream with ``answer_data`` when it hears ``answer_on``, and keeps what it hears."""
 
-    def __init__(self, answer_on: str = "", answer_data: bytes = b"answer") -> None:
+    def __init__(self, answer_on: str = "", answer_data: bytes = b"answer", **limits: int) -> None:
         self.heard: list[tuple[object, ...]] = []
         self.sent = bytearray()
         self.now = 0.0
         self.answer_on = answer_on
         self.answer_data = answer_data
         self.streams: dict[int, Stream] = {}
-        self.http: ServerConnection[Sequence[Header]] = ServerConnection(self, self.sent.extend, list, lambda: self.now)
+        self.http: ServerConnection[Sequence[Header]] = ServerConnection(
+            self, self.sent.extend, list, lambda: self.now, **limits
+        )
         self.encoder = hpack.Encoder()
 
     def opened(self, stream: Stream, head: Sequence[Header]) -> Recorder:

@@ -180,9 +180,10 @@ def test_our_reset_is_the_end() -> None:
     assert owner.heard == [("opened", 1, b"/x")]
 
 
-def test_too_many_streams_are_refused_and_the_table_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_STREAMS", 2)
-    owner = Owner()
+def test_too_many_streams_are_refused_and_the_table_follows() -> None:
+    owner = Owner(max_streams=2)
+    said = owner.frames()[0].payload
+    assert said[:6] == frames.SETTINGS_MAX_CONCURRENT_STREAMS.to_bytes(2) + (2).to_bytes(4)
     owner.greet()
     for stream_id in (1, 3, 5):
         owner.open(stream_id)
@@ -246,6 +247,28 @@ def test_pings_now_and_then_and_after_answers_are_fine() -> None:
         owner.http.send_data(owner.streams[1], b"x")
         owner.http.receive(ping)
     owner.http.receive(frame(frames.PING, frames.ACK, 0, bytes(8)))
+
+
+def test_how_often_pings_may_come_is_a_setting() -> None:
+    owner = Owner(min_ping_seconds=30)
+    owner.greet()
+    owner.open(1)
+    ping = frame(frames.PING, 0, 0, bytes(8))
+    for _ in range(10):
+        owner.now += 30.0
+        owner.http.receive(ping)
+    for _ in range(2):
+        owner.now += 29.0
+        owner.http.receive(ping)
+    with pytest.raises(ConnectionEnds, match="too_many_pings"):
+        owner.http.receive(ping)
+
+
+def test_the_peer_can_be_asked_whether_it_is_there() -> None:
+    owner = Owner()
+    owner.greet()
+    owner.http.ping()
+    assert owner.frames()[-1] == Frame(frames.PING, 0, 0, bytes(8))
 
 
 def test_pings_without_a_stream_are_fewer() -> None:
