@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvraft.apply import membership
+from kvraft.apply.alarms import Alarms
+from kvraft.apply.command import join_commands
+from kvraft.apply.machine import StateMachine
 from kvraft.apply.membership import apply_change
 from kvraft.errors import (
     InvalidArgument,
@@ -15,18 +20,24 @@ from kvraft.errors import (
     MemberExists,
     MemberNotFound,
     MemberNotLearner,
+    NoSpace,
     NotEnoughStarted,
     PeerUrlExists,
 )
-from kvraft.raft.messages import Configuration
+from kvraft.raft.messages import Configuration, Entry, EntryKind
 from kvraft.storage.tables import StateMeta
 from kvraft.types import (
+    AlarmAction,
+    AlarmRequest,
+    AlarmType,
     MemberAddRequest,
     MemberInfo,
     MemberPromoteRequest,
     MemberPublishRequest,
     MemberRemoveRequest,
     MemberUpdateRequest,
+    PutRequest,
+    PutResponse,
 )
 
 encode = msgspec.msgpack.encode
@@ -122,6 +133,34 @@ def test_a_change_within_a_joint_configuration_is_refused():
     change(meta, MemberRemoveRequest(2))
     with pytest.raises(InvalidArgument, match="under way"):
         change(meta, MemberRemoveRequest(3))
+
+
+def test_alarms_leave_with_their_member_and_do_not_come_back():
+    meta = founded(1, 2)
+    meta.alarms = ((1, AlarmType.NOSPACE), (2, AlarmType.NOSPACE))
+    change(meta, MemberRemoveRequest(2))
+    assert len(meta.alarms) == 2  # still a member, until the joint configuration is over
+    apply_change(meta, b"")
+    assert meta.alarms == ((1, AlarmType.NOSPACE),)
+    environment = SimpleNamespace(meta=meta)
+    for member in (1, 2):
+        Alarms(environment).execute(AlarmRequest(AlarmAction.ACTIVATE, member, AlarmType.CORRUPT))
+    assert meta.alarms == ((1, AlarmType.NOSPACE), (1, AlarmType.CORRUPT))
+
+
+def test_a_member_that_leaves_takes_its_layer_along(tmp_path):
+    """While NOSPACE is raised writes are refused; the removal of the full member ends that."""
+    machine = StateMachine.open(tmp_path, sync=False)
+    machine.initialise(Configuration((1, 2)), 7, 1, founded(1, 2).members)
+    raised = AlarmRequest(AlarmAction.ACTIVATE, 2, AlarmType.NOSPACE)
+    put = join_commands([encode(PutRequest(b"k", b"v"))])
+    removal = encode(MemberRemoveRequest(2))
+    answers = machine.apply([Entry(1, 1, 0, join_commands([encode(raised)])), Entry(2, 1, 0, put)])
+    assert [type(answer) for answer in answers[1]] == [NoSpace]
+    kind = EntryKind.CONFIGURATION
+    answers = machine.apply([Entry(3, 1, kind, removal), Entry(4, 1, kind, b""), Entry(5, 1, 0, put)])
+    assert answers[2] == [PutResponse(2)]
+    machine.close()
 
 
 def test_members_and_remembered_removals_are_bounded(monkeypatch):

@@ -183,6 +183,8 @@ async def test_a_learner_catches_up_serves_what_may_be_old_and_is_promoted(tmp_p
             await client.member_promote(added.member.member_id)
         with pytest.raises(TooManyLearners):
             await client.member_add([NOWHERE], learner=True)
+        with pytest.raises(PeerUrlExists):  # said first, as in etcd
+            await client.member_add(added.member.peer_urls, learner=True)
         await members.join("m2")
         await settled(members)
         async with open_client([members.client_urls["m2"]], timeout_seconds=20) as other:
