@@ -19,7 +19,7 @@ from apilayer.registry.kinds import strategy_for
 from apilayer.registry.listing import Lister, Listing
 from apilayer.registry.namespaces import NamespaceStore
 from apilayer.registry.options import WriteOptions
-from apilayer.registry.services.pool import ServiceNetwork, ServicePool
+from apilayer.registry.services.pool import RehearsalPool, ServiceNetwork, ServicePool
 from apilayer.registry.services.ports import PortBitmap
 from apilayer.registry.services.store import OWN_MANAGER, ServiceStore
 from apilayer.registry.services.strategy import ServiceStrategy
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from apilayer.api.resources import Resource
+    from apilayer.api.services.allocate import Pool
     from apilayer.registry.options import DeleteOptions, ListOptions
     from apilayer.registry.store import Object
     from apilayer.storage.codec import Entry
@@ -97,8 +98,14 @@ class Registry:
             return ResourceStore(strategy_for(resource), self.store, self.cache, clock)
         addresses, cidrs = self.of("ipaddresses.networking.k8s.io"), self.of("servicecidrs.networking.k8s.io")
         pool = ServicePool(self.network, self.cache.of(addresses.resource), self.cache.of(cidrs.resource), self.ports)
-        strategy = ServiceStrategy(resource, pool)
-        return ServiceStore(strategy, self.store, self.cache, clock, addresses=addresses.store, ports=self.ports)
+
+        def services(pool: Pool, rehearsal: ServiceStore | None = None) -> ServiceStore:
+            strategy, store, ports = ServiceStrategy(resource, pool), addresses.store, self.ports
+            return ServiceStore(
+                strategy, self.store, self.cache, clock, addresses=store, ports=ports, rehearsal=rehearsal
+            )
+
+        return services(pool, services(RehearsalPool(pool)))
 
     def of(self, group_resource: str) -> ResourceApi:
         """The API of a resource by its qualified name, e.g. ``deployments.apps``; it speaks the stored form."""

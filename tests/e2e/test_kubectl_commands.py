@@ -29,6 +29,7 @@ def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         cluster.started()
         cluster.kubectl("create", "namespace", "commands")
         cluster.kubectl("config", "set-context", "--current", "--namespace=commands")
+        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
         cluster.kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=2", "--port=80")
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(NODE))
         yield cluster

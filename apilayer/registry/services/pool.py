@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from apilayer.api.services.ranges import IpRange, PortRange, RangeError, parse_cidr, parse_ip_ranges
+from apilayer.api.services.ranges import (
+    MAX_PORT,
+    IpRange,
+    PortRange,
+    RangeError,
+    parse_cidr,
+    parse_ip_ranges,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from apilayer.registry.services.ports import PortBitmap
     from apilayer.storage.codec import Entry
@@ -19,6 +26,11 @@ Object = dict[str, Any]
 
 DEFAULT_IP_RANGES = parse_ip_ranges("10.0.0.0/24")
 DEFAULT_PORT_RANGE = PortRange(30000, 32767)
+
+
+def _first(count: int) -> int:
+    del count
+    return 0
 
 
 @attrs.frozen
@@ -63,6 +75,41 @@ class ServicePool:
     def port_taken(self, port: int) -> bool:
         """Whether the bitmap has the port."""
         return self._ports.taken(port)
+
+
+@attrs.frozen
+class _AnyAddress(IpRange):
+    """A range of which nothing is given out."""
+
+    def pick(self, taken: Callable[[str], bool], start: Callable[[int], int] = _first) -> str | None:
+        """The network's own address, which no service ever has."""
+        del taken, start
+        return str(self.network.network_address)
+
+
+@attrs.frozen
+class _AnyPort(PortRange):
+    """Node ports of which nothing is given out."""
+
+    def pick(self, taken: Callable[[int], bool], start: Callable[[int], int] = _first) -> int | None:
+        """The first that is not taken of those above the usual range."""
+        del start
+        return next((port for port in range(DEFAULT_PORT_RANGE.last + 1, MAX_PORT + 1) if not taken(port)), None)
+
+
+class RehearsalPool:
+    """The pool of a dry run: what was asked for is checked, what was not is a placeholder, always the same."""
+
+    def __init__(self, pool: ServicePool) -> None:
+        self.families = pool.families
+        self.port_range: PortRange = _AnyPort(pool.port_range.first, pool.port_range.last)
+        self.ip_taken = pool.ip_taken
+        self.port_taken = pool.port_taken
+        self._pool = pool
+
+    def ip_ranges(self) -> Sequence[IpRange]:
+        """Those of the cluster."""
+        return [_AnyAddress(item.network) for item in self._pool.ip_ranges()]
 
 
 def _usable(entry: Entry) -> list[IpRange]:

@@ -47,15 +47,21 @@ def address_object(address: str, namespace: str, name: str) -> Object:
 class ServiceStore(ResourceStore):
     """The generic store with reservations around its writes."""
 
-    def __init__(self, *args: Any, addresses: ResourceStore, ports: PortBitmap) -> None:
+    def __init__(
+        self, *args: Any, addresses: ResourceStore, ports: PortBitmap, rehearsal: ServiceStore | None = None
+    ) -> None:
+        """`rehearsal` is the store that dry runs are left to, None for one that makes them itself."""
         super().__init__(*args)
         self.addresses = addresses
         self.ports = ports
+        self._rehearsal = rehearsal
 
     # ------------------------------------------------------------------ choosing again
 
     async def create(self, namespace: str, obj: Object, options: WriteOptions, *, applied: bool = False) -> Entry:
         """As `ResourceStore.create`; further: 422 for addresses and ports that cannot be had, 500 when none is left."""
+        if options.dry_run and self._rehearsal is not None:
+            return await self._rehearsal.create(namespace, obj, options, applied=applied)
         for attempt in range(ATTEMPTS):
             tried = copy.deepcopy(obj)
             try:
@@ -75,6 +81,8 @@ class ServiceStore(ResourceStore):
     async def _change(
         self, namespace: str, name: str, transform: Transform, options: WriteOptions, subresource: str
     ) -> Entry:
+        if options.dry_run and self._rehearsal is not None:
+            return await self._rehearsal._change(namespace, name, transform, options, subresource)
         for attempt in range(ATTEMPTS):
             try:
                 return await super()._change(namespace, name, transform, options, subresource)

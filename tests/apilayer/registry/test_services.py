@@ -46,9 +46,9 @@ async def addresses(registry: Registry) -> dict[str, str]:
     return {obj["metadata"]["name"]: obj["spec"]["parentRef"]["name"] for obj in objects}
 
 
-async def refusal(registry: Registry, obj: Object) -> str:
+async def refusal(registry: Registry, obj: Object, options: WriteOptions = PLAIN) -> str:
     with pytest.raises(StatusError) as caught:
-        await create(registry, obj)
+        await create(registry, obj, options)
     return str(caught.value)
 
 
@@ -95,10 +95,20 @@ async def test_what_is_taken_is_refused_until_it_is_free(registry: Registry) -> 
 
 
 async def test_a_dry_run_reserves_nothing(registry: Registry) -> None:
-    spec = await create(registry, service("a", type="NodePort"), DRY)
-    assert spec["clusterIP"]
-    assert spec["ports"][0]["nodePort"]
+    ports = [{"name": name, "port": number, "protocol": "TCP"} for name, number in (("a", 80), ("b", 81))]
+    for _ in range(2):
+        spec = await create(registry, service("a", type="NodePort", ports=ports), DRY)
+        assert (spec["clusterIP"], spec["clusterIPs"]) == ("10.0.0.0", ["10.0.0.0"]), "a placeholder"
+        assert [port["nodePort"] for port in spec["ports"]] == [32768, 32769]
     assert await addresses(registry) == {}
+    assert registry.ports.all_taken == frozenset()
+    spec = await create(registry, service("a"))
+    assert "already allocated" in await refusal(registry, service("b", clusterIP=spec["clusterIP"]), DRY)
+    changed = {**service("a", type="NodePort"), "spec": {**spec, "type": "NodePort"}}
+    api = registry.of("services")
+    entry, _ = await registry.update(api, "default", "a", changed, DRY)
+    tried = entry.object()["spec"]
+    assert (tried["clusterIP"], tried["ports"][0]["nodePort"]) == (spec["clusterIP"], 32768)
     assert registry.ports.all_taken == frozenset()
 
 
