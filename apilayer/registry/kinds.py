@@ -49,6 +49,7 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
         obj["status"] = {"phase": "Pending", "qosClass": pod_qos(obj)}
+        _merge_label_keys(obj.get("spec") or {}, obj["metadata"].get("labels") or {})
         if (obj.get("spec") or {}).get("schedulingGates"):
             obj["status"]["conditions"] = [{**_GATED, "lastTransitionTime": timestamp(utc_now())}]
 
@@ -87,6 +88,32 @@ class PodStrategy(Strategy):
         if period is None:
             period = spec.get("terminationGracePeriodSeconds") or 0
         return 1 if period < 0 else period
+
+
+_TERMS = ("requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution")
+
+
+def _merge_label_keys(spec: Object, labels: dict[str, str]) -> None:
+    """Selectors of affinities and spreads get the pod's own values of the labels that are named beside them."""
+    affinity = spec.get("affinity") or {}
+    terms = [
+        term.get("podAffinityTerm") or term
+        for key in ("podAffinity", "podAntiAffinity")
+        for which in _TERMS
+        for term in (affinity.get(key) or {}).get(which) or ()
+    ]
+    for term in terms + (spec.get("topologySpreadConstraints") or []):
+        selector = term.get("labelSelector")
+        if selector is None:
+            continue
+        added = [
+            {"key": key, "operator": operator, "values": [labels[key]]}
+            for keys, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+            for key in term.get(keys) or ()
+            if key in labels
+        ]
+        if added:
+            selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *added]
 
 
 def _resized(containers: list[Object], given: list[Object]) -> list[Object]:

@@ -9,10 +9,10 @@ import attrs
 from apilayer.api import field, names
 from apilayer.api.validation.common import Errors, Object, indexed, items, named, part, required_text, supported, text
 from apilayer.api.validation.downward import field_ref, resource_field_ref
+from apilayer.api.validation.paths import descending_path
 from apilayer.api.validation.probes import lifecycle, probe
 from apilayer.api.validation.resources import claims, resize_policy, resources
 from apilayer.api.validation.security import container_security
-from apilayer.api.validation.volumes import descending_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +177,8 @@ def _common(container: Object, context: PodContext, path: str) -> Errors:
     needs = part(container, "resources")
     wrong += resources(needs, f"{path}.resources")
     wrong += claims(needs, context.claims, f"{path}.resources.claims")
-    wrong += resize_policy(container, f"{path}.resizePolicy")
+    never = context.spec.get("restartPolicy") == "Never"
+    wrong += resize_policy(container, f"{path}.resizePolicy", never_restarts=never)
     host_users = context.spec.get("hostUsers", True)
     return wrong + container_security(
         container.get("securityContext"), f"{path}.securityContext", host_users=host_users

@@ -24,6 +24,7 @@ from apilayer.api.validation import (
     networking,
     nodes,
     pod,
+    pod_status,
     pod_subresources,
     pod_update,
     quotas,
@@ -99,7 +100,7 @@ RULES: dict[str, KindRules] = {
         every=(pod.pod,),
         create=(pod.new_pod,),
         update=(pod_update.pod_update,),
-        status=(pod_update.pod_status,),
+        status=(pod_status.pod_status,),
         subresources={
             "ephemeralcontainers": (still(pod.pod), pod_subresources.ephemeral_containers_update),
             "resize": (still(pod.pod), pod_subresources.resize),

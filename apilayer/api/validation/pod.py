@@ -9,10 +9,12 @@ from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, indexed, items, named, part, ranged, supported, text
 from apilayer.api.validation.containers import PodContext, containers, ephemeral_containers, init_containers
 from apilayer.api.validation.metadata import validate_annotations, validate_labels
-from apilayer.api.validation.resources import pod_resources
+from apilayer.api.validation.pod_annotations import annotations_match, pod_annotations
+from apilayer.api.validation.resources import pod_resources, resources
 from apilayer.api.validation.scheduling import affinity, tolerations, topology_spread
-from apilayer.api.validation.security import host_process, pod_security
+from apilayer.api.validation.security import pod_security
 from apilayer.api.validation.volumes import validate_volumes
+from apilayer.api.validation.windows import host_process, operating_system
 
 if TYPE_CHECKING:
     from apilayer.api.names import NameRule
@@ -24,25 +26,20 @@ _MAX_NAMESERVERS = 3
 _MAX_SEARCHES = 32
 _MAX_SEARCH_CHARS = 2048
 _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
-# What a pod for Windows cannot ask for.
-_NOT_ON_WINDOWS_SPEC = ("hostPID", "hostIPC")
-_NOT_ON_WINDOWS_CONTEXT = (
-    "appArmorProfile",
-    "seLinuxOptions",
-    "seccompProfile",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "sysctls",
-    "runAsUser",
-    "runAsGroup",
-    "supplementalGroups",
-    "supplementalGroupsPolicy",
-)
 
 
 def pod(obj: Object) -> Errors:
     """Rules for a pod that hold on creation and on every update."""
-    return pod_spec(part(obj, "spec"), "spec")
+    spec = part(obj, "spec")
+    wrong = pod_annotations(obj) + pod_spec(spec, "spec", text(part(obj, "metadata"), "name"))
+    if spec.get("serviceAccountName"):
+        return wrong
+    return wrong + [
+        field.forbidden(f"{at}.serviceAccountToken", "must not be specified when serviceAccountName is not set")
+        for where, volume in indexed(spec, "volumes", "spec")
+        for at, source in indexed(part(volume, "projected"), "sources", f"{where}.projected")
+        if source.get("serviceAccountToken") is not None
+    ]
 
 
 def new_pod(obj: Object) -> Errors:
@@ -54,7 +51,7 @@ def new_pod(obj: Object) -> Errors:
     if items(spec, "schedulingGates") and spec.get("nodeName"):
         detail = "cannot be set until all schedulingGates have been cleared"
         wrong.append(field.forbidden("spec.nodeName", detail))
-    return wrong
+    return wrong + annotations_match(obj)
 
 
 def pod_template(template: Object, path: str) -> Errors:
@@ -69,9 +66,9 @@ def pod_template(template: Object, path: str) -> Errors:
     return wrong
 
 
-def pod_spec(spec: Object, path: str) -> Errors:
-    """Rules for the spec of a pod."""
-    volumes, wrong = validate_volumes(spec, path)
+def pod_spec(spec: Object, path: str, name: str = "") -> Errors:
+    """Rules for the spec of a pod, which has a `name` if it is no template."""
+    volumes, wrong = validate_volumes(spec, path, name)
     claims, claim_errors = _resource_claims(spec, path)
     context = PodContext(spec, volumes, frozenset(claims))
     wrong += claim_errors
@@ -101,7 +98,8 @@ def pod_spec(spec: Object, path: str) -> Errors:
     policy = spec.get("preemptionPolicy")
     if policy is not None:
         wrong += supported(f"{path}.preemptionPolicy", policy, ("Never", "PreemptLowerPriority"))
-    return wrong + _operating_system(spec, path)
+    wrong += resources({"limits": part(spec, "overhead")}, f"{path}.overhead")
+    return wrong + operating_system(spec, path)
 
 
 def _resource_claims(spec: Object, path: str) -> tuple[set[str], Errors]:
@@ -221,37 +219,3 @@ def _host_aliases(spec: Object, path: str) -> Errors:
         for at, name in indexed(alias, "hostnames", where):
             wrong += named(at, name, names.dns_subdomain)
     return wrong
-
-
-def _operating_system(spec: Object, path: str) -> Errors:
-    os = spec.get("os")
-    if os is None:
-        return []
-    name = text(os, "name")
-    if not name:
-        return [field.required(f"{path}.os.name", "cannot be empty")]
-    wrong = supported(f"{path}.os", name, ("linux", "windows"))
-    if wrong:
-        return wrong
-    found = [("", spec)] + [
-        (where.removeprefix(path), container)
-        for key in ("containers", "initContainers")
-        for where, container in indexed(spec, key, path)
-    ]
-    if name == "linux":
-        return [
-            field.forbidden(
-                f"{path}{where}.securityContext.windowsOptions", "windows options cannot be set for a linux pod"
-            )
-            for where, holder in found
-            if part(holder, "securityContext").get("windowsOptions") is not None
-        ]
-    detail = "cannot be set for a windows pod"
-    keys = [f"{path}.{key}" for key in _NOT_ON_WINDOWS_SPEC if spec.get(key)]
-    keys += [
-        f"{path}{where}.securityContext.{key}"
-        for where, holder in found
-        for key in _NOT_ON_WINDOWS_CONTEXT
-        if part(holder, "securityContext").get(key) is not None
-    ]
-    return [field.forbidden(key, detail) for key in keys]

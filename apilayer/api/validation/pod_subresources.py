@@ -6,8 +6,8 @@ from apilayer.api import field, quantity
 from apilayer.api.qos import pod_qos
 from apilayer.api.validation.common import Errors, Object, indexed, items, part, text
 from apilayer.api.validation.difference import difference
+from apilayer.api.validation.pod_annotations import MIRROR
 
-MIRROR = "kubernetes.io/config.mirror"
 _NOWHERE = "[]"  # the path of errors that concern the pod as a whole
 _RESIZABLE = ("cpu", "memory")
 
@@ -18,7 +18,7 @@ def _is_static(pod: Object) -> bool:
 
 def ephemeral_containers_update(new: Object, old: Object) -> Errors:
     """Ephemeral containers are added; none is changed or taken away."""
-    if _is_static(old):
+    if _is_static(old):  # which counts more than whatever else is wrong
         return [field.forbidden(_NOWHERE, "static pods do not support ephemeral containers")]
     by_name = {text(item, "name"): item for item in items(part(new, "spec"), "ephemeralContainers")}
     wrong: Errors = []

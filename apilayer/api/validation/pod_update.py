@@ -1,4 +1,4 @@
-"""What may change in a pod, and in its status.
+"""What may change in a pod.
 
 Nearly all of a pod's spec is fixed once it exists. A forbidden change is answered with the differences
 between the specs as Kubernetes prints them.
@@ -10,10 +10,13 @@ from typing import Any
 
 from apilayer.api import field, names
 from apilayer.api.validation import goform
-from apilayer.api.validation.common import Errors, Object, immutable, indexed, items, named, part, text
+from apilayer.api.validation.common import Errors, Object, indexed, items, part, text
 from apilayer.api.validation.difference import difference
 from apilayer.api.validation.pod import INT32_MAX
+from apilayer.api.validation.pod_annotations import annotations_update
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_TERM = "core/v1.NodeSelectorTerm"
 _UPDATABLE = (
     "`spec.containers[*].image`",
     "`spec.initContainers[*].image`",
@@ -24,11 +27,11 @@ _UPDATABLE = (
 
 
 def pod_update(new: Object, old: Object) -> Errors:
-    """Rules for a change of a pod's spec."""
+    """Rules for a change of a pod's annotations and its spec."""
+    wrong = annotations_update(new, old)
     after, before = part(new, "spec"), part(old, "spec")
     if after == before:
-        return []
-    wrong: Errors = []
+        return wrong
     for key in ("containers", "initContainers"):
         if len(items(after, key)) != len(items(before, key)):
             detail = "pod updates may not add or remove containers"
@@ -39,8 +42,10 @@ def pod_update(new: Object, old: Object) -> Errors:
         return wrong
     wrong += _tolerations(after, before)
     wrong += _gates(after, before)
+    if items(before, "schedulingGates"):
+        wrong += _only_narrower(after, before)
     fixed = _without_updatable(after, before)
-    if not _same(fixed, before):
+    if fixed != before:
         detail = f"pod updates may not change fields other than {','.join(_UPDATABLE)}"
         wrong.append(field.forbidden("spec", f"{detail}\n{difference(fixed, before, 'core/v1.PodSpec')}"))
     return wrong
@@ -99,44 +104,51 @@ def _without_updatable(after: Object, before: Object) -> Object:
     grace = "terminationGracePeriodSeconds"
     if before.get(grace, 0) < 0 and after.get(grace) == 1:
         fixed[grace] = before[grace]
-    if items(before, "schedulingGates") and _only_adds(part(after, "nodeSelector"), part(before, "nodeSelector")):
-        fixed.pop("nodeSelector", None)
-        if "nodeSelector" in before:
-            fixed["nodeSelector"] = before["nodeSelector"]
+    if items(before, "schedulingGates"):
+        _restore(fixed, before, "nodeSelector")
+        affinity, had = dict(part(after, "affinity")), part(before, "affinity")
+        _restore(affinity, had, "nodeAffinity")
+        if affinity or before.get("affinity") is not None:
+            fixed["affinity"] = affinity
+        else:
+            fixed.pop("affinity", None)
     return fixed
 
 
-def _only_adds(after: Object, before: Object) -> bool:
-    return all(after.get(key) == value for key, value in before.items())
+def _restore(target: Object, source: Object, key: str) -> None:
+    if key in source:
+        target[key] = source[key]
+    else:
+        target.pop(key, None)
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other)
-
-
-def pod_status(new: Object, old: Object) -> Errors:
-    """Rules for a change of a pod's status."""
-    status, before = part(new, "status"), part(old, "status")
+def _only_narrower(after: Object, before: Object) -> Errors:
+    """As long as a pod is held back, the nodes that it may run on may become fewer."""
     wrong: Errors = []
-    node = text(status, "nominatedNodeName")
-    if node:
-        wrong += named("status.nominatedNodeName", node, names.dns_subdomain)
-    if before.get("qosClass"):
-        wrong += immutable("status.qosClass", text(status, "qosClass"), before["qosClass"])
-    for where, condition in indexed(status, "conditions", "status"):
-        wrong += named(f"{where}.type", text(condition, "type"), names.qualified_name)
-    wrong += _addresses(status, "podIPs", "core/v1.PodIP")
-    return wrong + _addresses(status, "hostIPs", "core/v1.HostIP")
+    selector = part(after, "nodeSelector")
+    if any(selector.get(key) != value for key, value in part(before, "nodeSelector").items()):
+        detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        wrong.append(field.invalid("spec.nodeSelector", selector, detail))
+    new_terms, old_terms = (
+        items(part(part(part(spec, "affinity"), "nodeAffinity"), _REQUIRED), "nodeSelectorTerms")
+        for spec in (after, before)
+    )
+    where = f"spec.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms"
+    if old_terms and len(new_terms) != len(old_terms):
+        detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        shown: Any = [goform.of(term, _TERM) for term in new_terms] or None
+        return [*wrong, field.invalid(where, shown, detail)]
+    return wrong + [
+        field.invalid(
+            f"{where}[{index}]", goform.of(term, _TERM), "only additions are allowed (no mutations or deletions)"
+        )
+        for index, (term, was) in enumerate(zip(new_terms, old_terms, strict=False))
+        if not _only_additions(term, was)
+    ]
 
 
-def _addresses(status: Object, key: str, message: str) -> Errors:
-    wrong: Errors = []
-    addresses = items(status, key)
-    for where, address in indexed(status, key, "status"):
-        wrong += named(where, text(address, "ip"), names.ip_address)
-    versions = [parsed.version for address in addresses if (parsed := names.parse_ip(text(address, "ip")))]
-    if len(versions) != len(set(versions)):
-        shown = [goform.of(address, message) for address in addresses]
-        detail = "may specify no more than one IP for each IP family"
-        wrong.append(field.invalid(f"status.{key}", shown, detail))
-    return wrong
+def _only_additions(term: Object, was: Object) -> bool:
+    keys = ("matchExpressions", "matchFields")
+    if not any(items(was, key) for key in keys):
+        return not any(items(term, key) for key in keys)
+    return all(items(term, key)[: len(items(was, key))] == items(was, key) for key in keys)

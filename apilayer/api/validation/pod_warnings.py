@@ -10,6 +10,12 @@ from typing import Any
 from apilayer.api import quantity
 from apilayer.api.gotext import quote
 from apilayer.api.validation.common import Object, child, indexed, items, part, text
+from apilayer.api.validation.pod_annotations import (
+    APP_ARMOR_CONTAINER,
+    SECCOMP_CONTAINER,
+    SECCOMP_POD,
+    containers_of,
+)
 from apilayer.api.validation.warning_words import address_warnings, node_label_warnings, node_term_warnings
 
 # Kinds of volume that are going away: field name, name in the text, and what to say.
@@ -32,9 +38,6 @@ _DEPRECATED_ANNOTATIONS = (
     ("security.alpha.kubernetes.io/sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'),
     ("security.alpha.kubernetes.io/unsafe-sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'),
 )
-_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-_SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
-_APP_ARMOR_CONTAINER = "container.apparmor.security.beta.kubernetes.io/"
 _USE_SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 _USE_APP_ARMOR = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 _BYTE_RESOURCES = ("memory", "ephemeral-storage")
@@ -62,18 +65,13 @@ def pod_warnings(holder: Object, path: str = "") -> list[str]:
     ]
     found += fractional_bytes(part(spec, "overhead"), f"{where}.overhead", _BYTE_RESOURCES)
     context = part(spec, "securityContext")
-    if context.get("seccompProfile") is None and _SECCOMP_POD in annotations:
-        found.append(f"{notes}[{_SECCOMP_POD}]: {_USE_SECCOMP}")
-    for at, container in _containers(spec, where):
+    if context.get("seccompProfile") is None and SECCOMP_POD in annotations:
+        found.append(f"{notes}[{SECCOMP_POD}]: {_USE_SECCOMP}")
+    for at, container in containers_of(spec, where):
         found += _profile_annotations(container, context, annotations, notes, in_template=bool(path))
         found += _container(container, at)
     found += _ports(spec, where)
     return found + _affinity_selectors(part(spec, "affinity"), f"{where}.affinity") + _addresses(spec, where)
-
-
-def _containers(spec: Object, path: str) -> list[tuple[str, Object]]:
-    keys = ("initContainers", "containers", "ephemeralContainers")
-    return [found for key in keys for found in indexed(spec, key, path)]
 
 
 def _placement(spec: Object, path: str) -> list[str]:
@@ -161,10 +159,10 @@ def _profile_annotations(
     """Annotations that say what fields say today."""
     context, name = part(container, "securityContext"), text(container, "name")
     found = []
-    key = _SECCOMP_CONTAINER + name
+    key = SECCOMP_CONTAINER + name
     if context.get("seccompProfile") is None and key in annotations:
         found.append(f"{path}[{key}]: {_USE_SECCOMP}")
-    key = _APP_ARMOR_CONTAINER + name
+    key = APP_ARMOR_CONTAINER + name
     has_profile = any(holder.get("appArmorProfile") is not None for holder in (context, pod_context))
     if in_template and not has_profile and key in annotations:
         found.append(f"{path}[{key}]: {_USE_APP_ARMOR}")
@@ -193,7 +191,7 @@ def _ports(spec: Object, path: str) -> list[str]:
     """Ports of all containers together: the same one twice, and host ports that may get into each other's way."""
     found = []
     known: dict[tuple[Any, Any], list[tuple[str, Object]]] = {}
-    for where, container in _containers(spec, path):
+    for where, container in containers_of(spec, path):
         for at, port in indexed(container, "ports", where):
             if port.get("hostIP") and not port.get("hostPort"):
                 found.append(f"{at}: hostIP set without hostPort: {_shown(port)}")

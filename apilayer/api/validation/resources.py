@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from apilayer.api import field, names, quantity
@@ -143,13 +144,54 @@ def claims(needs: Object, known: Collection[str], path: str) -> Errors:
     return wrong
 
 
-def resize_policy(container: Object, path: str) -> Errors:
-    """What happens to a container when a resource is resized."""
+def resize_policy(container: Object, path: str, *, never_restarts: bool) -> Errors:
+    """What happens to a container when a resource is resized; those of a pod that never restarts go on."""
     wrong: Errors = []
+    seen: set[str] = set()
     for policy in items(container, "resizePolicy"):
-        wrong += supported(path, text(policy, "resourceName"), ("cpu", "memory"))
-        wrong += supported(path, text(policy, "restartPolicy"), ("NotRequired", "RestartContainer"))
+        name, restart = text(policy, "resourceName"), text(policy, "restartPolicy")
+        if name in seen:
+            wrong.append(field.duplicate(path, name))
+        seen.add(name)
+        for value, valid in ((name, ("cpu", "memory")), (restart, ("NotRequired", "RestartContainer"))):
+            wrong += supported(path, value, valid) if value else [field.required(path)]
+        if never_restarts and restart != "NotRequired":
+            detail = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+            wrong.append(field.invalid(path, restart, detail))
     return wrong
+
+
+def _aggregate_requests(spec: Object) -> dict[str, quantity.Quantity]:
+    """What the containers of a pod request together: all that run for long, or more while it is initialized."""
+    running: dict[str, Fraction] = {}
+    most: dict[str, Fraction] = {}
+    shown: dict[str, quantity.Quantity] = {}
+    for container in items(spec, "initContainers"):
+        sidecar = container.get("restartPolicy") == "Always"
+        for name, amount in _requests(container, shown).items():
+            if sidecar:
+                running[name] = running.get(name, Fraction(0)) + amount
+            needed = running.get(name, Fraction(0)) + (0 if sidecar else amount)
+            most[name] = max(most.get(name, Fraction(0)), needed)
+    for container in items(spec, "containers"):
+        for name, amount in _requests(container, shown).items():
+            running[name] = running.get(name, Fraction(0)) + amount
+    return {
+        name: quantity.Quantity(max(running.get(name, Fraction(0)), most.get(name, Fraction(0))), parsed.family)
+        for name, parsed in shown.items()
+    }
+
+
+def _requests(container: Object, shown: dict[str, quantity.Quantity]) -> dict[str, Fraction]:
+    parsed = {name: quantity.parse(amount) for name, amount in part(part(container, "resources"), "requests").items()}
+    for name, amount in parsed.items():
+        shown.setdefault(name, amount)
+    return {name: amount.amount for name, amount in parsed.items()}
+
+
+def _counts_for_pods(name: str) -> bool:
+    """Whether a resource can be asked for by a pod as a whole."""
+    return name in ("cpu", "memory") or name.startswith(_HUGE_PAGES)
 
 
 def pod_resources(spec: Object, path: str) -> Errors:
@@ -159,9 +201,11 @@ def pod_resources(spec: Object, path: str) -> Errors:
         return []
     where = f"{path}.resources"
     wrong: Errors = []
+    if needs.get("claims"):
+        wrong.append(field.forbidden(f"{where}.claims", "claims cannot be set for Resources at pod-level"))
     for which in ("limits", "requests"):
         for name, amount in part(needs, which).items():
-            if name not in ("cpu", "memory") and not name.startswith(_HUGE_PAGES):
+            if not _counts_for_pods(name):
                 wrong.append(field.not_supported(f"{where}.{which}[{name}]", name, _POD_RESOURCES))
             else:
                 wrong += _resource_value(name, amount, f"{where}.{which}[{name}]")
@@ -169,6 +213,11 @@ def pod_resources(spec: Object, path: str) -> Errors:
     for name, amount in part(needs, "requests").items():
         if name in limits:
             wrong += _within_limit(name, amount, limits[name], where)
+    for name, together in _aggregate_requests(spec).items():
+        asked = part(needs, "requests").get(name, "0")
+        if together.amount > quantity.parse(asked).amount and _counts_for_pods(name):
+            detail = f"must be greater than or equal to aggregate container requests of {together}"
+            wrong.append(field.invalid(f"{where}.requests[{name}]", asked, detail))
     for index, container in enumerate(items(spec, "containers")):
         for name, amount in part(part(container, "resources"), "limits").items():
             allowed = limits.get(name)

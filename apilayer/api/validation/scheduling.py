@@ -59,6 +59,13 @@ def _pod_term(term: Object, path: str) -> Errors:
         ]
     for key in ("matchLabelKeys", "mismatchLabelKeys"):
         wrong += _label_keys(term, key, path)
+    both = set(items(term, "matchLabelKeys")) & set(items(term, "mismatchLabelKeys"))
+    wrong += [
+        field.invalid(where, name, "exists in both matchLabelKeys and mismatchLabelKeys")
+        for key in ("matchLabelKeys", "mismatchLabelKeys")
+        for where, name in indexed(term, key, path)
+        if name in both
+    ]
     topology = text(term, "topologyKey")
     if not topology:
         wrong.append(field.required(f"{path}.topologyKey", "can not be empty"))
@@ -138,4 +145,23 @@ def _spread_details(constraint: Object, when: str, path: str) -> Errors:
             wrong += supported(f"{path}.{key}", constraint[key], ("Honor", "Ignore"))
     if items(constraint, "matchLabelKeys"):
         wrong += _label_keys(constraint, "matchLabelKeys", path)
+        taken = _selected_keys(part(constraint, "labelSelector"), items(constraint, "matchLabelKeys"))
+        wrong += [
+            field.invalid(where, name, "exists in both matchLabelKeys and labelSelector")
+            for where, name in indexed(constraint, "matchLabelKeys", path)
+            if name in taken
+        ]
     return wrong + label_selector(constraint.get("labelSelector"), f"{path}.labelSelector")
+
+
+def _selected_keys(selector: Object, merged: list[str]) -> set[str]:
+    """Keys that a selector names, but for what was added to it for one of the `merged` keys."""
+    found = set(part(selector, "matchLabels"))
+    seen: set[str] = set()
+    for expression in items(selector, "matchExpressions"):
+        key = text(expression, "key")
+        is_merged = key in merged and key not in seen and expression.get("operator") == "In"
+        if not is_merged or len(items(expression, "values")) != 1:
+            found.add(key)
+        seen.add(key)
+    return found

@@ -7,13 +7,19 @@ import re
 from apilayer.api import field
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, indexed, items, part, ranged, supported, text
+from apilayer.api.validation.paths import descending_path
+from apilayer.api.validation.vocabulary import maybe_one_of, required_one_of
+from apilayer.api.validation.windows import windows_options
 
 ID_MAX = 2**31 - 1
 _SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL_RE = re.compile(_SYSCTL)
 _SYSCTL_MAX = 253
 _PROFILE_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
-_HOST_PROCESS_NETWORK = "hostNetwork must be true if pod contains any hostProcess containers"
+_MAX_APP_ARMOR = 4095
+# Sysctls that belong to a namespace which pods may share with the host.
+_NET_SYSCTLS = "net."
+_IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
 def pod_security(spec: Object, path: str) -> Errors:
@@ -29,20 +35,16 @@ def pod_security(spec: Object, path: str) -> Errors:
         wrong += ranged(at, group, 0, ID_MAX)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
-        wrong.append(field.invalid(f"{path}.shareProcessNamespace", True, detail))
-    wrong += _sysctls(context, f"{where}.sysctls")
-    for key, valid in (
-        ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
-        ("seLinuxChangePolicy", ("MountOption", "Recursive")),
-        ("supplementalGroupsPolicy", ("Merge", "Strict")),
-    ):
-        if context.get(key) is not None:
-            wrong += supported(f"{where}.{key}", context[key], valid)
-    wrong += _profiles(context, where)
-    return wrong
+        wrong.append(field.invalid(f"{where}.shareProcessNamespace", True, detail))
+    wrong += _sysctls(spec, context, f"{where}.sysctls")
+    check = maybe_one_of("fsGroupChangePolicy", "Always", "OnRootMismatch")
+    wrong += check(context, where) + _seccomp(context, where)
+    wrong += windows_options(context.get("windowsOptions"), f"{where}.windowsOptions") + _app_armor(context, where)
+    wrong += maybe_one_of("supplementalGroupsPolicy", "Merge", "Strict")(context, where)
+    return wrong + maybe_one_of("seLinuxChangePolicy", "MountOption", "Recursive")(context, where)
 
 
-def _sysctls(context: Object, path: str) -> Errors:
+def _sysctls(spec: Object, context: Object, path: str) -> Errors:
     wrong: Errors = []
     seen: set[str] = set()
     for index, sysctl in enumerate(items(context, "sysctls")):
@@ -54,40 +56,51 @@ def _sysctls(context: Object, path: str) -> Errors:
             wrong.append(field.invalid(where, name, detail))
         elif name in seen:
             wrong.append(field.duplicate(where, name))
+        dotted = name.replace("/", ".")
+        for shared, prefixes in (("hostNetwork", _NET_SYSCTLS), ("hostIPC", _IPC_SYSCTLS)):
+            if spec.get(shared) and dotted.startswith(prefixes):
+                wrong.append(field.invalid(where, name, f"may not be specified when '{shared}' is true"))
         seen.add(name)
     return wrong
 
 
-def _profiles(context: Object, path: str) -> Errors:
-    wrong: Errors = []
-    seccomp = context.get("seccompProfile")
-    if seccomp is not None:
-        wrong += _profile(seccomp, "seccomp", f"{path}.seccompProfile")
-    armor = context.get("appArmorProfile")
-    if armor is not None:
-        wrong += _profile(armor, "AppArmor", f"{path}.appArmorProfile")
-    return wrong
-
-
-def _profile(profile: Object, what: str, path: str) -> Errors:
-    kind, local = text(profile, "type"), profile.get("localhostProfile")
-    where = f"{path}.localhostProfile"
-    if kind == "Localhost":
-        if not local:
-            return [field.required(where, f"must be set when {what} type is Localhost")]
-        if what == "seccomp" and (local.startswith("/") or ".." in local.split("/")):
-            detail = "must be a relative path" if local.startswith("/") else "must not contain '..'"
-            return [field.invalid(where, local, detail)]
+def _seccomp(context: Object, path: str) -> Errors:
+    profile, where = context.get("seccompProfile"), f"{path}.seccompProfile"
+    if profile is None:
         return []
-    wrong: Errors = []
+    kind, local = text(profile, "type"), profile.get("localhostProfile")
+    check = required_one_of("type", *_PROFILE_TYPES, detail="type is required when seccompProfile is set")
+    wrong = check(profile, where)
+    where = f"{where}.localhostProfile"
+    if kind == "Localhost":
+        if local is None:
+            return [*wrong, field.required(where, "must be set when seccomp type is Localhost")]
+        return wrong + descending_path(local, where)
     if local is not None:
-        detail = f"can only be set when {what} type is Localhost"
-        wrong.append(field.invalid(where, local, detail))
-    if not kind:
-        wrong.append(field.required(f"{path}.type", f"type is required when {what}Profile is set"))
-    else:
-        wrong += supported(f"{path}.type", kind, _PROFILE_TYPES)
+        shown = goform.of(profile, "core/v1.SeccompProfile")
+        wrong.append(field.invalid(where, shown, "can only be set when seccomp type is Localhost"))
     return wrong
+
+
+def _app_armor(context: Object, path: str) -> Errors:
+    profile, where = context.get("appArmorProfile"), f"{path}.appArmorProfile"
+    if profile is None:
+        return []
+    kind, local, local_path = text(profile, "type"), profile.get("localhostProfile"), f"{where}.localhostProfile"
+    if kind == "Localhost":
+        if local is None or not local:
+            return [field.required(local_path, "must be set when AppArmor type is Localhost")]
+        wrong: Errors = []
+        if local.strip() != local:
+            wrong.append(field.invalid(local_path, local, "must not be padded with whitespace"))
+        if len(local.encode()) > _MAX_APP_ARMOR:
+            wrong.append(field.too_long(local_path, "", _MAX_APP_ARMOR))
+        return wrong
+    if kind in _PROFILE_TYPES:
+        detail = "can only be set when AppArmor type is Localhost"
+        return [] if local is None else [field.invalid(local_path, local, detail)]
+    check = required_one_of("type", *_PROFILE_TYPES, detail="type is required when appArmorProfile is set")
+    return check(profile, where)
 
 
 def container_security(context: Object | None, path: str, *, host_users: bool) -> Errors:
@@ -102,7 +115,7 @@ def container_security(context: Object | None, path: str, *, host_users: bool) -
         if mount == "Unmasked" and host_users:
             detail = "`hostUsers` must be false to use `Unmasked`"
             wrong.append(field.invalid(f"{path}.procMount", mount, detail))
-    wrong += _profiles(context, path)
+    wrong += _seccomp(context, path)
     if context.get("allowPrivilegeEscalation") is False:
         shown = goform.of(context, "core/v1.SecurityContext")
         head = "cannot set `allowPrivilegeEscalation` to false and"
@@ -110,23 +123,5 @@ def container_security(context: Object | None, path: str, *, host_users: bool) -
             wrong.append(field.invalid(path, shown, f"{head} `privileged` to true"))
         if "CAP_SYS_ADMIN" in items(part(context, "capabilities"), "add"):
             wrong.append(field.invalid(path, shown, f"{head} `capabilities.Add` CAP_SYS_ADMIN"))
-    return wrong
-
-
-def host_process(spec: Object, path: str) -> Errors:
-    """A pod with a Windows hostProcess container uses the host's network."""
-    default = bool(part(part(spec, "securityContext"), "windowsOptions").get("hostProcess"))
-    found = [
-        bool(part(part(container, "securityContext"), "windowsOptions").get("hostProcess", default))
-        for key in ("containers", "initContainers")
-        for container in items(spec, key)
-    ]
-    if not any(found):
-        return []
-    wrong: Errors = []
-    if not all(found):
-        detail = "If pod contains any hostProcess containers then all containers must be HostProcess containers"
-        wrong.append(field.invalid(path, "", detail))
-    if not spec.get("hostNetwork"):
-        wrong.append(field.invalid(f"{path}.hostNetwork", False, _HOST_PROCESS_NETWORK))
-    return wrong
+    wrong += windows_options(context.get("windowsOptions"), f"{path}.windowsOptions")
+    return wrong + _app_armor(context, path)

@@ -20,6 +20,8 @@ from apilayer.api.validation.common import (
     text,
 )
 from apilayer.api.validation.downward import field_ref, resource_field_ref
+from apilayer.api.validation.metadata import validate_annotations, validate_labels
+from apilayer.api.validation.paths import descending_path, no_backsteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +61,8 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
-def validate_volumes(spec: Object, path: str) -> tuple[dict[str, Object], Errors]:
-    """The valid volumes by name, and what is wrong with the others."""
+def validate_volumes(spec: Object, path: str, pod: str = "") -> tuple[dict[str, Object], Errors]:
+    """The valid volumes by name, and what is wrong with the others; `pod` is the name of a pod that has them."""
     valid: dict[str, Object] = {}
     wrong: Errors = []
     for where, volume in indexed(spec, "volumes", path):
@@ -72,11 +74,18 @@ def validate_volumes(spec: Object, path: str) -> tuple[dict[str, Object], Errors
             found.append(field.required(f"{where}.name"))
         if name in valid:
             found.append(field.duplicate(f"{where}.name", name))
+        if pod and volume.get("ephemeral") is not None and not found:
+            found += _claim_name(name, f"{pod}-{name}", f"{where}.name")
         if found:
             wrong += found
         else:
             valid[name] = volume
     return valid, wrong
+
+
+def _claim_name(name: str, claim: str, path: str) -> Errors:
+    """The claim that is made for an ephemeral volume is named after its pod too."""
+    return [field.invalid(path, name, f'PVC name "{claim}": {message}') for message in names.dns_subdomain(claim)]
 
 
 def _source(volume: Object, path: str) -> Errors:
@@ -300,7 +309,12 @@ def _ephemeral(source: Object, path: str) -> Errors:
     template = source.get("volumeClaimTemplate")
     if template is None:
         return [field.required(f"{path}.volumeClaimTemplate")]
-    return claim_spec(part(template, "spec"), f"{path}.volumeClaimTemplate.spec")
+    where, meta = f"{path}.volumeClaimTemplate", part(template, "metadata")
+    wrong = validate_annotations(part(meta, "annotations"), f"{where}.metadata.annotations")
+    wrong += validate_labels(part(meta, "labels"), f"{where}.metadata.labels")
+    others = (key for key, value in meta.items() if value and key not in ("annotations", "labels"))
+    wrong += [field.forbidden(f"{where}.metadata.{key}", "cannot be set") for key in others]
+    return wrong + claim_spec(part(template, "spec"), f"{where}.spec")
 
 
 def _image(source: Object, path: str) -> Errors:
@@ -314,21 +328,6 @@ def file_mode(obj: Object, key: str, path: str) -> Errors:
     if mode is None or 0 <= mode <= MODE_MAX:
         return []
     return [field.invalid(f"{path}.{key}", mode, _MODE_MESSAGE)]
-
-
-def descending_path(where: str, path: str) -> Errors:
-    """A relative path that stays below where it starts."""
-    wrong: Errors = []
-    if where.startswith("/"):
-        wrong.append(field.invalid(path, where, "must be a relative path"))
-    return wrong + no_backsteps(where, path)
-
-
-def no_backsteps(where: str, path: str) -> Errors:
-    """A path without ``..``."""
-    if ".." in where.split("/"):
-        return [field.invalid(path, where, "must not contain '..'")]
-    return []
 
 
 _PROJECTIONS: dict[str, SourceRule] = {
