@@ -69,7 +69,7 @@ class PodStrategy(Strategy):
             restore(spec, given, "ephemeralContainers")
         else:
             for key in ("containers", "initContainers"):
-                if key in spec:
+                if spec.get(key):
                     spec[key] = _resized(spec[key], given.get(key) or [])
             restore(spec, given, "resources")
         version = obj["metadata"].get("resourceVersion")

@@ -94,7 +94,7 @@ _SCALARS: dict[str, tuple[type | None, Converter | None]] = {
     "MicroTime": (str, gotime.canonical_micro_time),
     "Quantity": (None, _quantity),
     "IntOrString": (None, _int_or_string),
-    "FieldsV1": (dict, None),
+    "FieldsV1": (None, None),
     "RawExtension": (None, None),
     "double": (None, _double),
     "JSON": (None, None),

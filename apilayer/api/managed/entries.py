@@ -71,6 +71,8 @@ def read(entries: Any, *, trusted: bool) -> Managers:
             problem = f"invalid fieldsType {quote(kind)}" if kind else "missing fieldsType"
             raise EntriesError(f"{problem} in managed fields entry {index}")
         fields = entry.get("fieldsV1") or {}
+        if fields.__class__ is not dict:
+            raise EntriesError("error decoding set: not an object")
         if not trusted:
             try:
                 fields = parse(fields)

@@ -52,11 +52,8 @@ def _pod_affinity(obj: Object, path: str) -> Errors:
 def _pod_term(term: Object, path: str) -> Errors:
     wrong = label_selector(term.get("labelSelector"), f"{path}.labelSelector")
     wrong += label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
-    for where, namespace in indexed(term, "namespaces", path):
-        wrong += [
-            field.invalid(where.replace("namespaces", "namespace"), namespace, message)
-            for message in names.dns_label(namespace)
-        ]
+    for namespace in items(term, "namespaces"):
+        wrong += named(f"{path}.namespace", namespace, names.namespace_name)
     for key in ("matchLabelKeys", "mismatchLabelKeys"):
         wrong += _label_keys(term, key, path)
     both = set(items(term, "matchLabelKeys")) & set(items(term, "mismatchLabelKeys"))

@@ -225,7 +225,8 @@ def test_pods(fields: dict[str, Any], path: str, text: str) -> None:
     ],
 )  # fmt: skip
 def test_volumes(volume: dict[str, Any], path: str, text: str) -> None:
-    assert created(spec_of(volumes=[{"name": "v", **volume}])) == [(f"spec.volumes[0].{path}", text)]
+    spec = spec_of(volumes=[{"name": "v", **volume}], serviceAccountName="default")
+    assert created(spec) == [(f"spec.volumes[0].{path}", text)]
 
 
 MOUNTED = {"volumes": [{"name": "v", "emptyDir": {}}]}
