@@ -7,7 +7,7 @@ where the rules expect them, some with numbers and texts at the edges.
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +17,14 @@ from apilayer.api import types
 from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import DecodeError, decode_document, message_name
 from apilayer.api.defaults import apply_defaults, drop_disabled
-from apilayer.api.field import FieldError
 from apilayer.api.managed import FieldManager
 from apilayer.api.resources import RESOURCES, Resource
 from apilayer.api.validation import validate_create, validate_update
 from apilayer.api.validation.warnings import create_warnings, update_warnings
 from apilayer.registry.kinds import strategy_for
+
+if TYPE_CHECKING:
+    from apilayer.api.field import FieldError
 
 KINDS = [row for row in RESOURCES if not row.virtual]
 SUBRESOURCES = ("", "status", "ephemeralcontainers", "resize", "approval", "finalize", "scale")
