@@ -150,29 +150,29 @@ class _Asking(Review):
         self._attributes = attributes
 
     async def mutate(self, obj: Object | None, old: Object | None) -> None:
-        for plugin in self._steps.mutating:
-            await self._ask(plugin.mutate, obj, old)
+        await self._ask([plugin.mutate for plugin in self._steps.mutating], obj, old)
 
     async def validate(self, obj: Object | None, old: Object | None) -> None:
-        for plugin in self._steps.validating:
-            await self._ask(plugin.validate, obj, old)
+        await self._ask([plugin.validate for plugin in self._steps.validating], obj, old)
 
     async def reserve(self, obj: Object | None, old: Object | None) -> None:
         self._attributes.obj, self._attributes.old = obj, old
         for plugin in self._steps.reserving:
             await plugin.reserve(self._attributes)
 
-    async def _ask(self, decide: Callable[[Attributes], None], obj: Object | None, old: Object | None) -> None:
-        """One decision. A refusal stands only when the cache that it comes from was up to date."""
+    async def _ask(self, decisions: list[Callable[[Attributes], None]], obj: Object | None, old: Object | None) -> None:
+        """One decision after the other. A refusal stands only when the cache that it comes from was up to date."""
         attributes = self._attributes
-        attributes.obj, attributes.old = obj, old
-        try:
-            decide(attributes)
-        except StatusError as refusal:
-            if refusal.code == TOO_MANY:
-                raise
-            await self._chain.refresh()
-            await self._ask_again(decide)
+        attributes.obj, attributes.old, attributes.up_to_date = obj, old, False
+        for decide in decisions:
+            try:
+                decide(attributes)
+            except StatusError as refusal:
+                if refusal.code == TOO_MANY:
+                    raise
+                await self._chain.refresh()
+                attributes.up_to_date = True
+                await self._ask_again(decide)
 
     async def _ask_again(self, decide: Callable[[Attributes], None]) -> None:
         waited = 0.0

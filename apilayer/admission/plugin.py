@@ -54,6 +54,8 @@ class Attributes:
     options: Options
     obj: Object | None = None
     old: Object | None = None
+    up_to_date: bool = False
+    """Whether the cache has been brought up to the store's present state since the review of this attempt began."""
     warnings: list[str] = attrs.field(factory=list)
     """What the client is told with the answer, each text once."""
     annotations: dict[str, str] = attrs.field(factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -33,7 +33,7 @@ def timestamp(when: datetime) -> str:
 
 def generate_name(prefix: str) -> str:
     """`prefix`, cut to 58 characters, with a random suffix of five."""
-    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(GENERATED_SUFFIX_LENGTH))
+    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=GENERATED_SUFFIX_LENGTH))
     return prefix[:GENERATE_NAME_MAX_PREFIX] + suffix
 
 

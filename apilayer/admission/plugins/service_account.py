@@ -46,7 +46,6 @@ class ServiceAccount(Plugin):
             pull_secrets = account.get("imagePullSecrets")
             if pull_secrets and not spec.get("imagePullSecrets"):
                 spec["imagePullSecrets"] = [{"name": item.get("name") or ""} for item in pull_secrets]
-        self.validate(attributes)
 
     def validate(self, attributes: Attributes) -> None:
         """Raises StatusError 403 for an account that is not there, or a secret that it may not mount."""

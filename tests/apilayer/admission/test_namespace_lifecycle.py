@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from apilayer.admission.chain import Chain
 from apilayer.admission.plugin import CREATE, DELETE, UPDATE
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
-from tests.apilayer.admitting import Cluster, review, setup
+from apilayer.api.status import StatusError
+from apilayer.registry.options import WriteOptions
+from tests.apilayer.admitting import ALICE, ROWS, Cluster, review, setup
 
 CLUSTER = Cluster().namespace("ns").namespace("going", "Terminating")
 PLUGIN = NamespaceLifecycle(setup(CLUSTER))
@@ -47,3 +50,35 @@ def test_some_namespaces_stay(name: str) -> None:
 
 def test_others_go() -> None:
     assert review(PLUGIN, DELETE, "namespaces", None, {"metadata": {"name": "ns"}}).error is None
+
+
+async def test_a_namespace_deleted_a_moment_ago_is_looked_up_anew() -> None:
+    now = 0.0
+    cluster = Cluster().namespace("ns")
+    refreshed = []
+
+    async def refresh() -> None:
+        refreshed.append(now)
+
+    async def sleep(seconds: float) -> None:
+        raise AssertionError(f"nothing is waited for ({seconds} s)")
+
+    chain = Chain([NamespaceLifecycle(setup(cluster), lambda: now)], refresh, sleep)
+
+    async def create() -> None:
+        admission = chain.begin(ALICE)
+        await admission.review(CREATE, ROWS["configmaps"], "", "ns", "x", WriteOptions()).whole({}, None)
+
+    await create()
+    assert refreshed == []
+    deletion = chain.begin(ALICE).review(DELETE, ROWS["namespaces"], "", "", "ns", WriteOptions())
+    await deletion.whole(None, {"metadata": {"name": "ns"}})
+    await create()
+    assert refreshed == [0.0], "the cache may not know yet"
+    cluster.namespace("ns", "Terminating")
+    with pytest.raises(StatusError, match="it is being terminated"):
+        await create()
+    cluster.namespace("ns")
+    now = 31.0
+    await create()
+    assert refreshed == [0.0, 0.0]
