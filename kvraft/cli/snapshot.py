@@ -31,6 +31,20 @@ def _told(code: int) -> Iterator[None]:
         raise CommandError(describe(error).replace("\n", " "), code) from error
 
 
+def _reason(verb: str, path: str, error: OSError) -> str:
+    """As Go words it."""
+    return f"{verb} {path}: {(error.strerror or str(error)).lower()}"
+
+
+def _look_at(verb: str, path: str) -> None:
+    """Raises ``CommandError`` when there is nothing to be read."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise CommandError(_reason(verb, path, error)) from error
+
+
 # -------------------------------------------------------------------------------------------------- save
 
 
@@ -71,17 +85,20 @@ async def _receive(call: Call, path: str) -> None:
 
     (endpoint,) = call.options.endpoints
     seconds = call.options.command_timeout if call.is_given(COMMAND_TIMEOUT) else float("inf")
-    with trio.move_on_after(seconds) as scope:
-        async with call.open((endpoint,)) as client, client.snapshot(call.options.url(endpoint)) as chunks:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise CommandError(f"could not open {path} ({_reason('open', path, error)})", INTERRUPTED) from error
+    try:
+        with trio.move_on_after(seconds) as scope:
+            async with call.open((endpoint,)) as client, client.snapshot(call.options.url(endpoint)) as chunks:
                 async for chunk in chunks:
                     left = memoryview(chunk.data)
                     while left:
                         left = left[os.write(descriptor, left) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     if scope.cancelled_caught:
         raise DeadlineExceeded
 
@@ -95,6 +112,7 @@ def status(call: Call) -> None:
 
     if len(call.arguments) != 1:
         raise bad_arguments("snapshot status requires exactly one argument")
+    _look_at("stat", call.arguments[0])
     with _told(ERROR):
         found = check(call.arguments[0])
     call.say(*status_lines(call.format, found))
@@ -136,6 +154,7 @@ def restore(call: Call) -> None:
     if mark != (bump > 0):
         raise bad_arguments("--mark-compacted required if --revision-bump > 0")
     wal_dir = call.flag("wal-dir")
+    _look_at("open", call.arguments[0])
     with _told(ERROR):
         make(
             call.arguments[0],

@@ -164,6 +164,13 @@ ENDPOINTS = [
     Step("check datascale --load=bogus"),
     Step("put /etcdctl-check-datascale/ v"),
     Step("check datascale"),
+    Step("snapshot save"),
+    Step("snapshot save a b"),
+    Step("snapshot save /no/such/directory/backup"),
+    Step("snapshot status"),
+    Step("snapshot status /no/such/backup"),
+    Step("snapshot restore"),
+    Step("snapshot restore /no/such/backup"),
 ]
 WATCHES = [
     Step("put w v1"),
