@@ -73,8 +73,8 @@ class Call:
         _write(self.stderr, lines)
 
     @asynccontextmanager
-    async def open(self, endpoints: tuple[str, ...]) -> AsyncIterator[Client]:
-        """A client of these endpoints, by the global flags."""
+    async def open(self, endpoints: tuple[str, ...], timeout_seconds: float | None = None) -> AsyncIterator[Client]:
+        """A client of these endpoints, by the global flags; without ``timeout_seconds`` operations have theirs."""
         import trio
 
         from kvraft.cli.passwords import ask_password
@@ -90,7 +90,7 @@ class Call:
         async with open_client(
             urls,
             ssl_context=options.tls() if is_secure else None,
-            timeout_seconds=options.command_timeout,
+            timeout_seconds=timeout_seconds or options.command_timeout,
             patience=Patience(options.dial_timeout, options.keepalive_time, options.keepalive_timeout),
             user=user,
             password=password,

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Load = TypeVar("Load")
 
+PATIENCE_SECONDS = 600.0
+"""etcdctl's checks wait for ever: a slow answer is a figure, no error."""
+DELETED_AT_ONCE = 5000
+
 _ALIASES = {"small": "s", "medium": "m", "large": "l", "xLarge": "xl"}
 
 
@@ -45,22 +49,34 @@ async def free_prefix(call: Call, client: Client) -> bytes:
 async def clients_of(call: Call, count: int) -> AsyncIterator[list[Client]]:
     """So many clients, each with connections of its own."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(call.open(call.options.endpoints)) for _ in range(count)]
+        opening = (call.open(call.options.endpoints, PATIENCE_SECONDS) for _ in range(count))
+        yield [await stack.enter_async_context(each) for each in opening]
 
 
-async def clean_up(call: Call, client: Client, prefix: bytes) -> None:
+async def clean_up(call: Call, prefix: bytes) -> None:
     """Delete the keys of the check; compact and defragment if the flags say so."""
-    deleted = await client.delete_range(prefix, prefix_end(prefix))
-    if call.flag("auto-compact"):
-        call.say(f"Compacting with revision {deleted.revision}")
-        await client.compact(deleted.revision, physical=True)
-        call.say(f"Compacted with revision {deleted.revision}")
-    if call.flag("auto-defrag"):
-        for endpoint in call.options.endpoints:
-            shown = quote(encode(endpoint))
-            call.say(f"Defragmenting {shown}")
-            await client.defragment(call.options.url(endpoint))
-            call.say(f"Defragmented {shown}")
+    async with call.open(call.options.endpoints, PATIENCE_SECONDS) as client:
+        revision = await _delete_all(client, prefix, prefix_end(prefix))
+        if call.flag("auto-compact"):
+            call.say(f"Compacting with revision {revision}")
+            await client.compact(revision, physical=True)
+            call.say(f"Compacted with revision {revision}")
+        if call.flag("auto-defrag"):
+            for endpoint in call.options.endpoints:
+                shown = quote(encode(endpoint))
+                call.say(f"Defragmenting {shown}")
+                await client.defragment(call.options.url(endpoint))
+                call.say(f"Defragmented {shown}")
+
+
+async def _delete_all(client: Client, key: bytes, range_end: bytes) -> int:
+    """In pieces, so that no member is busy with a million keys at once; the revision then."""
+    while True:
+        page = await client.range(key, range_end, limit=DELETED_AT_ONCE, keys_only=True)
+        to = page.kvs[-1].key + b"\0" if page.more else range_end
+        revision = (await client.delete_range(key, to)).revision
+        if not page.more:
+            return revision
 
 
 def error_lines(errors: Counter[str]) -> list[str]:

@@ -54,7 +54,7 @@ async def datascale(call: Call, client: Client) -> None:
     )
     errors = await _put_all(call, prefix, load)
     after = await _memory(call, "after")
-    await clean_up(call, client, prefix)
+    await clean_up(call, prefix)
     if errors:
         call.say(*error_lines(errors))
         raise CommandError("")

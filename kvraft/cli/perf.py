@@ -66,7 +66,7 @@ async def perf(call: Call, client: Client) -> None:
     load = load_of(call, LOADS)
     prefix = await free_prefix(call, client)
     measured = await _measure(call, prefix, load)
-    await clean_up(call, client, prefix)
+    await clean_up(call, prefix)
     lines, passed = verdict(measured, load)
     call.say(*lines)
     if not passed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from kvraft.cli import datascale
+from kvraft.cli import checks, datascale
 from kvraft.cli.main import main
 from kvraft.cli.perf import LOADS, Load, Measured, verdict
 from kvraft.cli.progress import ProgressBar, line
@@ -260,6 +260,7 @@ async def test_memory_is_measured(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(datascale.LOADS, "s", datascale.Load(keys=20, clients=2))
+    monkeypatch.setattr(checks, "DELETED_AT_ONCE", 8)
     async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
         words = ("check", "datascale", "--load=small", "--auto-compact", "--endpoints", members.urls[0])
         assert await _main(*words) == 0
@@ -268,7 +269,7 @@ async def test_memory_is_measured(
             "Start data scale check for work load [20 key-value pairs, 1024 bytes per key-value, 2 concurrent clients]."
         )
         assert " 20 / 20  100.00% " in lines[-4]
-        assert lines[-3:-1] == ["Compacting with revision 22", "Compacted with revision 22"]
+        assert lines[-3:-1] == ["Compacting with revision 24", "Compacted with revision 24"]
         assert re.fullmatch(r"PASS: Approximate system memory used : -?\d+\.\d\d MB\.", lines[-1])
         assert (await client.range(b"\0", b"\0", count_only=True)).count == 0
         await client.put(b"/etcdctl-check-datascale/x", b"")

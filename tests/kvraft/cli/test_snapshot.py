@@ -249,7 +249,11 @@ async def test_a_directory_that_is_there_is_never_overwritten(
         (["restore", "x", "--bump-revision=0", "--mark-compacted"], "--mark-compacted required", 128),
         (["restore", "x", "--bump-revision=-1"], 'invalid argument "-1" for "--bump-revision" flag', 1),
         (["restore", "/no/such/file"], "open /no/such/file: no such file or directory", 1),
-        (["restore", "/dev/null", "--name", "a", "--initial-cluster", "b=http://h:1"], 'couldn\'t find local name "a"', 1),
+        (
+            ["restore", "/dev/null", "--name", "a", "--initial-cluster", "b=http://h:1"],
+            'couldn\'t find local name "a"',
+            1,
+        ),
         (["status", "/no/such/file"], "stat /no/such/file: no such file or directory", 1),
     ],
 )
