@@ -1,4 +1,4 @@
-"""The unmodified kubectl against three members and an API server."""
+"""The unmodified kubectl against an API server over three members of kvraft, and over etcd."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import pytest
 import yaml
 
 from tests.e2e.cluster import needs_kubectl
+from tests.e2e.on_etcd import OnEtcd, needs_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.e2e.cluster import LocalCluster
+
+    Cluster = LocalCluster | OnEtcd
 
 pytestmark = pytest.mark.slow
 
@@ -42,40 +45,56 @@ def config_map(**data: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data})
 
 
+@pytest.fixture(scope="module", params=["kvraft", "etcd"])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """What the tests of this module share, by store."""
+    needs_kubectl()
+    if request.param == "kvraft":
+        yield request.getfixturevalue("three_nodes")
+        return
+    needs_etcd()
+    on_etcd = OnEtcd(tmp_path_factory.mktemp("etcd"), members=1, servers="a")
+    try:
+        on_etcd.start()
+        yield on_etcd
+    finally:
+        on_etcd.stop()
+
+
 @pytest.fixture
-def k(three_nodes: LocalCluster, request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+def k(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster, with a namespace of the test's own as kubectl's default."""
     needs_kubectl()
     name = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[:60]
-    three_nodes.kubectl("create", "namespace", name)
-    three_nodes.kubectl("config", "set-context", "--current", f"--namespace={name}")
-    yield three_nodes
-    three_nodes.kubectl("delete", "namespace", name)
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("config", "set-context", "--current", f"--namespace={name}")
+    yield cluster
+    cluster.kubectl("delete", "namespace", name)
 
 
-def data_of(k: LocalCluster, name: str) -> dict[str, str]:
+def data_of(k: Cluster, name: str) -> dict[str, str]:
     found: dict[str, str] = json.loads(k.kubectl("get", "configmap", name, "-o", "json")).get("data", {})
     return found
 
 
-def test_the_namespaces_of_a_new_cluster(three_nodes: LocalCluster) -> None:
+def test_the_namespaces_of_a_new_cluster(cluster: Cluster) -> None:
     needs_kubectl()
-    lines = three_nodes.kubectl("get", "ns").splitlines()
+    lines = cluster.kubectl("get", "ns").splitlines()
     assert lines[0].split() == ["NAME", "STATUS", "AGE"]
     assert {"default", "kube-system"} <= {line.split()[0] for line in lines[1:]}
     assert all(line.split()[1] == "Active" for line in lines[1:])
 
 
-def test_version_and_discovery(three_nodes: LocalCluster) -> None:
+def test_version_and_discovery(cluster: Cluster) -> None:
     needs_kubectl()
-    version = json.loads(three_nodes.kubectl("version", "-o", "json"))
+    version = json.loads(cluster.kubectl("version", "-o", "json"))
     assert version["serverVersion"]["major"] == "1"
-    rows = {line.split()[0] for line in three_nodes.kubectl("api-resources").splitlines()}
+    rows = {line.split()[0] for line in cluster.kubectl("api-resources").splitlines()}
     assert {"configmaps", "secrets", "pods", "events", "leases", "deployments", "namespaces"} <= rows
-    assert "apps/v1" in three_nodes.kubectl("api-versions").splitlines()
+    assert "apps/v1" in cluster.kubectl("api-versions").splitlines()
 
 
-def test_create_get_and_delete(k: LocalCluster) -> None:
+def test_create_get_and_delete(k: Cluster) -> None:
     assert k.kubectl("create", "configmap", "settings", "--from-literal=a=1") == "configmap/settings created\n"
     assert data_of(k, "settings") == {"a": "1"}
     assert yaml.safe_load(k.kubectl("get", "cm", "settings", "-o", "yaml"))["data"] == {"a": "1"}
@@ -89,21 +108,21 @@ def test_create_get_and_delete(k: LocalCluster) -> None:
     k.kubectl("get", "cm", "settings", codes=(1,))
 
 
-def test_a_secret_is_described_without_its_value(k: LocalCluster) -> None:
+def test_a_secret_is_described_without_its_value(k: Cluster) -> None:
     k.kubectl("create", "secret", "generic", "key", "--from-literal=token=hush")
     described = k.kubectl("describe", "secret", "key")
     assert "token:  4 bytes" in described
     assert "hush" not in described
 
 
-def test_apply_says_created_configured_and_unchanged(k: LocalCluster) -> None:
+def test_apply_says_created_configured_and_unchanged(k: Cluster) -> None:
     assert k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2")) == "configmap/settings created\n"
     assert k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2")) == "configmap/settings unchanged\n"
     assert k.kubectl("apply", "-f", "-", stdin=config_map(a="3")) == "configmap/settings configured\n"
     assert data_of(k, "settings") == {"a": "3"}, "what apply no longer mentions is gone"
 
 
-def test_diff_shows_what_apply_would_change(k: LocalCluster) -> None:
+def test_diff_shows_what_apply_would_change(k: Cluster) -> None:
     k.kubectl("apply", "-f", "-", stdin=config_map(a="1"))
     assert k.kubectl("diff", "-f", "-", stdin=config_map(a="1")) == ""
     difference = k.kubectl("diff", "-f", "-", stdin=config_map(a="2"), codes=(1,)).splitlines()
@@ -112,7 +131,7 @@ def test_diff_shows_what_apply_would_change(k: LocalCluster) -> None:
     assert data_of(k, "settings") == {"a": "1"}
 
 
-def test_server_side_apply_after_apply_on_the_clients_side(k: LocalCluster) -> None:
+def test_server_side_apply_after_apply_on_the_clients_side(k: Cluster) -> None:
     k.kubectl("apply", "-f", "-", stdin=config_map(a="1", b="2"))
     applied = k.kubectl("apply", "--server-side", "-f", "-", stdin=config_map(a="1", c="3"))
     assert applied == "configmap/settings serverside-applied\n"
@@ -121,7 +140,7 @@ def test_server_side_apply_after_apply_on_the_clients_side(k: LocalCluster) -> N
     assert data_of(k, "settings") == {"a": "1", "c": "4"}
 
 
-def test_two_appliers(k: LocalCluster) -> None:
+def test_two_appliers(k: Cluster) -> None:
     def apply(manager: str, *more: str, codes: tuple[int, ...] = (0,), **data: str) -> str:
         command = ("apply", "--server-side", f"--field-manager={manager}", *more, "-f", "-")
         return k.kubectl(*command, stdin=config_map(**data), codes=codes)
@@ -139,7 +158,7 @@ def test_two_appliers(k: LocalCluster) -> None:
     assert owners == {"alpha": {"f:data": {"f:c": {}}}, "beta": {"f:data": {"f:b": {}}}}
 
 
-def test_labels_annotations_and_selectors(k: LocalCluster) -> None:
+def test_labels_annotations_and_selectors(k: Cluster) -> None:
     for name in ("one", "two"):
         k.kubectl("create", "configmap", name)
     assert k.kubectl("label", "cm", "one", "tier=front") == "configmap/one labeled\n"
@@ -155,7 +174,7 @@ def test_labels_annotations_and_selectors(k: LocalCluster) -> None:
     assert "labels" not in json.loads(k.kubectl("get", "cm", "one", "-o", "json"))["metadata"]
 
 
-def test_edit(k: LocalCluster, tmp_path: Path) -> None:
+def test_edit(k: Cluster, tmp_path: Path) -> None:
     k.kubectl("create", "configmap", "settings", "--from-literal=a=before")
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\nsed -i s/before/after/ "$1"\n')
@@ -164,7 +183,7 @@ def test_edit(k: LocalCluster, tmp_path: Path) -> None:
     assert data_of(k, "settings") == {"a": "after"}
 
 
-def test_patches_of_every_kind(k: LocalCluster) -> None:
+def test_patches_of_every_kind(k: Cluster) -> None:
     k.kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
 
     def patch(kind: str, change: object) -> None:
@@ -192,7 +211,7 @@ def test_patches_of_every_kind(k: LocalCluster) -> None:
     assert row.split()[:2] == ["web", "0/4"]
 
 
-def test_delete_by_selector(k: LocalCluster) -> None:
+def test_delete_by_selector(k: Cluster) -> None:
     for name in ("one", "two", "three"):
         k.kubectl("create", "configmap", name)
     k.kubectl("label", "cm", "one", "two", "old=yes")
@@ -202,7 +221,7 @@ def test_delete_by_selector(k: LocalCluster) -> None:
     assert not {"configmap/one", "configmap/two"} & set(left)
 
 
-def test_watch_in_the_background(k: LocalCluster) -> None:
+def test_watch_in_the_background(k: Cluster) -> None:
     k.kubectl("create", "configmap", "first")
     command = ["kubectl", "get", "cm", "-w", "--output-watch-events", "-o", "json"]
     seen = []
@@ -235,16 +254,16 @@ def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             text = ""
 
 
-def test_explain(three_nodes: LocalCluster) -> None:
+def test_explain(cluster: Cluster) -> None:
     needs_kubectl()
-    explained = three_nodes.kubectl("explain", "configmap")
+    explained = cluster.kubectl("explain", "configmap")
     assert "KIND:       ConfigMap" in explained
     assert "binaryData" in explained
     assert "immutable" in explained
-    assert "FIELD: finalizers" in three_nodes.kubectl("explain", "configmap.metadata.finalizers")
+    assert "FIELD: finalizers" in cluster.kubectl("explain", "configmap.metadata.finalizers")
 
 
-def test_errors_are_kubernetes_own(k: LocalCluster) -> None:
+def test_errors_are_kubernetes_own(k: Cluster) -> None:
     def complaint(*arguments: str, stdin: str | None = None) -> str:
         answer = subprocess.run(
             ["kubectl", *arguments],

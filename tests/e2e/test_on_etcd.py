@@ -3,123 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.apilayer.server.conftest import Authority
 from tests.e2e.cluster import needs_kubectl, run
-from tests.kvraft.client.etcd.stores import EtcdProcesses
-from tests.kvraft.members import free_ports
+from tests.e2e.on_etcd import BOUND_S, COMPACTION_S, PREFIX, OnEtcd, needs_etcd, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed"),
-]
-
-BOUND_S = 60.0
-COMPACTION_S = 3
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that processes bring about."""
-    deadline = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about"
-        time.sleep(0.05)
-
-
-class OnEtcd:
-    """The store's members, two API servers by name, and kubectl for each."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = EtcdProcesses(folder, 3)
-        self.ports = dict(zip("ab", free_ports(2), strict=True))
-        self.servers: dict[str, subprocess.Popen[bytes]] = {}
-        authority = Authority(folder)
-        authority.leaf("server", server=True)
-        authority.leaf("admin", "system:masters")
-
-    def start(self) -> None:
-        self.begun = time.monotonic()
-        for name in self.store.client_urls:
-            self.store.start(name)
-        for name in self.ports:
-            self._start_server(name)
-        for name in self.ports:
-            until(lambda name=name: self.ready(name), f"readiness of API server {name}")  # type: ignore[misc]
-
-    def _start_server(self, name: str) -> None:
-        (self.folder / f"{name}.kubeconfig").write_text(json.dumps(self._kubeconfig(self.ports[name])))
-        flags = {
-            "secure-port": self.ports[name],
-            "bind-address": "127.0.0.1",
-            "tls-cert-file": self.folder / "server.crt",
-            "tls-private-key-file": self.folder / "server.key",
-            "client-ca-file": self.folder / "ca.crt",
-            "etcd-servers": ",".join(self.store.urls),
-            "etcd-prefix": "/clusters/one",
-            "etcd-compaction-interval": f"{COMPACTION_S}s",
-        }
-        command = [sys.executable, "-m", "apilayer.cli.main", "serve", *(f"--{key}={flags[key]}" for key in flags)]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.servers[name] = subprocess.Popen(command, stderr=log)
-
-    def _kubeconfig(self, port: int) -> dict[str, Any]:
-        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(self.folder / "ca.crt")}
-        user = {"client-certificate": str(self.folder / "admin.crt"), "client-key": str(self.folder / "admin.key")}
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": user}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-
-    def environment(self, server: str) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self.folder), "KUBECONFIG": str(self.folder / f"{server}.kubeconfig")}
-
-    def kubectl(self, *arguments: str, server: str = "a", stdin: str | None = None) -> str:
-        """What kubectl prints; it must succeed."""
-        answer = run(["kubectl", *arguments], stdin=stdin, env=self.environment(server))
-        assert answer.returncode == 0, f"kubectl {' '.join(arguments)}: {answer.stdout}{answer.stderr}{self.logs()}"
-        return answer.stdout
-
-    def ready(self, server: str) -> bool:
-        return run(["kubectl", "get", "--raw", "/readyz"], env=self.environment(server)).stdout == "ok"
-
-    def etcdctl(self, *arguments: str) -> str:
-        command = ["etcdctl", "--endpoints", ",".join(self.store.urls), *arguments]
-        return run(command, env={**os.environ, "ETCDCTL_API": "3"}).stdout
-
-    def logs(self) -> str:
-        """The last lines of the API servers."""
-        return "\n".join("\n".join((self.folder / f"{name}.log").read_text().splitlines()[-15:]) for name in self.ports)
-
-    def stop(self) -> None:
-        for process in self.servers.values():
-            process.terminate()
-        for process in self.servers.values():
-            process.wait(BOUND_S)
-        for name in list(self.store.running):
-            self.store.kill(name)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def on_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnEtcd]:
     needs_kubectl()
+    needs_etcd()
     running = OnEtcd(tmp_path_factory.mktemp("on-etcd"))
     try:
         running.start()
@@ -136,7 +39,7 @@ class Watching:
         self.events: list[tuple[str, ...]] = []
         self._process = subprocess.Popen(
             ["kubectl", "get", "cm", "-n", namespace, "-w", "--output-watch-events", "--no-headers", "-o", columns],
-            env=on_etcd.environment(server),
+            env=on_etcd.kubectl_env(server),
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -176,9 +79,9 @@ def test_the_course_of_an_object_while_history_is_cut(on_etcd: OnEtcd) -> None:
     on_etcd.kubectl("delete", "cm", "c0", "-n", "course")
     assert "c0" not in on_etcd.kubectl("get", "cm", "-n", "course", server="b")
     on_etcd.kubectl("delete", "namespace", "course", server="b")  # returns when a controller has emptied it
-    left = on_etcd.etcdctl("get", "/clusters/one/", "--prefix", "--keys-only")
+    left = on_etcd.etcdctl("get", f"{PREFIX}/", "--prefix", "--keys-only")
     assert "/course/" not in left
-    assert "/clusters/one/namespaces/default" in left
+    assert f"{PREFIX}/namespaces/default" in left
     assert on_etcd.etcdctl("get", "/registry/", "--prefix", "--keys-only").strip() == ""
 
 
@@ -217,7 +120,7 @@ def test_a_watch_goes_on_while_members_die_and_the_whole_store_restarts(on_etcd:
 def _created(on_etcd: OnEtcd, name: str) -> bool:
     """Whether the object is there. A create whose answer was lost may have happened, and is not repeated blindly."""
     command = ["kubectl", "create", "cm", name, "-n", "storm", "--from-literal=n=1"]
-    answer = run(command, env=on_etcd.environment("a"))
+    answer = run(command, env=on_etcd.kubectl_env("a"))
     return answer.returncode == 0 or "AlreadyExists" in answer.stderr
 
 

@@ -1,0 +1,127 @@
+"""API servers on a cluster of Debian's etcd, all real processes, with kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.apilayer.server.conftest import Authority
+from tests.e2e.cluster import run
+from tests.kvraft.client.etcd.stores import EtcdProcesses
+from tests.kvraft.members import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BOUND_S = 60.0
+COMPACTION_S = 3
+PREFIX = "/clusters/one"
+
+
+def needs_etcd() -> None:
+    """Skip the test, saying why, where there is no etcd."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed")
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that processes bring about."""
+    deadline = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about"
+        time.sleep(0.05)
+
+
+class OnEtcd:
+    """The store's members, two API servers by name, and kubectl for each."""
+
+    def __init__(self, folder: Path, members: int = 3, servers: str = "ab") -> None:
+        self.folder = folder
+        self.store = EtcdProcesses(folder, members)
+        self.ports = dict(zip(servers, free_ports(len(servers)), strict=True))
+        self.servers: dict[str, subprocess.Popen[bytes]] = {}
+        authority = Authority(folder)
+        authority.leaf("server", server=True)
+        authority.leaf("admin", "system:masters")
+
+    def start(self) -> None:
+        self.begun = time.monotonic()
+        for name in self.store.client_urls:
+            self.store.start(name)
+        for name in self.ports:
+            self._start_server(name)
+        for name in self.ports:
+            until(lambda name=name: self.ready(name), f"readiness of API server {name}")  # type: ignore[misc]
+
+    def _start_server(self, name: str) -> None:
+        (self.folder / f"{name}.kubeconfig").write_text(json.dumps(self._kubeconfig(self.ports[name])))
+        flags = {
+            "secure-port": self.ports[name],
+            "bind-address": "127.0.0.1",
+            "tls-cert-file": self.folder / "server.crt",
+            "tls-private-key-file": self.folder / "server.key",
+            "client-ca-file": self.folder / "ca.crt",
+            "etcd-servers": ",".join(self.store.urls),
+            "etcd-prefix": PREFIX,
+            "etcd-compaction-interval": f"{COMPACTION_S}s",
+        }
+        command = [sys.executable, "-m", "apilayer.cli.main", "serve", *(f"--{key}={flags[key]}" for key in flags)]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.servers[name] = subprocess.Popen(command, stderr=log)
+
+    def _kubeconfig(self, port: int) -> dict[str, Any]:
+        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(self.folder / "ca.crt")}
+        user = {"client-certificate": str(self.folder / "admin.crt"), "client-key": str(self.folder / "admin.key")}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+
+    def kubectl_env(self, server: str = "a", **env: str) -> dict[str, str]:
+        """What kubectl needs to know."""
+        kubeconfig = str(self.folder / f"{server}.kubeconfig")
+        return {**os.environ, "HOME": str(self.folder), "KUBECONFIG": kubeconfig, **env}
+
+    def kubectl(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        codes: tuple[int, ...] = (0,),
+        server: str = "a",
+        **env: str,
+    ) -> str:
+        """What kubectl prints on stdout; its exit code must be one of ``codes``."""
+        answer = run(["kubectl", *arguments], stdin=stdin, env=self.kubectl_env(server, **env))
+        assert answer.returncode in codes, f"kubectl {' '.join(arguments)}: {answer.stdout}{answer.stderr}{self.logs()}"
+        return answer.stdout
+
+    def ready(self, server: str) -> bool:
+        return run(["kubectl", "get", "--raw", "/readyz"], env=self.kubectl_env(server)).stdout == "ok"
+
+    def etcdctl(self, *arguments: str) -> str:
+        command = ["etcdctl", "--endpoints", ",".join(self.store.urls), *arguments]
+        return run(command, env={**os.environ, "ETCDCTL_API": "3"}).stdout
+
+    def logs(self) -> str:
+        """The last lines of the API servers."""
+        return "\n".join("\n".join((self.folder / f"{name}.log").read_text().splitlines()[-15:]) for name in self.ports)
+
+    def stop(self) -> None:
+        for process in self.servers.values():
+            process.terminate()
+        for process in self.servers.values():
+            process.wait(BOUND_S)
+        for name in list(self.store.running):
+            self.store.kill(name)
