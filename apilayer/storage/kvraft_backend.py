@@ -124,7 +124,10 @@ class KvraftStore:
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[KvraftChanges]:
         """See `Store.watch`."""
         prefix = self._prefix.outer(prefix)
-        async with self._client.watch(prefix, prefix_end(prefix), start_revision=from_revision) as stream:
+        # With progress told now and then, what others have compacted meanwhile is not asked for after a cut.
+        async with self._client.watch(
+            prefix, prefix_end(prefix), start_revision=from_revision, progress_notify=True
+        ) as stream:
             yield self._changes(stream, prefix)
 
     def _changes(self, stream: WatchStream, prefix: bytes) -> KvraftChanges:

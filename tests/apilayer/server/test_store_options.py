@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from apilayer.storage.etcd_backend import EtcdStore
 from apilayer.storage.kvraft_backend import KvraftStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from apilayer.server.run import ServerOptions
@@ -75,3 +76,27 @@ def test_plain_urls_want_no_certificates(certificates: Path) -> None:
         f"--etcd-keyfile={certificates}/admin.key",
     )
     assert store_context(chosen) is not None
+
+
+async def test_two_servers_may_speak_different_protocols_with_one_store(start_server: Callable[..., Any]) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    async with (
+        start_server(storage_backend="kvraft") as one,
+        start_server(storage_backend="etcd3") as other,
+        one.connect() as first,
+        other.connect() as second,
+    ):
+        clients = [first, second]
+        for number in range(4):
+            body = {"metadata": {"name": f"c{number}"}, "data": {"n": str(number)}}
+            writer, reader = clients[number % 2], clients[(number + 1) % 2]
+            created = await writer.request("POST", path, body)
+            assert created.status == 201
+            listed = (await reader.request("GET", path)).json["items"]
+            assert [item["metadata"]["name"] for item in listed] == [f"c{each}" for each in range(number + 1)]
+            assert listed[-1] == {
+                key: value for key, value in created.json.items() if key not in ("kind", "apiVersion")
+            }
+            changed = await reader.request("PUT", f"{path}/c{number}", {**created.json, "data": {"n": "changed"}})
+            assert changed.status == 200
+            assert (await writer.request("PUT", f"{path}/c{number}", created.json)).status == 409
