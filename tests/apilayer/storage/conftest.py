@@ -1,5 +1,5 @@
 """Every backend, so that what is promised of a store is tested on each: kvraft by its own protocol and by etcd's,
-and Debian's etcd."""
+Debian's etcd, and the store in memory that stands for them in other tests."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from apilayer.storage.etcd_backend import EtcdStore
 from apilayer.storage.kvraft_backend import KvraftStore
 from kvraft.client import open_client
 from kvraft.embed import open_member
+from tests.apilayer.memory_store import MemoryStore
 from tests.kvraft.client.etcd.stores import start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from apilayer.storage.interface import Store
     from tests.kvraft.processes import Processes
 
 BACKENDS = [
+    "memory",
     "kvraft",
     "kvraft as etcd3",
     pytest.param(
@@ -65,7 +68,10 @@ async def _on_kvraft(directory: Path, backend: str) -> AsyncIterator[KvraftStore
 
 
 @pytest.fixture(params=BACKENDS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KvraftStore]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
     if request.param == "etcd3":
         opened = _on_etcd(request.getfixturevalue("etcd_url"))
     else:
