@@ -132,7 +132,7 @@ class FieldManager:
         self._check_type(config)
         live = _without_managers(self._seen(old)) if old is not None else self.empty()
         if not managers and old is not None:
-            managers = self._updated({}, None, live, BEFORE_FIRST_APPLY, time)
+            managers = self._before_first_apply(live, time)
         try:
             obj, managers = self._applied(live, config, managers, name, force=force, time=time)
         except Conflicts as conflicts:
@@ -150,6 +150,13 @@ class FieldManager:
         if name == lastapplied.KUBECTL:
             lastapplied.follow(obj, config)
         return obj
+
+    def _before_first_apply(self, live: Object, time: str) -> Managers:
+        """Who is to have made an object that nobody owns; nobody when its lists are not of their types."""
+        try:
+            return self._updated({}, None, live, BEFORE_FIRST_APPLY, time)
+        except ItemError:
+            return {}
 
     def _check_type(self, config: Object) -> None:
         kind, api_version = config.get("kind"), config.get("apiVersion")
@@ -189,9 +196,9 @@ class FieldManager:
             merged = prune(merge(shape, live, config), versions, managers, before)
             change = Change(versions, live, merged, self._ignored)
             own = compare(shape, live, merged).without(self._ignored)
+            managers = take_from_others(change, own, managers, manager, force=force)
         except ItemError as error:
             raise status.raw(500, f"failed to apply the configuration ({_described(config)}): {error}") from error
-        managers = take_from_others(change, own, managers, manager, force=force)
         changed = merged != live
         fields = difference(fields, STRIPPED)
         if fields:
