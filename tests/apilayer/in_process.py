@@ -10,11 +10,13 @@ import orjson
 import trio
 
 from apilayer.pipeline.authentication import Authenticator, parse_token_file
+from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.request import MAX_BODY_BYTES, Request
 from apilayer.registry.bootstrap import bootstrap
 from apilayer.registry.registry import Registry
 from apilayer.server.application import Application
 from apilayer.server.health import Health
+from apilayer.server.reviews import Access
 from tests.apilayer.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ class Server:
         health = Health(store, self.registry.cache)
         health.started = True
         authenticator = Authenticator(parse_token_file(['secret,admin,1,"system:masters"']))
-        self.app = Application(self.registry, authenticator, health, server_address="127.0.0.1:6443")
+        access = Access(authenticator, Privileged())
+        self.app = Application(self.registry, access, health, server_address="127.0.0.1:6443")
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Loads the cache and makes what every cluster has."""

@@ -101,7 +101,8 @@ class Model:
     def delete(self, name: str, policy: str) -> None:
         """A DELETE without preconditions of an object that is there."""
         thing = self.things[name]
-        extra = frozenset({FOREGROUND}) if policy == "Foreground" else frozenset()
+        waits = policy == "Foreground" or (not policy and FOREGROUND in thing.finalizers)
+        extra = frozenset({FOREGROUND}) if waits else frozenset()
         if (thing.finalizers - {FOREGROUND}) | extra:
             self.put(name, thing.begins_to_go(extra))
         else:

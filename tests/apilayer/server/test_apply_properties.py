@@ -39,8 +39,8 @@ class Wish:
             {"name": f"{self.owner}-{key}", "image": "i", "ports": [{"containerPort": port} for port in ports]}
             for key, ports in self.containers.items()
         ]
-        spec = {"template": {"spec": {"containers": containers}}} if containers else {}
-        return {**HEAD, "metadata": metadata, "spec": spec}
+        spec = {"spec": {"template": {"spec": {"containers": containers}}}} if containers else {}
+        return {**HEAD, "metadata": metadata, **spec}
 
 
 def wishes(owner: str) -> st.SearchStrategy[Wish]:
