@@ -129,6 +129,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--client-ca-file", type=Path, metavar="FILE", help="CA of client certificates (CN: user, O: groups)"
     )
     who.add_argument("--token-auth-file", type=Path, metavar="FILE", help='CSV: token,user,uid,"group1,group2"')
+    who.add_argument(
+        "--authorization-mode",
+        type=_names,
+        default=(),
+        metavar="MODE,...",
+        help="who decides, in the order given: RBAC, AlwaysAllow, AlwaysDeny (default: only system:masters may act)",
+    )
     _add_account_flags(parser)
     store = parser.add_argument_group("store")
     store.add_argument(

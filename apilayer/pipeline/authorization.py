@@ -1,4 +1,4 @@
-"""Who may do what: what every authorizer answers, and the one that knows no roles. Pure.
+"""Who may do what: what every authorizer answers, and those that know no roles. Pure.
 
 A request's attributes are its `RequestInfo`; a review makes one of what it asks about.
 """
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from apilayer.api import status
-from apilayer.pipeline.authentication import ANONYMOUS, AUTHENTICATED
+from apilayer.pipeline.authentication import AUTHENTICATED
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apilayer.pipeline.authentication import User
 
 Object = dict[str, Any]
@@ -84,8 +86,65 @@ class Privileged:
         return Rules(tuple(found), tuple(paths))
 
 
+class Constant:
+    """Says the same to everybody."""
+
+    def __init__(self, verdict: Verdict, rules: Rules = Rules()) -> None:  # it never changes
+        self._verdict = verdict
+        self._rules = rules
+
+    def decide(self, user: User, info: RequestInfo) -> Verdict:
+        """See `Authorizer.decide`."""
+        del user, info
+        return self._verdict
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """See `Authorizer.rules`."""
+        del user, namespace
+        return self._rules
+
+
+ALWAYS_ALLOW = Constant(
+    Verdict(True),
+    Rules(
+        ({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},),
+        ({"verbs": ["*"], "nonResourceURLs": ["*"]},),
+    ),
+)
+ALWAYS_DENY = Constant(Verdict(False, "Everything is forbidden."))
+
+
+class InTurn:
+    """Members of system:masters may do everything; else the first authorizer that allows or denies decides."""
+
+    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
+        self._authorizers = authorizers
+
+    def decide(self, user: User, info: RequestInfo) -> Verdict:
+        """See `Authorizer.decide`."""
+        if MASTERS in user.groups:
+            return Verdict(True)
+        reasons = []
+        for authorizer in self._authorizers:
+            verdict = authorizer.decide(user, info)
+            if verdict.allowed or verdict.denied:
+                return verdict
+            if verdict.reason:
+                reasons.append(verdict.reason)
+        return Verdict(False, "\n".join(reasons))
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """See `Authorizer.rules`."""
+        found = [authorizer.rules(user, namespace) for authorizer in self._authorizers]
+        return Rules(
+            tuple(rule for rules in found for rule in rules.resources),
+            tuple(rule for rules in found for rule in rules.paths),
+            "\n".join(rules.error for rules in found if rules.error),
+        )
+
+
 def require(authorizer: Authorizer, user: User, info: RequestInfo) -> None:
-    """Returns when `user` may do what `info` says. Raises StatusError 401 for nobody, 403 for somebody."""
+    """Returns when `user` may do what `info` says. Raises StatusError 403."""
     verdict = authorizer.decide(user, info)
     if not verdict.allowed:
         raise refusal(user, info, verdict.reason)
@@ -110,9 +169,7 @@ def permits(
 
 
 def refusal(user: User, info: RequestInfo, reason: str = "") -> status.StatusError:
-    """Why `user` may not: 401 for nobody, 403 for somebody."""
-    if user is ANONYMOUS:
-        return status.unauthorized()
+    """403: why `user` may not."""
     if not info.is_resource:
         return status.forbidden_path(user.name, info.verb, info.path)
     resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource

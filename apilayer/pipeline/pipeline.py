@@ -75,11 +75,11 @@ class Pipeline:
             info = request_info.parse(request.method, request.path)
             user = await self._authenticator.authenticate(request)
             with self._limit.admitted(info.verb):
-                user = impersonate(user, request.headers)
                 query = parse_query(request.query)
                 if info.verb == "list" and ListOptions.asks_to_watch(query):
                     info = attrs.evolve(info, verb="watch")
-                require(self._authorizer, user, info)
+                user = impersonate(self._authorizer, user, request.headers, info)
+                require(self._authorizer, user, request_info.named(info, query.get("fieldSelector")))
                 response = await self._route(Context(request, info, query, user))
         except StatusError as error:
             response = error_response(request, error)

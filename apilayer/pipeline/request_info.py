@@ -5,14 +5,21 @@ Source: Kubernetes' request attributes ("Authorization Overview", "Review your r
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_REMEMBERED_CHARS = 512
 """Longer paths are parsed each time, so that what is remembered stays small."""
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _OBJECT_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_OF_COLLECTIONS = frozenset({"list", "watch", "deletecollection"})
+_BY_NAME = re.compile(r"metadata\.name==?([^=!/%]+)")
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 
 
@@ -75,6 +82,20 @@ def _parse(method: str, path: str) -> RequestInfo:
         legacy_watch=legacy_watch,
         malformed=malformed or len(rest) > 3,
     )
+
+
+def named(info: RequestInfo, field_selectors: Sequence[str] | None) -> RequestInfo:
+    """`info` with the name of the one object that a request for a collection is about, if its selector names it.
+
+    So somebody who may list or watch one object by name can.
+    """
+    if not field_selectors or info.name or info.verb not in _OF_COLLECTIONS:
+        return info
+    for part in field_selectors[0].split(","):
+        found = _BY_NAME.fullmatch(part.strip())
+        if found is not None:
+            return attrs.evolve(info, name=found[1])
+    return info
 
 
 _parse_short = lru_cache(maxsize=4096)(_parse)

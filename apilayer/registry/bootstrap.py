@@ -12,6 +12,7 @@ import trio
 
 from apilayer.api import meta, status
 from apilayer.registry.options import WriteOptions
+from apilayer.registry.roles import reconcile_roles
 from apilayer.registry.services.store import OWN_MANAGER
 from apilayer.storage.interface import StoreError
 
@@ -55,6 +56,8 @@ async def bootstrap(registry: Registry) -> None:
         wanted = {"metadata": {"name": name}, "value": value, "description": description}
         await create_if_absent(registry, "priorityclasses.scheduling.k8s.io", "", wanted)
     await registry.ports.load()
+    if registry.has_roles:
+        await reconcile_roles(registry)
     await _default_cidr(registry)
 
 

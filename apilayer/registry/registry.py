@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from apilayer.admission.plugin import Plugin
     from apilayer.api.resources import Resource
     from apilayer.api.services.allocate import Pool
     from apilayer.registry.options import DeleteOptions, ListOptions
@@ -90,6 +91,8 @@ class Registry:
         """Whether a user may do it: (user, verb, group, resource, namespace, name). Set by who knows the authorizer."""
         plugins = build(admission or Choice(control=NO_LESS), self.listers, lambda *asked: self.may(*asked), self)
         self.admission = Chain(plugins, self.refresh, trio.sleep)
+        self.has_roles = False
+        """Whether the roles in the cluster decide: then the default ones are kept in it."""
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
         if resource.group_resource == "namespaces":
@@ -120,6 +123,11 @@ class Registry:
     def namespaced(self) -> list[ResourceApi]:
         """Every resource that lives in namespaces."""
         return [api for api in self._apis.values() if api.resource.namespaced]
+
+    def use_roles(self, guard: Plugin) -> None:
+        """From now on roles decide, and `guard` is asked before every other plugin about changes of them."""
+        self.has_roles = True
+        self.admission = Chain((guard, *self.admission.plugins), self.refresh, trio.sleep)
 
     async def refresh(self) -> None:
         """Brings the cache up to the present. Raises StoreError."""

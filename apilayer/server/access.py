@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from apilayer.admission.plugins.role_escalation import RoleEscalation
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import Privileged, permits
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Privileged, permits
+from apilayer.pipeline.rbac import RoleAuthorizer
+from apilayer.registry.roles import CachedRoles
 from apilayer.server.reviews import Access
 from apilayer.server.token_requests import TokenIssuer
 
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from apilayer.pipeline.authorization import Authorizer
     from apilayer.registry.registry import Registry
 
+MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
+NOT_OFFERED = ("ABAC", "Node", "Webhook")
 MIN_EXPIRATION_SECONDS = 3600.0
 MAX_EXPIRATION_SECONDS = float(1 << 32)
 
@@ -45,6 +51,8 @@ class AccessFlags(Protocol):
     def service_account_max_token_expiration(self) -> float: ...
     @property
     def service_account_extend_token_expiration(self) -> bool: ...
+    @property
+    def authorization_mode(self) -> Sequence[str]: ...
     @property
     def api_audiences(self) -> Sequence[str]: ...
 
@@ -84,15 +92,37 @@ class AccessFiles:
                 flags.service_account_extend_token_expiration,
                 flags.service_account_jwks_uri,
             )
-        authorizer = Privileged()
+        authorizer = self._authorizer(registry)
         registry.may = partial(permits, authorizer)
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
         return Access(Authenticator(self._users, tokens, own), authorizer), issuer
 
+    def _authorizer(self, registry: Registry) -> Authorizer:
+        modes = self._flags.authorization_mode
+        if not modes:
+            return Privileged()
+        known: dict[str, Authorizer] = {"AlwaysAllow": ALWAYS_ALLOW, "AlwaysDeny": ALWAYS_DENY}
+        roles = RoleAuthorizer(CachedRoles(registry))
+        authorizer = InTurn([known.get(mode, roles) for mode in modes])
+        if "RBAC" in modes:
+            registry.use_roles(RoleEscalation(registry.listers, authorizer, roles))
+        return authorizer
+
 
 def read_access(flags: AccessFlags) -> AccessFiles:
     """Reads what the flags name. Raises AccessError."""
+    _check_modes(flags.authorization_mode)
     return AccessFiles(flags, _users(flags.token_auth_file), _keys(flags))
+
+
+def _check_modes(modes: Sequence[str]) -> None:
+    for mode in modes:
+        if mode in NOT_OFFERED:
+            raise AccessError(f"--authorization-mode: {mode!r} is not part of this server")
+        if mode not in MODES:
+            raise AccessError(f"--authorization-mode: {mode!r} is not a valid mode")
+        if list(modes).count(mode) > 1:
+            raise AccessError(f"--authorization-mode: {mode!r} is given more than once")
 
 
 def _users(path: Path | None) -> dict[bytes, User]:

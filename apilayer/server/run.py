@@ -54,6 +54,7 @@ class ServerOptions:
     secure_port: int = 6443
     client_ca_file: Path | None = None
     token_auth_file: Path | None = None
+    authorization_mode: Sequence[str] = ()
     service_account_signing_key_file: Path | None = None
     service_account_key_file: Sequence[Path] = ()
     service_account_issuer: Sequence[str] = ()

@@ -85,6 +85,7 @@ def api_flags(data_dir: Path, topology: Topology) -> tuple[str, ...]:
         f"--client-ca-file={pki / 'ca.crt'}",
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={data_dir / 'tokens.csv'}",
+        "--authorization-mode=RBAC",
         f"--service-account-signing-key-file={pki / account_key.NAME}",
         f"--service-account-issuer={account_key.ISSUER}",
         f"--etcd-servers={','.join(member.client_url for member in topology.members)}",

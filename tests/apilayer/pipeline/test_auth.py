@@ -6,10 +6,10 @@ import pytest
 
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import Privileged, require
+from apilayer.pipeline.authorization import Constant, Privileged, Verdict, require
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import Identity, Request
-from apilayer.pipeline.request_info import parse
+from apilayer.pipeline.request_info import RequestInfo, parse
 
 FILE = ['secret,admin,1,"system:masters,extra"', "", "plain,bob,2"]
 MASTER = User("admin", groups=("system:masters",))
@@ -83,7 +83,9 @@ def refusal(user: User, method: str, path: str) -> StatusError:
 
 @pytest.mark.parametrize("path", ["/api/v1/pods", "/apis", "/", "/healthzz", "/openapi/v2"])
 def test_nobody_may_do_nothing_else(path: str) -> None:
-    assert refusal(ANONYMOUS, "GET", path).code == 401
+    error = refusal(ANONYMOUS, "GET", path)
+    assert error.code == 403
+    assert 'User "system:anonymous" cannot ' in str(error)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +117,23 @@ def test_somebody_is_told_what_is_missing(method: str, path: str, message: str) 
     assert (error.code, str(error)) == (403, message)
 
 
+INFO = parse("GET", "/api/v1/namespaces/n/pods")
+
+
+def acting(user: User, **headers: str) -> User:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return impersonate(Privileged(), user, named, INFO)
+
+
 def test_masters_may_act_as_others() -> None:
-    assert impersonate(MASTER, {}) is MASTER
-    headers = {"impersonate-user": "jane", "impersonate-group": "a,b", "impersonate-uid": "7"}
-    assert impersonate(MASTER, headers) == User("jane", "7", ("a", "b", "system:authenticated"))
-    account = impersonate(MASTER, {"impersonate-user": "system:serviceaccount:ns:sa"})
+    assert acting(MASTER) is MASTER
+    jane = acting(MASTER, impersonate_user="jane", impersonate_group="a,b", impersonate_uid="7")
+    assert jane == User("jane", "7", ("a", "b", "system:authenticated"))
+    account = acting(MASTER, impersonate_user="system:serviceaccount:ns:sa")
     assert account.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
-    assert impersonate(MASTER, {"impersonate-user": "system:anonymous"}) is ANONYMOUS
+    assert acting(MASTER, impersonate_user="system:anonymous") == ANONYMOUS
+    extra = {"impersonate-user": "jane", "impersonate-extra-acme.com%2fP": "x", "impersonate-extra-scopes": "a,b"}
+    assert impersonate(Privileged(), MASTER, extra, INFO).extra == (("acme.com/p", ("x",)), ("scopes", ("a", "b")))
 
 
 @pytest.mark.parametrize(
@@ -129,21 +141,61 @@ def test_masters_may_act_as_others() -> None:
     [
         (
             BOB,
-            {"impersonate-user": "jane", "impersonate-group": "system:masters"},
+            {"impersonate_user": "jane", "impersonate_group": "system:masters"},
             403,
-            'users "jane" is forbidden: User "bob" cannot impersonate resource "users" '
-            'in API group "" at the cluster scope',
+            'pods is forbidden: User "bob" cannot impersonate-on:user-info:list resource "pods" '
+            'in API group "" in the namespace "n"',
         ),
-        (ANONYMOUS, {"impersonate-user": "jane"}, 401, "Unauthorized"),
+        (
+            ANONYMOUS,
+            {"impersonate_user": "jane"},
+            403,
+            'pods is forbidden: User "system:anonymous" cannot impersonate-on:user-info:list resource "pods" '
+            'in API group "" in the namespace "n"',
+        ),
         (
             MASTER,
-            {"impersonate-group": "g"},
+            {"impersonate_group": "g"},
             400,
-            'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}} without impersonating a user name',
+            'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}, Extra:map[string][]string(nil)} '
+            "without impersonating a user name",
         ),
     ],
 )
 def test_others_may_not(user: User, headers: dict[str, str], code: int, message: str) -> None:
     with pytest.raises(StatusError) as caught:
-        impersonate(user, headers)
+        acting(user, **headers)
     assert (caught.value.code, str(caught.value)) == (code, message)
+
+
+class May(Constant):
+    """Allows impersonating these alone."""
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(Verdict(False))
+        self.allowed = allowed
+
+    def decide(self, user: User, info: RequestInfo) -> Verdict:
+        part = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+        return Verdict(
+            info.verb == "impersonate" and f"{info.group}|{part}|{info.namespace}|{info.name}" in self.allowed
+        )
+
+
+ALL_OF_JANE = ("|users||jane", "|groups||g", "authentication.k8s.io|uids||7", "authentication.k8s.io|userextras/k||v")
+
+
+@pytest.mark.parametrize("missing", ["", *ALL_OF_JANE])
+def test_each_part_of_somebody_must_be_allowed(missing: str) -> None:
+    headers = {"impersonate-user": "jane", "impersonate-group": "g", "impersonate-uid": "7", "impersonate-extra-k": "v"}
+    may = May(*(part for part in ALL_OF_JANE if part != missing))
+    if not missing:
+        assert impersonate(may, BOB, headers, INFO).name == "jane"
+        return
+    with pytest.raises(StatusError):
+        impersonate(may, BOB, headers, INFO)
+
+
+def test_an_account_is_impersonated_in_its_namespace() -> None:
+    headers = {"impersonate-user": "system:serviceaccount:ns:sa"}
+    assert impersonate(May("|serviceaccounts|ns|sa"), BOB, headers, INFO).name == "system:serviceaccount:ns:sa"

@@ -1,0 +1,101 @@
+"""Nobody gives away what he does not have: roles and bindings are held to the rights of who writes them.
+
+No plugin of Kubernetes' chain, whose registry does this itself: it is on whenever roles decide, whatever flags say.
+
+Source: Kubernetes documentation, "Using RBAC Authorization", "Privilege escalation prevention and bootstrapping".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apilayer.admission.plugin import CREATE, UPDATE, Plugin, on
+from apilayer.api import status
+from apilayer.api.gotext import quote
+from apilayer.pipeline.authorization import MASTERS, Authorizer, permits
+from apilayer.pipeline.rbac import missing_from, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apilayer.admission.listers import Listers
+    from apilayer.admission.plugin import Attributes, Object
+    from apilayer.pipeline.authentication import User
+    from apilayer.pipeline.rbac import RoleAuthorizer
+
+GROUP = "rbac.authorization.k8s.io"
+ROLES = (f"roles.{GROUP}", f"clusterroles.{GROUP}")
+BINDINGS = (f"rolebindings.{GROUP}", f"clusterrolebindings.{GROUP}")
+_EVERYTHING = (
+    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+)
+
+
+class RoleEscalation(Plugin):
+    """Knows the roles that decide."""
+
+    name = "RoleEscalation"
+    interests = (on(*ROLES, *BINDINGS, operations=(CREATE, UPDATE)),)
+
+    def __init__(self, listers: Listers, authorizer: Authorizer, roles: RoleAuthorizer) -> None:
+        self.listers = listers
+        self._authorizer = authorizer
+        self._roles = roles
+
+    def mutate(self, attributes: Attributes) -> None:
+        """Raises StatusError 403; 404 for a binding to a role that is not there."""
+        if MASTERS in attributes.user.groups:
+            return
+        if attributes.resource.group_resource in ROLES:
+            self._role(attributes)
+        else:
+            self._binding(attributes)
+
+    def _role(self, attributes: Attributes) -> None:
+        new, old = attributes.new, attributes.old or {}
+        if attributes.old is not None and _same(new, old, ("rules", "aggregationRule")):
+            return
+        if self._may(attributes, "escalate", attributes.resource.plural, attributes.name or _name(new)):
+            return
+        if new.get("aggregationRule") and self._missing(attributes.user, "", _EVERYTHING):
+            raise attributes.forbidden("must have cluster-admin privileges to use an aggregationRule")
+        self._confirm(attributes, new.get("rules") or ())
+
+    def _binding(self, attributes: Attributes) -> None:
+        new, old = attributes.new, attributes.old or {}
+        if attributes.old is not None and _same(new, old, ("roleRef", "subjects")):
+            return
+        reference = new.get("roleRef") or {}
+        plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
+        name = reference.get("name") or ""
+        if self._may(attributes, "bind", plural, name):
+            return
+        rules = self._roles.referred(reference, attributes.namespace)
+        if rules is None:
+            raise status.not_found(attributes.resource.plural, attributes.resource.group, name)
+        self._confirm(attributes, (rule.written for rule in rules))
+
+    def _may(self, attributes: Attributes, verb: str, plural: str, name: str) -> bool:
+        return permits(self._authorizer, attributes.user, verb, GROUP, plural, attributes.namespace, name)
+
+    def _missing(self, user: User, namespace: str, rules: Iterable[Object]) -> list[Object]:
+        return missing_from(self._roles.owned(user, namespace), rules)
+
+    def _confirm(self, attributes: Attributes, rules: Iterable[Object]) -> None:
+        user = attributes.user
+        missing = self._missing(user, attributes.namespace, rules)
+        if missing:
+            groups = " ".join(quote(group) for group in user.groups)
+            raise attributes.forbidden(
+                f"user {quote(user.name)} (groups=[{groups}]) is attempting to grant RBAC permissions "
+                f"not currently held:\n{shown(missing)}"
+            )
+
+
+def _name(obj: Object) -> str:
+    return obj["metadata"].get("name") or ""
+
+
+def _same(new: Object, old: Object, keys: tuple[str, ...]) -> bool:
+    return all((new.get(key) or None) == (old.get(key) or None) for key in keys)

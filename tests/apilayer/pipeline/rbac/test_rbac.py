@@ -1,0 +1,294 @@
+"""Rules and roles: tables, and the index against an evaluator that looks at everything each time."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apilayer.pipeline.authentication import User
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Verdict
+from apilayer.pipeline.rbac import RoleAuthorizer, missing_from, parse_rule, parse_rules, shown
+from apilayer.pipeline.request_info import RequestInfo, named, parse
+
+Object = dict[str, Any]
+GROUP = "rbac.authorization.k8s.io"
+
+
+def rule(verbs: str, resources: str = "", groups: str = "", names: str = "", paths: str = "") -> Object:
+    made: Object = {"verbs": verbs.split()}
+    if resources:
+        made |= {"apiGroups": [word.strip("'") for word in groups.split()] or [""], "resources": resources.split()}
+    if names:
+        made["resourceNames"] = names.split()
+    if paths:
+        made["nonResourceURLs"] = paths.split()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("written", "method", "path", "allowed"),
+    [
+        (rule("get", "pods"), "GET", "/api/v1/namespaces/n/pods/p", True),
+        (rule("get", "pods"), "GET", "/api/v1/namespaces/n/pods", False),
+        (rule("*", "pods"), "DELETE", "/api/v1/namespaces/n/pods", True),
+        (rule("get", "pods"), "GET", "/api/v1/namespaces/n/pods/p/status", False),
+        (rule("get", "pods/status"), "GET", "/api/v1/namespaces/n/pods/p/status", True),
+        (rule("get", "pods/status"), "GET", "/api/v1/namespaces/n/pods/p", False),
+        (rule("get", "*/status"), "GET", "/api/v1/namespaces/n/pods/p/status", True),
+        (rule("get", "*/status"), "GET", "/api/v1/namespaces/n/pods/p", False),
+        (rule("get", "*"), "GET", "/api/v1/namespaces/n/pods/p/status", True),
+        (rule("get", "deployments", "apps"), "GET", "/apis/apps/v1/namespaces/n/deployments/d", True),
+        (rule("get", "deployments"), "GET", "/apis/apps/v1/namespaces/n/deployments/d", False),
+        (rule("get", "deployments", "*"), "GET", "/apis/apps/v1/namespaces/n/deployments/d", True),
+        (rule("get", "pods", names="p q"), "GET", "/api/v1/namespaces/n/pods/p", True),
+        (rule("get", "pods", names="q"), "GET", "/api/v1/namespaces/n/pods/p", False),
+        (rule("create", "pods", names="p"), "POST", "/api/v1/namespaces/n/pods", False),
+        (rule("get", paths="/healthz"), "GET", "/healthz", True),
+        (rule("get", paths="/healthz"), "GET", "/healthz/etcd", False),
+        (rule("get", paths="/healthz/*"), "GET", "/healthz/etcd", True),
+        (rule("get", paths="*"), "GET", "/anything", True),
+        (rule("*", "*", "*"), "GET", "/healthz", False),
+        (rule("*", paths="*"), "GET", "/api/v1/pods", False),
+    ],
+)
+def test_what_a_rule_allows(written: Object, method: str, path: str, allowed: bool) -> None:
+    assert parse_rule(written).allows(parse(method, path)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("selector", "name"),
+    [
+        (["metadata.name=x"], "x"),
+        (["spec.nodeName=n,metadata.name==x"], "x"),
+        (["metadata.name!=x"], ""),
+        (["metadata.namespace=x"], ""),
+        (None, ""),
+    ],
+)
+def test_a_collection_of_one_has_its_name(selector: list[str] | None, name: str) -> None:
+    info = parse("GET", "/api/v1/namespaces/n/secrets")
+    assert named(info, selector).name == name
+
+
+def binding(name: str, role: str, *subjects: Object, namespace: str = "", kind: str = "ClusterRole") -> Object:
+    metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
+    return {"metadata": metadata, "roleRef": {"kind": kind, "name": role}, "subjects": list(subjects)}
+
+
+def subject(kind: str, name: str, namespace: str = "") -> Object:
+    return {"kind": kind, "name": name, **({"namespace": namespace} if namespace else {})}
+
+
+class Source:
+    """Roles and bindings in lists; each change is told by `changed`."""
+
+    def __init__(self, **objects: list[Object]) -> None:
+        self.objects = {f"{plural}.{GROUP}": found for plural, found in objects.items()}
+        self.changes = 0
+
+    def version(self) -> int:
+        return self.changes
+
+    def list(self, group_resource: str) -> list[Object]:
+        return self.objects.get(group_resource, [])
+
+
+def test_who_gets_in_by_which_binding_and_when_one_changes() -> None:
+    source = Source(
+        clusterroles=[{"metadata": {"name": "reader"}, "rules": [rule("get list", "pods")]}],
+        clusterrolebindings=[binding("all", "reader", subject("Group", "ops"))],
+        rolebindings=[
+            binding("some", "reader", subject("ServiceAccount", "sa"), subject("User", "jane"), namespace="n"),
+            binding("broken", "none", subject("User", "jane"), namespace="n", kind="Role"),
+        ],
+    )
+    roles = RoleAuthorizer(source)
+    pods, elsewhere = parse("GET", "/api/v1/namespaces/n/pods"), parse("GET", "/api/v1/pods")
+    jane, ops = User("jane"), User("x", groups=("ops",))
+    account = User("system:serviceaccount:n:sa")
+    head = 'RBAC: allowed by RoleBinding "some/n" of ClusterRole "reader" to'
+    assert roles.decide(jane, pods) == Verdict(True, f'{head} User "jane"')
+    assert roles.decide(account, pods) == Verdict(True, f'{head} ServiceAccount "sa/n"')
+    assert roles.decide(ops, elsewhere) == Verdict(
+        True, 'RBAC: allowed by ClusterRoleBinding "all" of ClusterRole "reader" to Group "ops"'
+    )
+    assert roles.decide(jane, elsewhere) == Verdict(False)
+    refused = roles.decide(jane, parse("DELETE", "/api/v1/namespaces/n/pods/p"))
+    assert refused == Verdict(False, f'RBAC: role.{GROUP} "none" not found')
+    shown_rules = roles.rules(jane, "n")
+    assert shown_rules.resources == ({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]},)
+    assert shown_rules.error == f'role.{GROUP} "none" not found'
+    source.objects[f"rolebindings.{GROUP}"] = []
+    source.changes += 1
+    assert not roles.decide(jane, pods).allowed
+
+
+def test_authorizers_in_turn() -> None:
+    info, masters = parse("GET", "/api/v1/pods"), User("x", groups=("system:masters",))
+    assert InTurn([ALWAYS_DENY]).decide(masters, info) == Verdict(True)
+    assert InTurn([ALWAYS_DENY]).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
+    assert InTurn([ALWAYS_DENY, ALWAYS_ALLOW]).decide(User("x"), info).allowed
+
+
+# ---------------------------------------------------------------------- against a naive evaluator
+
+WORDS = {"verbs": ["get", "list", "*"], "apiGroups": ["", "apps", "*"], "resources": ["pods", "pods/log", "*/log", "*"]}
+NAMES, PATHS = ["a", "b"], ["/x", "/x/*", "/*", "*"]
+
+
+def few(words: list[str], least: int = 1) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(words), min_size=least, max_size=2, unique=True)
+
+
+RESOURCE_RULES = st.fixed_dictionaries(
+    {key: few(words) for key, words in WORDS.items()}, optional={"resourceNames": few(NAMES)}
+)
+PATH_RULES = st.fixed_dictionaries({"verbs": few(WORDS["verbs"]), "nonResourceURLs": few(PATHS)})
+RULES = st.lists(st.one_of(RESOURCE_RULES, PATH_RULES), max_size=2)
+SUBJECTS = st.lists(
+    st.sampled_from(
+        [subject("User", "jane"), subject("Group", "g"), subject("ServiceAccount", "sa"), subject("User", "joe")]
+    ),
+    max_size=2,
+)
+BINDINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["", "n", "m"]), st.sampled_from(["Role", "ClusterRole"]), st.sampled_from("rs"), SUBJECTS
+    ),
+    max_size=4,
+)
+INFOS = st.one_of(
+    st.builds(
+        lambda verb, group, resource, sub, name, namespace: RequestInfo(
+            "", verb, True, group, "v1", namespace, resource, name, sub
+        ),
+        st.sampled_from(["get", "list"]),
+        st.sampled_from(["", "apps"]),
+        st.sampled_from(["pods", "jobs"]),
+        st.sampled_from(["", "log"]),
+        st.sampled_from(["", "a", "c"]),
+        st.sampled_from(["", "n"]),
+    ),
+    st.builds(RequestInfo, st.sampled_from(["/x", "/x/y", "/z"]), st.sampled_from(["get", "list"])),
+)
+WHO = st.sampled_from([User("jane"), User("jane", groups=("g",)), User("system:serviceaccount:n:sa"), User("nobody")])
+
+
+def naive(source: Source, user: User, info: RequestInfo) -> bool:
+    """As the documentation says it, word for word."""
+    for kind in ("clusterrolebindings", "rolebindings"):
+        for bound in source.list(f"{kind}.{GROUP}"):
+            namespace = bound["metadata"].get("namespace", "")
+            if kind == "rolebindings" and (not info.is_resource or namespace != info.namespace):
+                continue
+            mine = False
+            for who in bound["subjects"]:
+                if who["kind"] == "User":
+                    mine |= who["name"] == user.name
+                elif who["kind"] == "Group":
+                    mine |= who["name"] in user.groups
+                else:
+                    mine |= user.name == f"system:serviceaccount:{who.get('namespace') or namespace}:{who['name']}"
+            if not mine:
+                continue
+            plural = "roles" if bound["roleRef"]["kind"] == "Role" else "clusterroles"
+            for role in source.list(f"{plural}.{GROUP}"):
+                if role["metadata"]["name"] != bound["roleRef"]["name"]:
+                    continue
+                if plural == "roles" and role["metadata"]["namespace"] != namespace:
+                    continue
+                if any(naive_allows(written, info) for written in role["rules"]):
+                    return True
+    return False
+
+
+def naive_allows(written: Object, info: RequestInfo) -> bool:
+    if not {info.verb, "*"} & set(written["verbs"]):
+        return False
+    if not info.is_resource:
+        urls = written.get("nonResourceURLs", [])
+        return any(url in ("*", info.path) or (url[-1] == "*" and info.path.startswith(url[:-1])) for url in urls)
+    if "resources" not in written or not {info.group, "*"} & set(written["apiGroups"]):
+        return False
+    if written.get("resourceNames") and info.name not in written["resourceNames"]:
+        return False
+    wanted = {"*", info.resource}
+    if info.subresource:
+        wanted = {"*", f"{info.resource}/{info.subresource}", f"*/{info.subresource}"}
+    return bool(wanted & set(written["resources"]))
+
+
+def world(roles: list[list[Object]], bindings: list[tuple[str, str, str, list[Object]]]) -> Source:
+    cluster = [{"metadata": {"name": name}, "rules": rules} for name, rules in zip("rs", roles[:2], strict=True)]
+    local = [
+        {"metadata": {"name": name, "namespace": namespace}, "rules": rules}
+        for (name, namespace), rules in zip(product("rs", "nm"), roles[2:], strict=True)
+    ]
+    made = [
+        binding(f"b{index}", name, *subjects, namespace=namespace, kind=kind if namespace else "ClusterRole")
+        for index, (namespace, kind, name, subjects) in enumerate(bindings)
+    ]
+    return Source(
+        clusterroles=cluster,
+        roles=local,
+        clusterrolebindings=[item for item in made if "namespace" not in item["metadata"]],
+        rolebindings=[item for item in made if "namespace" in item["metadata"]],
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(RULES, min_size=6, max_size=6), BINDINGS, WHO, st.lists(INFOS, min_size=1, max_size=4))
+def test_the_index_decides_as_the_documentation_does(
+    roles: list[list[Object]], bindings: Any, user: User, infos: list[RequestInfo]
+) -> None:
+    source = world(roles, bindings)
+    authorizer = RoleAuthorizer(source)
+    for info in infos:
+        assert authorizer.decide(user, info).allowed is naive(source, user, info)
+
+
+# ---------------------------------------------------------------------- nobody gives away what he does not have
+
+
+@pytest.mark.parametrize(
+    ("owned", "wanted", "missing"),
+    [
+        ([rule("get", "pods")], [rule("get", "pods")], ""),
+        ([rule("get", "pods")], [rule("get list", "pods")], '{APIGroups:[""], Resources:["pods"], Verbs:["list"]}'),
+        (
+            [],
+            [rule("get list", "pods"), rule("*", "jobs", "batch", names="a")],
+            '{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}\n'
+            '{APIGroups:["batch"], Resources:["jobs"], ResourceNames:["a"], Verbs:["*"]}',
+        ),
+        ([rule("*", "*", "*")], [rule("get", "pods/log", "'' apps", names="x")], ""),
+        (
+            [rule("get", "pods", names="a")],
+            [rule("get", "pods")],
+            '{APIGroups:[""], Resources:["pods"], Verbs:["get"]}',
+        ),
+        ([rule("get", "pods")], [rule("get", "pods", names="a")], ""),
+        ([rule("get", "*/log")], [rule("get", "pods/log")], ""),
+        ([rule("get", "pods"), rule("list", "pods")], [rule("get list", "pods")], ""),
+        ([rule("get", paths="/x/*")], [rule("get", paths="/x/y")], ""),
+        ([rule("get", paths="/x/y")], [rule("get", paths="/x/*")], '{NonResourceURLs:["/x/*"], Verbs:["get"]}'),
+    ],
+)
+def test_what_somebody_lacks(owned: list[Object], wanted: list[Object], missing: str) -> None:
+    assert shown(missing_from(parse_rules({"rules": owned}), wanted)) == missing
+
+
+@settings(max_examples=40, deadline=None)
+@given(RULES, RULES, st.lists(INFOS, min_size=1, max_size=6))
+def test_who_lacks_nothing_may_do_it_all(owned: list[Object], wanted: list[Object], infos: list[RequestInfo]) -> None:
+    """So no request is allowed by rules that were given away and not by those of the giver."""
+    own = parse_rules({"rules": owned})
+    assert missing_from(own, owned) == []
+    if not missing_from(own, wanted):
+        for info in infos:
+            if any(naive_allows(written, info) for written in wanted):
+                assert any(rule.allows(info) for rule in own)
