@@ -15,6 +15,7 @@ from apilayer.api import status
 from apilayer.api.meta import timestamp, utc_now
 from apilayer.api.resources import Resource
 from apilayer.api.selectors import selector_matches
+from apilayer.registry.deletion import check_preconditions
 from apilayer.registry.options import ListOptions, WriteOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ ATTEMPTS = 20
 _PROCESSING = "The disruption budget {} is still being processed by the server."
 _SEVERAL_BUDGETS = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
 
+_EXHAUSTED = {"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": ""}
 _DISRUPTION = {
     "type": "DisruptionTarget",
     "status": "True",
@@ -66,7 +68,8 @@ async def evict(registry: Registry, namespace: str, name: str, options: DeleteOp
             raise
         # It may be healthy by now, and then it counts.
         assert budget is not None
-        raise status.disruption_budget(_PROCESSING.format(budget["metadata"]["name"]), 0) from error
+        text = _PROCESSING.format(budget["metadata"]["name"])
+        raise status.disruption_budget(text, PROCESSING_RETRY_SECONDS) from error
 
 
 def _goes_anyway(pod: Object) -> bool:
@@ -89,8 +92,7 @@ async def _delete(registry: Registry, pod: Object, options: DeleteOptions, *, as
     if not options.dry_run:
 
         def told(old: Object) -> Object:
-            if version is not None and old["metadata"]["resourceVersion"] != version:
-                raise status.conflict("pods", "", name)
+            check_preconditions(pods.strategy, old, attrs.evolve(options, resource_version=version))
             return disrupted(old, utc_now())
 
         entry = await pods.patch(namespace, name, told, WriteOptions(), "status")
@@ -100,17 +102,21 @@ async def _delete(registry: Registry, pod: Object, options: DeleteOptions, *, as
 
 
 def disrupted(pod: Object, now: datetime) -> Object:
-    """`pod` with the condition that an eviction ends it; its time is that of the first eviction."""
+    """`pod` with the condition that an eviction ends it."""
     state = pod.setdefault("status", {})
-    known = state.get("conditions") or []
-    before = next((item for item in known if item.get("type") == _DISRUPTION["type"]), None)
-    condition = {**_DISRUPTION, "lastTransitionTime": timestamp(now)}
-    if before is not None and before.get("status") == condition["status"]:
-        condition["lastTransitionTime"] = before.get("lastTransitionTime")
-    state["conditions"] = [condition if item is before else item for item in known]
-    if before is None:
-        state["conditions"].append(condition)
+    state["conditions"] = with_condition(state.get("conditions") or [], _DISRUPTION, now)
     return pod
+
+
+def with_condition(known: list[Object], wanted: Object, now: datetime) -> list[Object]:
+    """`known` with one condition as wanted; its time is that of the last change of its status."""
+    before = next((item for item in known if item.get("type") == wanted["type"]), None)
+    condition = {**wanted, "lastTransitionTime": timestamp(now)}
+    if before is None:
+        return [*known, condition]
+    if before.get("status") == wanted["status"]:
+        condition["lastTransitionTime"] = before.get("lastTransitionTime")
+    return [condition if item is before else item for item in known]
 
 
 async def _budget_of(registry: Registry, namespace: str, pod: Object) -> Object | None:
@@ -157,16 +163,19 @@ def taken(budget: Object, pod: str, now: datetime) -> Object:
     if (state.get("observedGeneration") or 0) < (budget["metadata"].get("generation") or 0):
         raise status.disruption_budget(_PROCESSING.format(name), PROCESSING_RETRY_SECONDS)
     allowed = state.get("disruptionsAllowed") or 0
-    disrupted = state.get("disruptedPods") or {}
+    pods = state.get("disruptedPods") or {}
     if allowed < 0:
-        raise status.forbidden("poddisruptionbudgets", "policy", name, "pdb disruptions allowed is negative")
-    if len(disrupted) > MAX_DISRUPTED_PODS:
+        raise status.forbidden("poddisruptionbudget", "policy", name, "pdb disruptions allowed is negative")
+    if len(pods) > MAX_DISRUPTED_PODS:
         text = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
-        raise status.forbidden("poddisruptionbudgets", "policy", name, text)
+        raise status.forbidden("poddisruptionbudget", "policy", name, text)
     if allowed == 0:
         wanted, have = state.get("desiredHealthy") or 0, state.get("currentHealthy") or 0
         text = f"The disruption budget {name} needs {wanted} healthy pods and has {have} currently"
         raise status.disruption_budget(text, 0)
     state["disruptionsAllowed"] = allowed - 1
-    state["disruptedPods"] = {**disrupted, pod: timestamp(now)}
+    state["disruptedPods"] = {**pods, pod: timestamp(now)}
+    if allowed == 1:
+        exhausted = {**_EXHAUSTED, "observedGeneration": state.get("observedGeneration") or 0}
+        state["conditions"] = with_condition(state.get("conditions") or [], exhausted, now)
     return budget

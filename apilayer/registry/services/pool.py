@@ -26,6 +26,7 @@ Object = dict[str, Any]
 
 DEFAULT_IP_RANGES = parse_ip_ranges("10.0.0.0/24")
 DEFAULT_PORT_RANGE = PortRange(30000, 32767)
+_FIRST_PLACEHOLDER_PORT = 32769
 
 
 def _first(count: int) -> int:
@@ -92,9 +93,9 @@ class _AnyPort(PortRange):
     """Node ports of which nothing is given out."""
 
     def pick(self, taken: Callable[[int], bool], start: Callable[[int], int] = _first) -> int | None:
-        """The first that is not taken of those above the usual range."""
+        """The first that is not taken of those above the usual range, as kube-apiserver counts them."""
         del start
-        return next((port for port in range(DEFAULT_PORT_RANGE.last + 1, MAX_PORT + 1) if not taken(port)), None)
+        return next((port for port in range(_FIRST_PLACEHOLDER_PORT, MAX_PORT + 1) if not taken(port)), None)
 
 
 class RehearsalPool:

@@ -99,7 +99,7 @@ async def test_a_dry_run_reserves_nothing(registry: Registry) -> None:
     for _ in range(2):
         spec = await create(registry, service("a", type="NodePort", ports=ports), DRY)
         assert (spec["clusterIP"], spec["clusterIPs"]) == ("10.0.0.0", ["10.0.0.0"]), "a placeholder"
-        assert [port["nodePort"] for port in spec["ports"]] == [32768, 32769]
+        assert [port["nodePort"] for port in spec["ports"]] == [32769, 32770]
     assert await addresses(registry) == {}
     assert registry.ports.all_taken == frozenset()
     spec = await create(registry, service("a"))
@@ -108,7 +108,7 @@ async def test_a_dry_run_reserves_nothing(registry: Registry) -> None:
     api = registry.of("services")
     entry, _ = await registry.update(api, "default", "a", changed, DRY)
     tried = entry.object()["spec"]
-    assert (tried["clusterIP"], tried["ports"][0]["nodePort"]) == (spec["clusterIP"], 32768)
+    assert (tried["clusterIP"], tried["ports"][0]["nodePort"]) == (spec["clusterIP"], 32769)
     assert registry.ports.all_taken == frozenset()
 
 

@@ -109,6 +109,12 @@ async def test_evictions_count_against_a_budget(client) -> None:
     assert (await client.request("GET", f"{PODS}/e1")).status == 404
     state = (await client.request("GET", f"{BUDGETS}/b")).json["status"]
     assert (state["disruptionsAllowed"], list(state["disruptedPods"])) == (0, ["e1"])
+    (condition,) = state["conditions"]
+    assert (condition["type"], condition["status"], condition["observedGeneration"]) == (
+        "DisruptionAllowed",
+        "False",
+        1,
+    )
     await running_pod(client, "e1")
     refused = await client.request("POST", f"{PODS}/e1/eviction", eviction("e1"))
     assert refused.status == 429
@@ -146,7 +152,11 @@ async def test_an_evicted_pod_says_why_it_ends(client) -> None:
     before = (await client.request("GET", f"{PODS}/e")).json
     assert "conditions" not in before["status"]
     stale = eviction("e", preconditions={"resourceVersion": "1"})
-    assert (await client.request("POST", f"{PODS}/e/eviction", stale)).status == 409
+    refused = await client.request("POST", f"{PODS}/e/eviction", stale)
+    assert (refused.status, refused.json["details"]) == (409, {"name": "e", "kind": "Pod"})
+    wrong = eviction("e", preconditions={"uid": "x"})
+    assert (await client.request("POST", f"{PODS}/e/eviction", wrong)).status == 409
+    assert "conditions" not in (await client.request("GET", f"{PODS}/e")).json["status"], "it does not end"
     exact = eviction("e", preconditions={"resourceVersion": before["metadata"]["resourceVersion"]})
     assert (await client.request("POST", f"{PODS}/e/eviction", exact)).status == 201
     ending = (await client.request("GET", f"{PODS}/e")).json
