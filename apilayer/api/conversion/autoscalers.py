@@ -165,19 +165,23 @@ def _target(average: Any, utilization: Any, value: Any) -> Object:
     return _present(type="Value", value=value)
 
 
-def _metric_to_v2(metric: Object) -> Object:
+def _to_v2(metric: Object, key: str, value: Object) -> Object:
+    """A metric of version 1 with `value` at `key`, where version 2 has its target or what it is at present."""
     name, flat = _source(metric)
-    selector = flat.get("selector") or flat.get("metricSelector")
-    average = flat.get("targetAverageValue") or flat.get("averageValue")
-    target = _target(average, flat.get("targetAverageUtilization"), flat.get("targetValue"))
     if name in ("resource", "containerResource"):
-        made = _present(name=flat.get("name"), target=target, container=flat.get("container"))
+        made = _present(name=flat.get("name"), **{key: value}, container=flat.get("container"))
     else:
+        selector = flat.get("selector") or flat.get("metricSelector")
         described = flat.get("target") if name == "object" else None
-        made = _present(
-            metric=_present(name=flat.get("metricName"), selector=selector), target=target, describedObject=described
-        )
+        identity = _present(name=flat.get("metricName"), selector=selector)
+        made = _present(metric=identity, **{key: value}, describedObject=described)
     return {"type": metric.get("type"), name: made}
+
+
+def _metric_to_v2(metric: Object) -> Object:
+    _, flat = _source(metric)
+    average = flat.get("targetAverageValue") or flat.get("averageValue")
+    return _to_v2(metric, "target", _target(average, flat.get("targetAverageUtilization"), flat.get("targetValue")))
 
 
 def _metric_from_v2(metric: Object) -> Object:
@@ -213,21 +217,13 @@ def _metric_from_v2(metric: Object) -> Object:
 
 
 def _status_to_v2(metric: Object) -> Object:
-    name, flat = _source(metric)
+    _, flat = _source(metric)
     current = _present(
         value=flat.get("currentValue"),
         averageValue=flat.get("currentAverageValue") or flat.get("averageValue"),
         averageUtilization=flat.get("currentAverageUtilization"),
     )
-    if name in ("resource", "containerResource"):
-        made = _present(name=flat.get("name"), current=current, container=flat.get("container"))
-    else:
-        selector = flat.get("selector") or flat.get("metricSelector")
-        described = flat.get("target") if name == "object" else None
-        made = _present(
-            metric=_present(name=flat.get("metricName"), selector=selector), current=current, describedObject=described
-        )
-    return {"type": metric.get("type"), name: made}
+    return _to_v2(metric, "current", current)
 
 
 def _status_from_v2(metric: Object) -> Object:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api import field
 from apilayer.api.services.ranges import IPV4, IPV6, family_of
 from apilayer.api.services.spec import HEADLESS, is_headless, needs_cluster_ip, type_of
+from apilayer.api.validation.service import cluster_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,62 +48,6 @@ def keep_addresses(spec: Object, old: Object) -> None:
             spec["clusterIPs"] = list(old["clusterIPs"])
 
 
-def validate_addresses(spec: Object) -> Errors:
-    """What is wrong with the fields taken together, before anything is allocated."""
-    if type_of(spec) == "ExternalName":
-        return []
-    single, several = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
-    wrong: Errors = []
-    if single and not several:
-        wrong.append(field.required("spec.clusterIPs"))
-    elif single and several[0] != single:
-        wrong.append(field.invalid("spec.clusterIPs", several, "first value must match `clusterIP`"))
-    elif several and not single:
-        wrong.append(field.invalid("spec.clusterIPs", several, "must be empty when `clusterIP` is not specified"))
-    families = spec.get("ipFamilies") or []
-    for index, family in enumerate(families):
-        if family not in _OTHER:
-            wrong.append(field.not_supported(f"spec.ipFamilies[{index}]", family, (IPV4, IPV6)))
-        if family in families[:index]:
-            wrong.append(field.duplicate(f"spec.ipFamilies[{index}]", family))
-    policy = spec.get("ipFamilyPolicy")
-    if policy is not None and policy not in (SINGLE, PREFER, REQUIRE):
-        wrong.append(field.not_supported(_POLICY, policy, (PREFER, REQUIRE, SINGLE)))
-    malformed = _malformed(several)
-    wrong += malformed
-    if len(several) > 2:
-        wrong.append(field.invalid("spec.clusterIPs", several, "may only hold up to 2 values"))
-    if malformed:
-        return wrong
-    if len(several) > 1 and len({family_of(ip) for ip in several}) != len(several):
-        wrong.append(field.invalid("spec.clusterIPs", several, "may specify no more than one IP for each IP family"))
-    return wrong if wrong or is_headless(spec) else _mismatched(several, families)
-
-
-def _malformed(several: Sequence[str]) -> Errors:
-    wrong: Errors = []
-    for index, ip in enumerate(several):
-        if index == 0 and ip == HEADLESS:
-            if len(several) > 1:
-                wrong.append(field.invalid("spec.clusterIPs", several, "'None' must be the first and only value"))
-            continue
-        try:
-            ip_address(ip)
-        except ValueError:
-            text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            wrong.append(field.invalid(f"spec.clusterIPs[{index}]", ip, text))
-    return wrong
-
-
-def _mismatched(several: Sequence[str], families: Sequence[str]) -> Errors:
-    wrong: Errors = []
-    for index, (ip, family) in enumerate(zip(several, families, strict=False)):
-        if family_of(ip) != family:
-            text = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
-            wrong.append(field.invalid(f"spec.clusterIPs[{index}]", ip, text))
-    return wrong
-
-
 def _keeps_preference(spec: Object, old: Object | None) -> bool:
     """Whether nothing about the addresses changes; such a service is never up- or downgraded by itself."""
     return (
@@ -124,7 +68,7 @@ def settle_families(spec: Object, old: Object | None, configured: Sequence[str])
     if spec.get("ipFamilyPolicy") is None:
         inherited = (old or {}).get("ipFamilyPolicy")
         spec["ipFamilyPolicy"] = inherited or (REQUIRE if headless_free else SINGLE)
-    wrong = validate_addresses(spec)
+    wrong = cluster_addresses(spec, "spec")
     if wrong:
         return wrong
     if old is not None:

@@ -12,7 +12,6 @@ from apilayer.api.validation import goform
 from apilayer.api.validation.common import IMMUTABLE, Errors, Object, indexed, items, named, part, text
 from apilayer.api.validation.vocabulary import (
     Change,
-    Check,
     at,
     at_most_items,
     each,
@@ -20,8 +19,10 @@ from apilayer.api.validation.vocabulary import (
     given,
     given_name,
     must_have,
+    required,
     required_name,
     rules,
+    unique,
 )
 from apilayer.api.validation.volumes import csi_driver_name
 
@@ -30,6 +31,7 @@ _MAX_SELECTORS = 32
 _MAX_CONSTRAINTS = 32
 _MAX_SUBREQUESTS = 8
 _MAX_DEVICES = 128
+_MAX_USERS = 256
 _MODES = ("All", "ExactCount")
 _ONE_REQUEST = "exactly one of `exactly` or `firstAvailable` is required"
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
@@ -58,22 +60,6 @@ _selectors = every(at_most_items("selectors", _MAX_SELECTORS), each("selectors",
 _exact = every(required_name("deviceClassName", names.dns_subdomain), _selectors, _count)
 
 
-def _unique_names(key: str) -> Check:
-    """Each object in the list has a name of its own."""
-
-    def check(obj: Object, path: str) -> Errors:
-        wrong: Errors = []
-        seen: set[str] = set()
-        for where, item in indexed(obj, key, path):
-            name = text(item, "name")
-            if name in seen:
-                wrong.append(field.duplicate(where, name))
-            seen.add(name)
-        return wrong
-
-    return check
-
-
 def _request(request: Object, path: str) -> Errors:
     wrong = required_name("name", names.dns_label)(request, path)
     exactly, first = request.get("exactly"), items(request, "firstAvailable")
@@ -87,7 +73,7 @@ def _request(request: Object, path: str) -> Errors:
         check = every(
             at_most_items("firstAvailable", _MAX_SUBREQUESTS),
             each("firstAvailable", required_name("name", names.dns_label), _exact),
-            _unique_names("firstAvailable"),
+            unique("firstAvailable", by="name", as_whole=True),
         )
         wrong += check(request, path)
     return wrong
@@ -143,7 +129,7 @@ def _device_claim(claim: Object, path: str) -> Errors:
     check = every(
         at_most_items("requests", _MAX_REQUESTS),
         each("requests", _request),
-        _unique_names("requests"),
+        unique("requests", by="name", as_whole=True),
         at_most_items("constraints", _MAX_CONSTRAINTS),
     )
     wrong, known = check(claim, path), _known_requests(claim)
@@ -172,6 +158,34 @@ def _spec_stays(name: str) -> Change:
         return [field.invalid("spec", goform.of(part(new, "spec"), name), IMMUTABLE)]
 
     return change
+
+
+_consumer = required("resource", "name", "uid")
+
+
+def claim_status(new: Object, old: Object) -> Errors:
+    """Who may use a claim is told once it is allocated; an allocation is made and taken back, never changed."""
+    status, before = part(new, "status"), part(old, "status")
+    users = items(status, "reservedFor")
+    wrong = at_most_items("reservedFor", _MAX_USERS)(status, "status")
+    for index, (where, user) in enumerate(indexed(status, "reservedFor", "status")):
+        wrong += _consumer(user, where)
+        if text(user, "uid") in [text(other, "uid") for other in users[:index]]:
+            wrong.append(field.duplicate(f"{where}.uid", text(user, "uid")))
+    allocation, was = status.get("allocation"), before.get("allocation")
+    if users != items(before, "reservedFor"):
+        known = [text(user, "uid") for user in items(before, "reservedFor")]
+        added = any(text(user, "uid") not in known for user in users)
+        if users and allocation is None:
+            detail = "may not be specified when `allocated` is not set"
+            wrong.append(field.forbidden("status.reservedFor", detail))
+        elif added and part(new, "metadata").get("deletionTimestamp"):
+            detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
+            wrong.append(field.forbidden("status.reservedFor", detail))
+    if allocation is not None and was is not None and allocation != was:
+        shown = goform.of(allocation, "resource.k8s.io/v1.AllocationResult")
+        wrong.append(field.invalid("status.allocation", shown, IMMUTABLE))
+    return wrong
 
 
 CLAIM_UPDATE = (_spec_stays("resource.k8s.io/v1.ResourceClaimSpec"),)
@@ -255,7 +269,7 @@ resource_slice = rules(
         _place,
         at_most_items("devices", _MAX_DEVICES),
         each("devices", _device),
-        _unique_names("devices"),
+        unique("devices", by="name", as_whole=True),
     ),
 )
 

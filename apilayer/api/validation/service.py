@@ -13,6 +13,7 @@ from apilayer.api.validation.vocabulary import (
     at,
     each,
     equals,
+    every,
     forbidden,
     given_name,
     maybe_one_of,
@@ -154,6 +155,10 @@ def _cluster_ips(spec: Object, path: str) -> Errors:
     return wrong
 
 
+cluster_addresses = every(_one_and_many, _families, _cluster_ips)
+"""Rules for clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy taken together; not for ExternalName services."""
+
+
 def _family(address: str) -> str:
     return "IPv6" if ":" in address else "IPv4"
 
@@ -226,7 +231,7 @@ service = rules(
         _selector,
         required_one_of("sessionAffinity", "ClientIP", "None"),
         _affinity,
-        when(lambda spec: spec.get("type") != "ExternalName", _one_and_many, _families, _cluster_ips),
+        when(lambda spec: spec.get("type") != "ExternalName", cluster_addresses),
         _external_ips,
         required_one_of("type", *_TYPES),
         when(

@@ -175,8 +175,8 @@ def each_one_of(key: str, *values: str) -> Check:
     ]
 
 
-def unique(key: str, *, by: str) -> Check:
-    """No two objects in the list at `key` have the same text at `by`."""
+def unique(key: str, *, by: str, as_whole: bool = False) -> Check:
+    """No two objects in the list at `key` have the same text at `by`; the error is about that text, or the object."""
 
     def check(obj: Object, path: str) -> Errors:
         wrong: Errors = []
@@ -184,7 +184,8 @@ def unique(key: str, *, by: str) -> Check:
         for index, item in enumerate(common.items(obj, key)):
             value = item.get(by, "")
             if value in seen:
-                wrong.append(field.duplicate(f"{child(path, key)}[{index}].{by}", value))
+                where = f"{child(path, key)}[{index}]"
+                wrong.append(field.duplicate(where if as_whole else f"{where}.{by}", value))
             seen.add(value)
         return wrong
 

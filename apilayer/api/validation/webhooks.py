@@ -5,10 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from apilayer.api import field, names
-from apilayer.api.validation.common import Errors, Object, items, named, text
+from apilayer.api.validation.common import Errors, Object, indexed, items, named, text
 from apilayer.api.validation.vocabulary import (
     Check,
     at,
+    at_most_items,
     between,
     each,
     each_one_of,
@@ -16,6 +17,7 @@ from apilayer.api.validation.vocabulary import (
     maybe_one_of,
     must_have,
     required,
+    required_name,
     rules,
     selector,
     unique,
@@ -24,6 +26,7 @@ from apilayer.api.validation.vocabulary import (
 _VERSIONS = ("v1", "v1beta1")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+_MAX_CONDITIONS = 64
 _FORM = "; desired format: https://host[/path]"
 _PORT = "port is not valid: must be between 1 and 65535, inclusive"
 
@@ -155,6 +158,27 @@ def _review_versions(hook: Object, path: str) -> Errors:
     return wrong
 
 
+def expression(key: str, detail: str = "expression is not specified") -> Check:
+    """There is an expression at `key`; whether it is a good one is not judged here."""
+    return lambda obj, path: [] if text(obj, key).strip() else [field.required(f"{path}.{key}", detail)]
+
+
+_condition = every(expression("expression", ""), required_name("name", names.qualified_name))
+
+
+def match_conditions(obj: Object, path: str) -> Errors:
+    """Conditions have names of their own."""
+    wrong = at_most_items("matchConditions", _MAX_CONDITIONS)(obj, path)
+    seen: set[str] = set()
+    for where, condition in indexed(obj, "matchConditions", path):
+        wrong += _condition(condition, where)
+        label = text(condition, "name")
+        if label and label in seen:
+            wrong.append(field.duplicate(f"{where}.name", label))
+        seen.add(label)
+    return wrong
+
+
 def _hooks(*more: Check) -> Check:
     return every(
         each(
@@ -170,6 +194,7 @@ def _hooks(*more: Check) -> Check:
             selector("objectSelector"),
             *more,
             at("clientConfig", client_config),
+            match_conditions,
             _review_versions,
         ),
         unique("webhooks", by="name"),
