@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from apilayer.api.status import StatusError
 from apilayer.registry.bootstrap import bootstrap
-from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.registry.registry import Registry
 from apilayer.storage import watch_cache
 from apilayer.storage.interface import RevisionCompacted, StoreUnavailable
+from tests.apilayer.informer import Informer, change
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from apilayer.registry.registry import ResourceApi
     from apilayer.storage.interface import ChangeBatch, ChangeStream
     from apilayer.storage.kvraft_backend import KvraftStore
-
-PLAIN = WriteOptions()
 
 
 class BreakingStore:
@@ -78,82 +74,6 @@ class BreakingStream:
 
     async def request_progress(self) -> None:
         await self._stream.request_progress()
-
-
-class Informer:
-    """Keeps a copy of a resource as client-go's reflector does, and holds every event against it."""
-
-    def __init__(self, api: ResourceApi) -> None:
-        self._api = api
-        self.copy: dict[str, int] = {}
-        self.revision = 0
-        self.watches = 0
-        self.changed = trio.Event()
-
-    async def run(self) -> None:
-        while True:
-            try:
-                await self._list()
-                while await self._watch():
-                    pass
-            except StatusError as error:
-                assert error.code in (503, 504), error  # the cache is being loaded
-            await trio.lowlevel.checkpoint()
-
-    async def _list(self) -> None:
-        listing = await self._api.lists.list("", ListOptions(resource_version=str(self.revision)))
-        assert listing.revision >= self.revision, "a list never goes back"
-        self.revision = listing.revision
-        self.copy = {entry.key.decode(): entry.revision for entry in listing.entries}
-        self.changed.set()
-
-    async def _watch(self) -> bool:
-        """Follows until the watch ends; False when the revision is too old."""
-        self.watches += 1
-        options = ListOptions(watch=True, resource_version=str(self.revision), allow_bookmarks=True)
-        watch = await self._api.watches.open("", "", options)
-        try:
-            if watch.failure is not None:
-                assert watch.failure.code == 410
-                return False
-            while (batch := await watch.next_batch()) is not None:
-                for event_type, event in batch:
-                    self._take(event_type, event.key.decode(), event.shown(event_type).revision)
-            return True
-        finally:
-            watch.close()
-
-    def _take(self, event_type: str, key: str, revision: int) -> None:
-        assert revision > self.revision, f"{event_type} {key} at {revision} comes after {self.revision}"
-        assert (event_type == "ADDED") == (key not in self.copy), f"a gap or a duplicate: {event_type} {key}"
-        self.revision = revision
-        if event_type == "DELETED":
-            del self.copy[key]
-        else:
-            self.copy[key] = revision
-        self.changed.set()
-
-    async def wait_for(self, expected: dict[str, int]) -> None:
-        """Returns once the copy is this."""
-        while self.copy != expected:
-            self.changed = trio.Event()
-            await self.changed.wait()
-
-
-async def change(registry: Registry, rnd: random.Random) -> None:
-    """One random write."""
-    api = registry.of("configmaps")
-    name = f"c{rnd.randrange(6)}"
-    try:
-        if rnd.random() < 0.4:
-            await api.store.delete("default", name, DeleteOptions())
-        elif rnd.random() < 0.5:
-            await registry.create(api, "default", {"metadata": {"name": name}}, PLAIN)
-        else:
-            data = {"k": str(rnd.random())}
-            await api.store.patch("default", name, lambda old: {**old, "data": data}, PLAIN)
-    except StatusError as error:
-        assert error.code in (404, 409), error
 
 
 @pytest.mark.parametrize("seed", range(4))
