@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOUND_S = 60.0
-COMPACTION_S = 3
+COMPACTION_S = 5
 PREFIX = "/clusters/one"
 
 

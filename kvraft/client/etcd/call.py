@@ -26,11 +26,13 @@ MAX_ANSWER_BYTES = native.MAX_RESPONSE_FRAME_BYTES
 class Call:
     """A method of one message each way; see ``http2.client.Caller``."""
 
-    __slots__ = ("_head", "_message", "_method", "decoder", "over", "request_id", "stream", "wire")
+    __slots__ = ("_head", "_message", "_method", "decoder", "over", "reads", "request_id", "stream", "wire")
 
-    def __init__(self, wire: EtcdWire, request_id: bytes, method: Method | None) -> None:
+    def __init__(self, wire: EtcdWire, request_id: bytes, method: Method | None, *, reads: bool = True) -> None:
         self.wire = wire
         self.request_id = request_id
+        self.reads = reads
+        """Whether nothing happens but an answer; else one that is too large leaves open what has happened."""
         self.stream: Stream
         self.decoder: MessageDecoder | None = None
         self._method = method
@@ -112,6 +114,8 @@ class Call:
         if self.over:
             return
         self.end()
+        if isinstance(answer, AnswerTooLarge) and not self.reads:
+            answer = OutcomeUnknown(str(answer))
         self.wire.handle(self.request_id, answer, size)
 
     def end(self) -> None:

@@ -10,7 +10,7 @@ import trio
 from kvraft.client.etcd.call import Call, VersionCall
 from kvraft.client.etcd.watch import WatchCall
 from kvraft.errors import NotSupported, ProtocolError, RequestTooLarge, TooManyRequests, Unavailable
-from kvraft.types import Status, StatusRequest, WatchRequest
+from kvraft.types import RangeRequest, Status, StatusRequest, TxnRequest, WatchRequest
 from kvraft.version import VERSION
 from kvraft.wire import native
 from kvraft.wire.etcd import rpc_pb2 as pb
@@ -40,6 +40,12 @@ def tells_progress(version: str) -> bool:
     except ValueError:
         return False
     return number >= (3, 5, 13) or (3, 4, 31) <= number < (3, 5)
+
+
+def _only_reads(request: native.Request) -> bool:
+    if isinstance(request, TxnRequest):
+        return all(isinstance(operation, RangeRequest) for operation in (*request.success, *request.failure))
+    return isinstance(request, RangeRequest)
 
 
 class EtcdWire:
@@ -91,7 +97,12 @@ class EtcdWire:
         method = METHODS.get(type(request))
         if method is None:
             raise NotSupported(f"{type(request).__name__} is not in etcd's protocol")
-        self._open(Call(self, request_id, method), method.path, method.to_message(request), ends=True)
+        self._open(
+            Call(self, request_id, method, reads=_only_reads(request)),
+            method.path,
+            method.to_message(request),
+            ends=True,
+        )
 
     def _open(self, call: Call, path: str, message: Any, *, ends: bool) -> None:
         data = message.SerializeToString()

@@ -123,7 +123,7 @@ async def test_the_head_of_a_call_says_who_asks_and_what() -> None:
         (lambda side: (side.head(1), side.data(1, framed(b"\xff"))), None, ""),
         (lambda side: (side.head(1), side.data(1, b"\x07\0\0\0\0")), errors.OutcomeUnknown, "cannot be read"),
         (lambda side: (side.head(1), side.data(1, framed(b"") * 2)), errors.OutcomeUnknown, "a second message"),
-        (lambda side: (side.head(1), side.data(1, b"\0\xff\xff\xff\xff")), errors.AnswerTooLarge, "larger than max"),
+        (lambda side: (side.head(1), side.data(1, b"\0\xff\xff\xff\xff")), errors.OutcomeUnknown, "larger than max"),
     ],
 )
 async def test_ends_of_a_call(respond: Callable[[Side], object], kind: type[KvraftError] | None, text: str) -> None:
@@ -135,6 +135,25 @@ async def test_ends_of_a_call(respond: Callable[[Side], object], kind: type[Kvra
         side.end(1)
         kind, text = errors.OutcomeUnknown, "cannot be read"
     failed(side.answer, kind, text)
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (types.RangeRequest(b"k"), errors.AnswerTooLarge),
+        (types.TxnRequest((), (types.RangeRequest(b"k"),)), errors.AnswerTooLarge),
+        (types.TxnRequest((), (types.RangeRequest(b"k"), types.PutRequest(b"k", b""))), errors.OutcomeUnknown),
+        (types.DeleteRangeRequest(b"k", b"", True), errors.OutcomeUnknown),
+    ],
+)
+async def test_a_write_whose_answer_is_too_large_may_have_happened(
+    request_: native.Request, kind: type[KvraftError]
+) -> None:
+    side = Side()
+    side.wire.send(ID, request_)
+    side.head(1)
+    side.data(1, b"\0\xff\xff\xff\xff")
+    failed(side.answer, kind, "larger than max")
 
 
 async def test_unfinished_answers_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
