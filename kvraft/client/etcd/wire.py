@@ -80,9 +80,7 @@ class EtcdWire:
             self._token = request.token
             self._blocks.clear()
         elif isinstance(request, native.WatchProgress):
-            watch = self.calls.get(request_id)
-            if watch is not None and self._version is not None and self.tells_progress:
-                self.http.say(watch.stream, _PROGRESS)
+            self._ask_progress(self.calls.get(request_id))
         elif isinstance(request, native.WatchCancel):
             self.forget(request_id)
         elif isinstance(request, WatchRequest):
@@ -92,6 +90,12 @@ class EtcdWire:
             self._open(watch, WATCH_PATH, to_message_watch(request), ends=False)
         else:
             self._call(request_id, request)
+
+    def _ask_progress(self, watch: Call | None) -> None:
+        if watch is None or self._version is None or not self.tells_progress:
+            return
+        if watch.stream.stream_id and not watch.stream.held:  # else earlier questions have not gone yet
+            self.http.say(watch.stream, _PROGRESS)
 
     def _call(self, request_id: bytes, request: native.Request) -> None:
         method = METHODS.get(type(request))

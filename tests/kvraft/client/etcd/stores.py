@@ -11,7 +11,7 @@ from kvraft.client import open_client
 from tests.kvraft.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -51,6 +51,6 @@ def start(program: str, directory: Path, count: int) -> Iterator[Processes]:
             processes.kill(name)
 
 
-def connect(urls: list[str], timeout_seconds: float = 20.0, **options: Any) -> AbstractAsyncContextManager[Client]:
+def connect(urls: Sequence[str], timeout_seconds: float = 20.0, **options: Any) -> AbstractAsyncContextManager[Client]:
     """A client that speaks etcd's protocol; see ``open_client``."""
     return open_client(urls, protocol="etcd", timeout_seconds=timeout_seconds, **options)

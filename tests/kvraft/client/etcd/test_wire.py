@@ -316,6 +316,15 @@ async def test_only_those_are_asked_for_progress_whose_word_counts() -> None:
     assert [answer for _, answer in silent.handed] == []
 
 
+async def test_questions_for_progress_do_not_pile_up() -> None:
+    side = Watching()
+    for _ in range(30_000):
+        side.wire.send(ID, native.WatchProgress())
+    stream = side.wire.calls[ID].stream
+    assert 0 < stream.held_bytes < 100, "the window is used up, and one question waits"
+    assert len(stream.held) == 1
+
+
 @pytest.mark.parametrize(
     ("version", "told"),
     [
