@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 GROUP = "rbac.authorization.k8s.io"
+MAX_REMEMBERED = 4096
+"""Decisions that are remembered until a role or binding changes; then, or when there are more, they are forgotten."""
 
 
 class RoleSource(Protocol):
@@ -53,9 +55,20 @@ class RoleAuthorizer:
         self._source = source
         self._version: Hashable = None
         self._index: _Index = {}
+        self._decided: dict[tuple[User, RequestInfo], Verdict] = {}
 
     def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
+        self._bring_up_to_date()
+        key = user, info
+        found = self._decided.get(key)
+        if found is None:
+            if len(self._decided) >= MAX_REMEMBERED:
+                self._decided.clear()
+            found = self._decided[key] = self._decide(user, info)
+        return found
+
+    def _decide(self, user: User, info: RequestInfo) -> Verdict:
         wrong: dict[str, None] = {}
         for grant in self._grants(user, info.namespace if info.is_resource else ""):
             if grant.missing:
@@ -95,10 +108,14 @@ class RoleAuthorizer:
                 return parse_rules(role)
         return None
 
-    def _grants(self, user: User, namespace: str) -> Iterator[_Grant]:
+    def _bring_up_to_date(self) -> None:
         version = self._source.version()
         if version != self._version:
+            self._decided.clear()
             self._index, self._version = _index(self._source), version
+
+    def _grants(self, user: User, namespace: str) -> Iterator[_Grant]:
+        self._bring_up_to_date()
         index = self._index
         for scope in ("", namespace) if namespace else ("",):
             yield from index.get((scope, "User", user.name), ())
