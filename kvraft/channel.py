@@ -63,7 +63,7 @@ class Channel:
     Making one raises ``OSError`` when the socket has been reset already; it is the caller's to close then.
     """
 
-    __slots__ = ("_buffered", "_chunks", "_handshaken", "_sock", "_tls", "broken", "closed")
+    __slots__ = ("_buffered", "_chunks", "_handshaken", "_reason", "_sock", "_tls", "broken", "closed")
 
     def __init__(
         self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, server_side: bool, name: str = ""
@@ -88,6 +88,7 @@ class Channel:
         self._buffered = 0
         self.broken = False
         """Sending has failed: what was queued is lost, nothing more is sent."""
+        self._reason = ""
         self.closed = False
 
     @property
@@ -185,8 +186,9 @@ class Channel:
                     sent += self._sock.send(memoryview(data)[sent : sent + TLS_RECORD_BYTES])
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass  # the socket is full: what it did not take stays queued
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
                 self.broken = True
+                self._reason = self._reason or str(error)
                 chunks.clear()
                 self._buffered = 0
                 return True
@@ -215,7 +217,9 @@ class Channel:
         """Queue, and wait until it has gone. Raises ``Closed`` when it cannot go."""
         self.queue(data)
         await self.drain()
-        if self.closed or self.broken:
+        if self.broken:
+            raise Closed(f"connection broke: {self._reason}")
+        if self.closed:
             raise Closed
 
     def end(self) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from kvraft.client import open_client
+from kvraft.client import Patience, open_client
 from tests.kvraft.load import EVERYTHING, Load
-from tests.kvraft.members import until
+from tests.kvraft.members import PATIENCE_SECONDS, until
 from tests.kvraft.processes import start_processes
 
 if TYPE_CHECKING:
@@ -52,8 +52,12 @@ async def test_kill_9_at_random_moments_under_load(tmp_path: Path) -> None:
 
 async def test_a_leader_that_is_stopped_and_goes_on_later(tmp_path: Path) -> None:
     """SIGSTOP closes no connection: the client must notice by itself, and the watch must move on."""
+    patience = Patience(3.0, silence_seconds=1.0, answer_seconds=2.0)
     with start_processes(tmp_path) as processes:
-        async with open_client(processes.urls, timeout_seconds=3) as client, trio.open_nursery() as nursery:
+        async with (
+            open_client(processes.urls, timeout_seconds=PATIENCE_SECONDS, patience=patience) as client,
+            trio.open_nursery() as nursery,
+        ):
             await client.put(b"first", b"v")
             load = Load(client)
             load.acknowledged[b"first"] = (await client.range(b"first")).kvs[0].mod_revision
@@ -84,7 +88,7 @@ async def test_a_leader_that_is_stopped_and_goes_on_later(tmp_path: Path) -> Non
             watched.cancel()
         assert seen == sorted(set(seen))
         assert set(load.acknowledged.values()) <= set(seen)
-        async with open_client(processes.urls) as client:
+        async with open_client(processes.urls, timeout_seconds=PATIENCE_SECONDS) as client:
             load._client = client
             await load.check(processes)
 

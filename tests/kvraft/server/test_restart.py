@@ -15,12 +15,13 @@ from kvraft.client import open_client
 from kvraft.embed import open_member
 from kvraft.errors import Corrupt, KvraftError, OutcomeUnknown, Stopped
 from kvraft.raft.messages import Role
+from kvraft.server import member as member_module
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.member import Member
 from kvraft.storage.errors import InUse
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder
-from tests.kvraft.members import free_ports, open_members, until
+from tests.kvraft.members import PATIENCE_SECONDS, free_ports, open_members, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +76,15 @@ async def test_all_members_that_come_back_have_everything(tmp_path: Path, clean:
         await _assert_all_have(members, 31)
 
 
-async def test_stopping_the_leader_hands_over_and_leaves_no_write_unanswered(tmp_path: Path) -> None:
-    async with open_members(tmp_path) as members, open_client(members.urls) as client:
+async def test_stopping_the_leader_hands_over_and_leaves_no_write_unanswered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the machine is: the member waits for its heir, and nobody stands for election meanwhile."""
+    monkeypatch.setattr(member_module, "HANDOVER_SECONDS", PATIENCE_SECONDS)
+    async with (
+        open_members(tmp_path, calm=True) as members,
+        open_client(members.urls, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
         await _fill(client, 0, 1)
         failures: list[KvraftError] = []
         stop = trio.Event()
