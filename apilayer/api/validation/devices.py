@@ -10,6 +10,14 @@ import re
 from apilayer.api import field, names
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import IMMUTABLE, Errors, Object, indexed, items, named, part, text
+from apilayer.api.validation.device_parts import (
+    binding_conditions,
+    full_name,
+    member_name,
+    request_policy,
+    taints,
+    tolerations,
+)
 from apilayer.api.validation.vocabulary import (
     Change,
     at,
@@ -32,6 +40,8 @@ _MAX_CONSTRAINTS = 32
 _MAX_SUBREQUESTS = 8
 _MAX_DEVICES = 128
 _MAX_USERS = 256
+_MAX_MEMBERS = 32
+_MAX_VALUE_BYTES = 64
 _MODES = ("All", "ExactCount")
 _ONE_REQUEST = "exactly one of `exactly` or `firstAvailable` is required"
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
@@ -39,7 +49,6 @@ _ONE_PLACE = f"exactly one of {', '.join(f'`{place}`' for place in _PLACES)} is 
 _VALUES = ("int", "bool", "string", "version", "ints", "bools", "strings", "versions")
 _ONE_VALUE = "exactly one value must be specified"
 _NO_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
-_QUALIFIED = "a fully qualified name must be a domain and a name separated by a slash"
 _NUMBER = "(0|[1-9][0-9]*)"
 _WORD = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _SEMVER = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_WORD}(\.{_WORD})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
@@ -57,7 +66,7 @@ def _count(request: Object, path: str) -> Errors:
 
 
 _selectors = every(at_most_items("selectors", _MAX_SELECTORS), each("selectors", must_have("cel")))
-_exact = every(required_name("deviceClassName", names.dns_subdomain), _selectors, _count)
+_exact = every(required_name("deviceClassName", names.dns_subdomain), _selectors, _count, tolerations)
 
 
 def _request(request: Object, path: str) -> Errors:
@@ -99,21 +108,6 @@ def _requests_of(obj: Object, known: set[str], path: str) -> Errors:
     return wrong
 
 
-def qualified(name: str) -> list[str]:
-    """A domain and a C identifier, with a slash between."""
-    domain, slash, identifier = name.partition("/")
-    if not slash:
-        return [_QUALIFIED]
-    wrong = names.dns_subdomain(domain)
-    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", identifier):
-        wrong.append(
-            "a valid C identifier must start with alphabetic character or '_', followed by a string of"
-            " alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for"
-            " validation is '[A-Za-z_][A-Za-z0-9_]*')"
-        )
-    return wrong
-
-
 def _opaque(opaque: Object, path: str) -> Errors:
     wrong = csi_driver_name(text(opaque, "driver"), f"{path}.driver")
     wrong += must_have("parameters")(opaque, path)
@@ -140,7 +134,7 @@ def _device_claim(claim: Object, path: str) -> Errors:
             detail = "exactly one of `matchAttribute`, `distinctAttribute` is required"
             wrong.append(field.required(where, detail))
         for key in keys:
-            wrong += named(f"{where}.{key}", constraint[key], qualified)
+            wrong += full_name(constraint[key], f"{where}.{key}")
     for where, config in indexed(claim, "config", path):
         wrong += _requests_of(config, known, where) + _configuration(config, where)
     return wrong
@@ -171,7 +165,7 @@ def claim_status(new: Object, old: Object) -> Errors:
     for index, (where, user) in enumerate(indexed(status, "reservedFor", "status")):
         wrong += _consumer(user, where)
         if text(user, "uid") in [text(other, "uid") for other in users[:index]]:
-            wrong.append(field.duplicate(f"{where}.uid", text(user, "uid")))
+            wrong.append(field.duplicate(where, text(user, "uid")))
     allocation, was = status.get("allocation"), before.get("allocation")
     if users != items(before, "reservedFor"):
         known = [text(user, "uid") for user in items(before, "reservedFor")]
@@ -244,17 +238,31 @@ def _attribute(attribute: Object, path: str) -> Errors:
         shown = {(f"{key[:-1]}Values" if key.endswith("s") else f"{key}Value"): value for key, value in shown.items()}
         return [field.invalid(path, shown, _ONE_VALUE)]
     version = attribute.get("version")
+    wrong: Errors = []
     if version is not None and not _SEMVER.fullmatch(version):
         detail = "must be a string compatible with semver.org spec 2.0.0"
-        return [field.invalid(f"{path}.version", version, detail)]
-    return []
+        wrong.append(field.invalid(f"{path}.version", version, detail))
+    return wrong + [
+        field.too_long(f"{path}.{key}", "", _MAX_VALUE_BYTES)
+        for key in ("string", "version")
+        if len(text(attribute, key).encode()) > _MAX_VALUE_BYTES
+    ]
 
 
 def _device(device: Object, path: str) -> Errors:
     wrong = required_name("name", names.dns_label)(device, path)
-    for key, attribute in part(device, "attributes").items():
-        wrong += _attribute(attribute, f"{path}.attributes[{key}]")
-    return wrong
+    attributes, capacity = part(device, "attributes"), part(device, "capacity")
+    for key, attribute in attributes.items():
+        where = f"{path}.attributes[{key}]"
+        wrong += member_name(key, where) + _attribute(attribute, where)
+    shared = bool(device.get("allowMultipleAllocations"))
+    for key, amount in capacity.items():
+        where = f"{path}.capacity[{key}]"
+        wrong += member_name(key, where) + request_policy(amount, where, shared=shared)
+    if len(attributes) + len(capacity) > _MAX_MEMBERS:
+        detail = f"the total number of attributes and capacities must not exceed {_MAX_MEMBERS}"
+        wrong.append(field.invalid(path, len(attributes) + len(capacity), detail))
+    return wrong + taints(device, path) + binding_conditions(device, path)
 
 
 def _driver(spec: Object, path: str) -> Errors:

@@ -210,7 +210,12 @@ RULES: dict[str, KindRules] = {
         every=(rbac.cluster_role_binding,),
         update=(rbac.binding_update,),
     ),
-    "nodes": KindRules(every=(nodes.node,), update=(nodes.node_update,), meta_on_update=True),
+    "nodes": KindRules(
+        every=(nodes.node,),
+        update=(nodes.node_update,),
+        status=(nodes.node_update,),
+        meta_on_update=True,
+    ),
     "limitranges": KindRules(every=(quotas.limit_range,), meta_on_update=True),
     "resourcequotas": KindRules(
         every=(quotas.resource_quota,),
