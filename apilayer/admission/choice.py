@@ -20,11 +20,15 @@ from apilayer.admission.plugins.certificates import (
 from apilayer.admission.plugins.default_ingress_class import DefaultIngressClass
 from apilayer.admission.plugins.default_storage_class import DefaultStorageClass
 from apilayer.admission.plugins.default_toleration_seconds import DefaultTolerationSeconds
+from apilayer.admission.plugins.deny_service_external_ips import DenyServiceExternalIPs
 from apilayer.admission.plugins.event_rate_limit import EventRateLimit
 from apilayer.admission.plugins.extended_resource_toleration import ExtendedResourceToleration
+from apilayer.admission.plugins.limit_pod_hard_anti_affinity_topology import LimitPodHardAntiAffinityTopology
 from apilayer.admission.plugins.limit_ranger import LimitRanger
+from apilayer.admission.plugins.namespace_exists import NamespaceExists
 from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
 from apilayer.admission.plugins.node_restriction import NodeRestriction
+from apilayer.admission.plugins.owner_references_permission_enforcement import OwnerReferencesPermissionEnforcement
 from apilayer.admission.plugins.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from apilayer.admission.plugins.pod_node_selector import PodNodeSelector
 from apilayer.admission.plugins.pod_security import PodSecurity
@@ -49,8 +53,8 @@ ORDER: dict[str, type[Plugin] | None] = {
     "AlwaysAdmit": AlwaysAdmit,
     "NamespaceAutoProvision": None,
     "NamespaceLifecycle": NamespaceLifecycle,
-    "NamespaceExists": None,
-    "LimitPodHardAntiAffinityTopology": None,
+    "NamespaceExists": NamespaceExists,
+    "LimitPodHardAntiAffinityTopology": LimitPodHardAntiAffinityTopology,
     "LimitRanger": LimitRanger,
     "ServiceAccount": ServiceAccount,
     "NodeRestriction": NodeRestriction,
@@ -66,7 +70,7 @@ ORDER: dict[str, type[Plugin] | None] = {
     "ExtendedResourceToleration": ExtendedResourceToleration,
     "DefaultStorageClass": DefaultStorageClass,
     "StorageObjectInUseProtection": StorageObjectInUseProtection,
-    "OwnerReferencesPermissionEnforcement": None,
+    "OwnerReferencesPermissionEnforcement": OwnerReferencesPermissionEnforcement,
     "PersistentVolumeClaimResize": PersistentVolumeClaimResize,
     "RuntimeClass": RuntimeClass,
     "CertificateApproval": CertificateApproval,
@@ -74,7 +78,7 @@ ORDER: dict[str, type[Plugin] | None] = {
     "ClusterTrustBundleAttest": None,
     "CertificateSubjectRestriction": CertificateSubjectRestriction,
     "DefaultIngressClass": DefaultIngressClass,
-    "DenyServiceExternalIPs": None,
+    "DenyServiceExternalIPs": DenyServiceExternalIPs,
     "PodTopologyLabels": PodTopologyLabels,
     "MutatingAdmissionPolicy": None,
     "MutatingAdmissionWebhook": None,
