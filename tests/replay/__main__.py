@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import queue
 import re
@@ -34,6 +35,8 @@ PLAYER = REFERENCE / "replay" / "replay.py"
 TOKEN = "replay-token"
 START_SECONDS = 60
 FILE_SECONDS = 600
+PARTS = {"policies-admission": ("policies", 82)}
+"""Files of which only the cases from a number on are played, because what the others are about is not served."""
 _RESULT = re.compile(r"^(\S+)\s+(\d+) passed\s+(\d+) failed", re.MULTILINE)
 
 
@@ -91,6 +94,18 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     raise SystemExit(f"the server did not become ready:\n{log.read_text(errors='replace')}")
 
 
+def write_part(folder: Path, name: str) -> None:
+    """Recordings in `folder` that are those of a part alone."""
+    whole, first = PARTS[name]
+    recorded = PLAYER.parent / "cases" / f"{whole}.jsonl"
+    cases = [json.loads(line) for line in recorded.read_text(encoding="utf-8").splitlines()]
+    kept = [case for case in cases if int(case["id"].rpartition("/")[2]) >= first]
+    for kind in ("cases", "kubectl"):
+        (folder / kind).mkdir()
+    text = "".join(json.dumps({**case, "id": case["id"].replace(whole, name)}) + "\n" for case in kept)
+    (folder / "cases" / f"{name}.jsonl").write_text(text, encoding="utf-8")
+
+
 def play(url: str, name: str, show: int) -> tuple[int, int]:
     """Plays one file: how many cases passed and failed."""
     arguments = [sys.executable, str(PLAYER), "--server", url, "--token", TOKEN, "--only", f"{name}/"]
@@ -98,7 +113,11 @@ def play(url: str, name: str, show: int) -> tuple[int, int]:
     kubectl = shutil.which("kubectl")
     if kubectl is not None:
         arguments += ["--kubectl", kubectl]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=FILE_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="replay-part-") as folder:
+        if name in PARTS:
+            write_part(Path(folder), name)
+            arguments += ["--data", folder]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=FILE_SECONDS)
     if show:
         print(done.stdout)
     # Part of a name selects more than one file; each is reported on a line of its own.
