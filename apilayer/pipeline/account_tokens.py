@@ -15,7 +15,7 @@ import attrs
 
 from apilayer.api import meta
 from apilayer.api.gotext import quote
-from apilayer.pipeline.authentication import AUTHENTICATED, InvalidToken, NotOurs, TokenUser, User
+from apilayer.pipeline.authentication import AUTHENTICATED, CREDENTIAL_ID, InvalidToken, NotOurs, TokenUser, User
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -179,7 +179,7 @@ class AccountTokens:
         self._require("serviceaccounts", namespace, account)
         extra = {}
         if claims.get("jti"):
-            extra[f"{_EXTRA}credential-id"] = (f"JTI={claims['jti']}",)
+            extra[CREDENTIAL_ID] = (f"JTI={claims['jti']}",)
         for kind, resource in _BOUND.items():
             if kind not in private:
                 continue

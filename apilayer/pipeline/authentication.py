@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 AUTHENTICATED = "system:authenticated"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 UNAUTHENTICATED = "system:unauthenticated"
 
 
@@ -107,7 +108,9 @@ class Authenticator:
         """The user, ANONYMOUS without credentials. Raises StatusError 401 for a token that does not hold."""
         certificate = request.certificate
         if certificate is not None:
-            return User(certificate.name, groups=(*certificate.groups, AUTHENTICATED))
+            extra = (CREDENTIAL_ID, (f"X509SHA256={certificate.fingerprint}",))
+            groups = (*certificate.groups, AUTHENTICATED)
+            return User(certificate.name, certificate.uid, groups, (extra,) if certificate.fingerprint else ())
         token = _bearer_token(request)
         if not token:
             return ANONYMOUS

@@ -19,10 +19,13 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @attrs.frozen
 class Identity:
-    """Who a verified client certificate names: subject common name and organizations."""
+    """Who a verified client certificate names: subject common name, organizations and uid; and which it is."""
 
     name: str
     groups: tuple[str, ...]
+    uid: str = ""
+    fingerprint: str = ""
+    """SHA-256 of the certificate, in hexadecimal."""
 
 
 class Request:

@@ -126,7 +126,7 @@ class Listener:
                 await trio.aclose_forcefully(transport)
 
     def _connection(self, stream: trio.SSLStream[trio.SocketStream]) -> _Connection:
-        certificate = identity_of(stream.getpeercert())
+        certificate = identity_of(stream.getpeercert(), stream.getpeercert(binary_form=True))
         if stream.selected_alpn_protocol() == "h2":
             from apilayer.server.h2 import H2Connection
 

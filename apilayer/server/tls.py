@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,10 @@ def make_config(cert_file: Path, key_file: Path, client_ca_file: Path | None) ->
     return config
 
 
+UID_FIELD = "1.3.6.1.4.1.57683.2"
+"""Kubernetes' attribute of a subject that says the user's uid."""
+
+
 def make_context(config: Config) -> ssl.SSLContext:
     """The server side's context. Raises CertificateError."""
     files = (
@@ -63,9 +68,9 @@ def make_context(config: Config) -> ssl.SSLContext:
     return context
 
 
-def identity_of(certificate: Mapping[str, object] | None) -> Identity | None:
-    """The subject of a verified client certificate (as `ssl` shows it), None without a common name."""
-    name = ""
+def identity_of(certificate: Mapping[str, object] | None, encoded: bytes | None = None) -> Identity | None:
+    """The subject of a verified client certificate (as `ssl` shows it, and as it is), None without a common name."""
+    name = uid = ""
     groups: list[str] = []
     subject = (certificate or {}).get("subject", ())
     assert isinstance(subject, tuple)
@@ -75,4 +80,7 @@ def identity_of(certificate: Mapping[str, object] | None) -> Identity | None:
                 name = value
             elif field == "organizationName":
                 groups.append(value)
-    return Identity(name, tuple(groups)) if name else None
+            elif field == UID_FIELD:
+                uid = value
+    fingerprint = hashlib.sha256(encoded).hexdigest() if encoded else ""
+    return Identity(name, tuple(groups), uid, fingerprint) if name else None

@@ -46,9 +46,10 @@ async def test_nobody(headers: dict[str, str]) -> None:
 
 
 async def test_a_certificate_names_user_and_groups_and_comes_first() -> None:
-    identity = Identity("jane", ("devs",))
+    identity = Identity("jane", ("devs",), "7", "ab")
     user = await Authenticator({}).authenticate(request(identity, authorization="Bearer nobody"))
-    assert user == User("jane", groups=("devs", "system:authenticated"))
+    extra = (("authentication.kubernetes.io/credential-id", ("X509SHA256=ab",)),)
+    assert user == User("jane", "7", ("devs", "system:authenticated"), extra)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 
 from apilayer.cli.cluster.account_key import ensure_account_key
+from apilayer.pipeline.request import Identity
 from apilayer.server.access import AccessError, read_access
 from apilayer.server.run import ServerOptions
+from apilayer.server.tls import identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +148,19 @@ async def test_a_server_without_a_key_issues_no_tokens(client: Any) -> None:
     answer = await client.request("POST", f"{ACCOUNTS}/sa/token", {"spec": {}})
     assert (answer.status, answer.json["reason"]) == (501, "NotImplemented")
     assert (await client.request("GET", "/openid/v1/jwks")).status == 404
+
+
+async def test_a_certificate_is_known_by_its_digest(server: Any) -> None:
+    pem = (server.certificates / "admin.crt").read_text()
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    async with server.connect("", "admin") as admin:
+        who = (await admin.request("POST", f"{AUTHENTICATION}/selfsubjectreviews", {})).json["status"]["userInfo"]
+    assert who["extra"] == {"authentication.kubernetes.io/credential-id": [f"X509SHA256={digest}"]}
+
+
+def test_a_subject_may_say_its_uid() -> None:
+    subject = ((("commonName", "jane"),), (("1.3.6.1.4.1.57683.2", "7"),), (("organizationName", "devs"),))
+    assert identity_of({"subject": subject}) == Identity("jane", ("devs",), "7")
 
 
 async def test_who_and_what_may_i(server: Any) -> None:
