@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from apilayer.admission.choice import DEFAULT_ON, ORDER, Choice, ChoiceError, build
-from apilayer.admission.configuration import choose
+from apilayer.admission.configuration import MAX_FILE_BYTES, choose
 from tests.apilayer.admitting import Cluster
 
 if TYPE_CHECKING:
@@ -82,4 +82,11 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
     file = tmp_path / "admission.yaml"
     file.write_text(text)
     with pytest.raises(ChoiceError, match=message):
+        choose([], [], [], file)
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    file.write_text(HEAD + "#" * MAX_FILE_BYTES)
+    with pytest.raises(ChoiceError, match=f"larger than {MAX_FILE_BYTES} bytes"):
         choose([], [], [], file)
