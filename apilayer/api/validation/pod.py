@@ -98,7 +98,8 @@ def pod_spec(spec: Object, path: str, name: str = "") -> Errors:
     policy = spec.get("preemptionPolicy")
     if policy is not None:
         wrong += supported(f"{path}.preemptionPolicy", policy, ("Never", "PreemptLowerPriority"))
-    wrong += resources({"limits": part(spec, "overhead")}, f"{path}.overhead")
+    if spec.get("overhead"):
+        wrong += resources({"limits": spec["overhead"]}, f"{path}.overhead")
     return wrong + operating_system(spec, path)
 
 

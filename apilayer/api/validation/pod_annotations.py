@@ -35,7 +35,7 @@ _APP_ARMOR_NAMES: Mapping[str, tuple[str, ...]] = {
 def containers_of(spec: Object, path: str = "spec") -> list[tuple[str, Object]]:
     """Path and value of every container of a pod: initial, regular, ephemeral."""
     keys = ("initContainers", "containers", "ephemeralContainers")
-    return [found for key in keys for found in indexed(spec, key, path)]
+    return [found for key in keys if spec.get(key) for found in indexed(spec, key, path)]
 
 
 def _annotations(pod: Object) -> dict[str, str]:
@@ -45,6 +45,8 @@ def _annotations(pod: Object) -> dict[str, str]:
 def pod_annotations(pod: Object) -> Errors:
     """Rules that hold for a new pod, and for any later one."""
     notes, spec = _annotations(pod), part(pod, "spec")
+    if not notes:
+        return []
     wrong: Errors = []
     if MIRROR in notes and not spec.get("nodeName"):
         detail = "must set spec.nodeName if mirror pod annotation is set"
@@ -77,6 +79,8 @@ def _seccomp(value: str, path: str) -> Errors:
 def annotations_match(pod: Object) -> Errors:
     """Where a new pod has an annotation and the field that replaced it, both say the same."""
     notes, spec = _annotations(pod), part(pod, "spec")
+    if not notes:
+        return []
     context = part(spec, "securityContext")
     profile = context.get("seccompProfile")
     wrong = _same(notes.get(SECCOMP_POD), profile, "seccomp", _SECCOMP_NAMES, "spec.securityContext.seccompProfile")

@@ -54,8 +54,8 @@ def pod_warnings(holder: Object, path: str = "") -> list[str]:
     notes = child(path, "metadata.annotations")
     found = _placement(spec, where)
     found += [f"{notes}[{key}]: {why}" for key, why in _DEPRECATED_ANNOTATIONS if key in annotations]
-    found += _volumes(spec, where)
-    found += _token_path_conflicts(spec, where)
+    if spec.get("volumes"):
+        found += _volumes(spec, where) + _token_path_conflicts(spec, where)
     found += _repeated(spec, "hostAliases", "ip", where)
     found += _repeated(spec, "imagePullSecrets", "name", where)
     found += [
@@ -68,21 +68,25 @@ def pod_warnings(holder: Object, path: str = "") -> list[str]:
     if context.get("seccompProfile") is None and SECCOMP_POD in annotations:
         found.append(f"{notes}[{SECCOMP_POD}]: {_USE_SECCOMP}")
     for at, container in containers_of(spec, where):
-        found += _profile_annotations(container, context, annotations, notes, in_template=bool(path))
+        if annotations:
+            found += _profile_annotations(container, context, annotations, notes, in_template=bool(path))
         found += _container(container, at)
     found += _ports(spec, where)
-    return found + _affinity_selectors(part(spec, "affinity"), f"{where}.affinity") + _addresses(spec, where)
+    if spec.get("affinity"):
+        found += _affinity_selectors(spec["affinity"], f"{where}.affinity")
+    return found + _addresses(spec, where)
 
 
 def _placement(spec: Object, path: str) -> list[str]:
     """Labels of nodes that go by another name today, and constraints that are about no pod."""
     found = node_label_warnings(part(spec, "nodeSelector"), f"{path}.nodeSelector")
     affinity = part(part(spec, "affinity"), "nodeAffinity")
-    where = f"{path}.affinity.nodeAffinity"
-    for at, term in indexed(part(affinity, _REQUIRED), "nodeSelectorTerms", f"{where}.{_REQUIRED}"):
-        found += node_term_warnings(term, at)
-    for at, term in indexed(affinity, _PREFERRED, where):
-        found += node_term_warnings(part(term, "preference"), f"{at}.preference")
+    if affinity:
+        where = f"{path}.affinity.nodeAffinity"
+        for at, term in indexed(part(affinity, _REQUIRED), "nodeSelectorTerms", f"{where}.{_REQUIRED}"):
+            found += node_term_warnings(term, at)
+        for at, term in indexed(affinity, _PREFERRED, where):
+            found += node_term_warnings(part(term, "preference"), f"{at}.preference")
     for at, constraint in indexed(spec, "topologySpreadConstraints", path):
         key = text(constraint, "topologyKey")
         found += node_label_warnings([key], f"{at}.topologyKey", keyed=False)

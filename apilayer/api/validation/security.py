@@ -8,7 +8,7 @@ from apilayer.api import field
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, indexed, items, part, ranged, supported, text
 from apilayer.api.validation.paths import descending_path
-from apilayer.api.validation.vocabulary import maybe_one_of, required_one_of
+from apilayer.api.validation.vocabulary import every, maybe_one_of, required_one_of
 from apilayer.api.validation.windows import windows_options
 
 ID_MAX = 2**31 - 1
@@ -22,10 +22,17 @@ _NET_SYSCTLS = "net."
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
+_volume_policy = maybe_one_of("fsGroupChangePolicy", "Always", "OnRootMismatch")
+_group_policies = every(
+    maybe_one_of("supplementalGroupsPolicy", "Merge", "Strict"),
+    maybe_one_of("seLinuxChangePolicy", "MountOption", "Recursive"),
+)
+
+
 def pod_security(spec: Object, path: str) -> Errors:
     """Rules for ``spec.securityContext`` and the host namespaces that belong to it."""
     context = spec.get("securityContext")
-    if context is None:
+    if context is None or (not context and not spec.get("shareProcessNamespace")):
         return []
     where = f"{path}.securityContext"
     wrong = ranged(f"{where}.fsGroup", context.get("fsGroup"), 0, ID_MAX)
@@ -37,11 +44,9 @@ def pod_security(spec: Object, path: str) -> Errors:
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
         wrong.append(field.invalid(f"{where}.shareProcessNamespace", True, detail))
     wrong += _sysctls(spec, context, f"{where}.sysctls")
-    check = maybe_one_of("fsGroupChangePolicy", "Always", "OnRootMismatch")
-    wrong += check(context, where) + _seccomp(context, where)
+    wrong += _volume_policy(context, where) + _seccomp(context, where)
     wrong += windows_options(context.get("windowsOptions"), f"{where}.windowsOptions") + _app_armor(context, where)
-    wrong += maybe_one_of("supplementalGroupsPolicy", "Merge", "Strict")(context, where)
-    return wrong + maybe_one_of("seLinuxChangePolicy", "MountOption", "Recursive")(context, where)
+    return wrong + _group_policies(context, where)
 
 
 def _sysctls(spec: Object, context: Object, path: str) -> Errors:

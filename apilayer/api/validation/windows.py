@@ -102,6 +102,8 @@ def host_process(spec: Object, path: str) -> Errors:
     """A pod with a hostProcess container has no others, and uses the host's network."""
     of_pod = part(part(spec, "securityContext"), "windowsOptions").get("hostProcess")
     found = containers_of(spec, path)
+    if of_pod is None and not any(part(container, "securityContext").get("windowsOptions") for _, container in found):
+        return []
     own = [part(part(container, "securityContext"), "windowsOptions").get("hostProcess") for _, container in found]
     detail = f"pod hostProcess value must be identical if both are specified, was {'true' if of_pod else 'false'}"
     wrong = [
