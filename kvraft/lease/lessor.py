@@ -7,8 +7,9 @@ decided by a leader that is none any more does nothing (etcd #15247).
 A new leader knows nothing of its predecessor's renewals, and must not renew for free what nobody has renewed. So half
 an election timeout after a lease's last renewal it is written down, once, when it will end, on a clock that is in the
 log too: the leader writes down twice in an election timeout how late it is, for all leases together. A new leader goes
-on from there, and a lease that is not written down gets all of its TTL and half an election timeout more, for clocks
-that differ: nobody gains more than an election timeout by a change of leaders. Time without a leader does not count.
+on from there, and a lease that is not written down gets all of its TTL; each gets a quarter of an election timeout on
+top, for clocks that differ. So nobody gains more than an election timeout by a change of leaders. Time without a
+leader does not count.
 A renewal of what is written down must first take that back in the log, as it would otherwise be lost with the leader.
 
 Every lease has one place in a heap, for the first thing that is to happen to it. A renewal that changes no more than
@@ -48,8 +49,8 @@ UNWRITTEN_SHARE = 0.5
 """Of an election timeout: after so long without a renewal it is written down when a lease ends."""
 CLOCK_SHARE = 0.5
 """Of an election timeout: so often the leases' clock is written down."""
-MARGIN_SHARE = 0.5
-"""Of an election timeout: so much more a new leader gives to leases that it knows no end of."""
+MARGIN_SHARE = 0.25
+"""Of an election timeout: so much more a new leader gives to every lease."""
 MIN_SURPLUS = 1000
 """Places in the heap that are not valid any more, beside as many as there are leases, before they are thrown out."""
 MAX_WAITING = 10_000
@@ -160,10 +161,11 @@ class Lessor:
         self._loaded_to = found[-1][0] if found else None
 
     def _take_up(self, lease_id: int, ttl: int, left_ms: int) -> _Timer:
+        margin = self._election_seconds * MARGIN_SHARE
         if left_ms:
-            timer = _Timer(ttl, self._since + left_ms / 1000, inf, is_written_down=True)
+            timer = _Timer(ttl, self._since + left_ms / 1000 + margin, inf, is_written_down=True)
         else:
-            expiry = self._since + ttl + self._election_seconds * MARGIN_SHARE
+            expiry = self._since + ttl + margin
             timer = _Timer(ttl, expiry, self._since + self._unwritten_seconds, is_written_down=False)
         self._timers[lease_id] = timer
         heappush(self._heap, (timer.wake, lease_id))
