@@ -17,7 +17,7 @@ Object = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 APPLY = "application/apply-patch+yaml"
 HEAD = {"apiVersion": "apps/v1", "kind": "Deployment"}
-few = settings(deadline=None, max_examples=15)
+few = settings(deadline=None, max_examples=8)
 
 
 @attrs.frozen

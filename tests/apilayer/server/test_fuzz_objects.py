@@ -60,7 +60,7 @@ async def write_everything(seed: int) -> None:
                 await sane(server, "PATCH", f"{path}/{name}/status", status, content_type=MERGE)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=4)
 @given(SEEDS)
 def test_random_objects_of_every_kind(seed: int) -> None:
     trio.run(write_everything, seed)
@@ -108,7 +108,7 @@ def envelope(seed: int) -> tuple[str, bytes]:
             continue  # a value that no typed client could send
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=9)
 @given(
     st.lists(st.tuples(SEEDS, st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=3)), max_size=4)), max_size=6)
 )

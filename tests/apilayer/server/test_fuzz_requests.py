@@ -25,7 +25,7 @@ from tests.apilayer.server.fuzzing import (
     check,
 )
 
-some = settings(deadline=None, max_examples=12)
+some = settings(deadline=None, max_examples=9)
 BODY = b'{"metadata":{"name":"b"}}'
 
 
