@@ -200,7 +200,7 @@ async def test_what_needs_a_node_is_not_offered(client) -> None:
         assert (answer.status, answer.json["reason"]) == (501, "NotImplemented")
         assert (await client.request("GET", f"{PODS}/none/{part}")).status == 404
     names = {entry["name"] for entry in (await client.request("GET", "/api/v1")).json["resources"]}
-    assert not names & {"pods/log", "pods/exec", "nodes/proxy", "serviceaccounts/token"}
+    assert not names & {"pods/log", "pods/exec", "nodes/proxy"}
 
 
 async def test_a_pod_on_no_node_has_no_logs(client) -> None:
