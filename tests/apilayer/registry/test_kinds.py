@@ -76,3 +76,28 @@ def test_both_fields_for_the_source_of_a_claim_say_the_same() -> None:
     unknown = {"kind": "Odd", "name": "b"}
     assert created("persistentvolumeclaims", {"spec": {"dataSource": unknown}})["spec"] == {}
     assert created("persistentvolumeclaims", {"spec": {"dataSourceRef": unknown}})["spec"] == {"dataSourceRef": unknown}
+
+
+def test_label_keys_join_the_selectors_beside_them() -> None:
+    term = {"topologyKey": "z", "labelSelector": {}, "matchLabelKeys": ["a", "none"], "mismatchLabelKeys": ["b"]}
+    terms = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    spread = {"labelSelector": {"matchExpressions": [{"key": "c", "operator": "Exists"}]}, "matchLabelKeys": ["a"]}
+    alone = {"matchLabelKeys": ["a"]}
+    spec = {"affinity": {"podAffinity": terms}, "topologySpreadConstraints": [spread, alone]}
+    pod = created("pods", {"metadata": {"name": "a", "labels": {"a": "1", "b": "2"}}, "spec": spec})
+    joined = pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]
+    is_one = {"key": "a", "operator": "In", "values": ["1"]}
+    assert joined["labelSelector"]["matchExpressions"] == [is_one, {"key": "b", "operator": "NotIn", "values": ["2"]}]
+    constraints = pod["spec"]["topologySpreadConstraints"]
+    assert constraints[0]["labelSelector"]["matchExpressions"] == [{"key": "c", "operator": "Exists"}, is_one]
+    assert constraints[1] == {"matchLabelKeys": ["a"]}
+
+
+def test_the_class_of_a_pod_is_kept_where_its_node_says_nothing_of_it() -> None:
+    resource = find("", "v1", "pods")
+    assert resource is not None
+    old = {"metadata": {"name": "a"}, "spec": {}, "status": {"qosClass": "BestEffort"}}
+    for given, kept in (({}, "BestEffort"), ({"qosClass": "Guaranteed"}, "Guaranteed")):
+        new: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {}, "status": dict(given)}
+        strategy_for(resource).prepare_status_update(new, old)
+        assert new["status"]["qosClass"] == kept
