@@ -127,16 +127,18 @@ def test_openapi_describes_the_same(name: str) -> None:
         assert _bare(schema) == _bare(schemas[definition]), definition
 
 
+def _is_left_out(key: str, value: Any) -> bool:
+    """Lists of values are in a server's answers, as ``kubectl explain`` was recorded to show, and not in the files."""
+    texts = (key == "description" and isinstance(value, str)) or (key == "enum" and isinstance(value, list))
+    return texts or "cbor" in key or "apply-patch" in key
+
+
 def _bare(node: Any) -> Any:
-    """Without descriptions, and without what this server does not speak; parameters by name."""
+    """Without descriptions and lists of values, and without what this server does not speak; parameters by name."""
     if isinstance(node, list):
         if node and all(isinstance(item, dict) and "name" in item and "in" in item for item in node):
             return {item["name"]: _bare(item) for item in node if item["name"] != "shardSelector"}
         return [_bare(item) for item in node]
     if isinstance(node, dict):
-        return {
-            key: _bare(value)
-            for key, value in node.items()
-            if not (key == "description" and isinstance(value, str)) and "cbor" not in key and "apply-patch" not in key
-        }
+        return {key: _bare(value) for key, value in node.items() if not _is_left_out(key, value)}
     return node
