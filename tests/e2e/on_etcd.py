@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.apilayer.server.conftest import Authority
-from tests.e2e.cluster import run
+from tests.e2e.cluster import free_port_base, run
 from tests.kvraft.client.etcd.stores import EtcdProcesses
-from tests.kvraft.members import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +45,10 @@ class OnEtcd:
     def __init__(self, folder: Path, members: int = 3, servers: str = "ab") -> None:
         self.folder = folder
         self.store = EtcdProcesses(folder, members)
-        self.ports = dict(zip(servers, free_ports(len(servers)), strict=True))
+        ports = iter(range(base := free_port_base(2 * members + len(servers)), base + 2 * members + len(servers)))
+        self.store.client_urls = {name: f"http://127.0.0.1:{next(ports)}" for name in self.store.client_urls}
+        self.store._peer_urls = {name: f"http://127.0.0.1:{next(ports)}" for name in self.store.client_urls}
+        self.ports = {name: next(ports) for name in servers}
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
         authority = Authority(folder)
         authority.leaf("server", server=True)
