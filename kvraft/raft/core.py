@@ -399,8 +399,7 @@ class Raft:
     def not_applied(self, entries: Sequence[Entry]) -> None:
         """``entries``, the last of those that the latest ``ready`` gave, are not applied yet: it gives them again."""
         self._log.give_back(entries[0].index)
-        if self.role is Role.LEADER:
-            self._uncommitted_bytes += sum(len(entry.data) for entry in entries)
+        self._uncommitted_bytes += sum(len(entry.data) for entry in entries)
 
     def _build_leader_messages(self) -> None:
         messages = self._outbox.messages
