@@ -36,7 +36,7 @@ ANSWER_SWEEPS = 6
 """... and after so many more it is gone. Sweeps, not seconds: this process may have been the one that stood still."""
 LEADERLESS_ANSWERS = 2
 """A member that says so often in a row that it knows no leader has perhaps lost the others: its watches move on."""
-EARLY_FLUSH_BYTES = 4096
+EARLY_FLUSH_BYTES = 32 << 10
 """So much queued goes out without waiting for the others, so that the member starts while they go on."""
 
 

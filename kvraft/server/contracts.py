@@ -120,6 +120,6 @@ class DriverConfig:
     """Proposals plus reads without an answer; past it: TooManyRequests."""
     max_messages_per_turn: int = 1024
     max_proposals_per_turn: int = 1024
-    max_batch_bytes: int = 8 << 10
+    max_batch_bytes: int = 64 << 10
     """An entry takes no further proposal once it carries so much. It is the unit in which stages overlap: smaller
     costs more for each proposal, larger keeps the next stage waiting."""

@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
 COMMIT_SECONDS = 0.1
-APPLY_BYTES = 8 << 10
+APPLY_BYTES = 64 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
