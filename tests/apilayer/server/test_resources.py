@@ -240,4 +240,5 @@ async def test_what_is_allowed_but_unwise_comes_with_a_warning(client) -> None:
     assert (created.status, created.headers["warning"]) == (201, warning)
     labels = {"metadata": {"labels": {"a": "b"}}}
     patched = await client.request("PATCH", "/api/v1/namespaces/default/pods/p", labels, Content_Type=MERGE)
-    assert (patched.status, patched.headers["warning"]) == (200, warning)
+    assert patched.status == 200
+    assert "warning" not in patched.headers  # pods change often, and mostly by controllers
