@@ -23,9 +23,10 @@ COMMAND_TIMEOUT_S = 120
 
 
 def free_port_base(count: int) -> int:
-    """The first of ``count`` consecutive ports that nobody uses, below the range of outgoing connections."""
+    """The first of ``count`` consecutive ports that nobody uses: above a local cluster's usual ones, below the range
+    of outgoing connections."""
     for _ in range(200):
-        base = random.randrange(20_000, 32_000 - count)
+        base = random.randrange(23_000, 32_000 - count)
         if all(_is_free(port) for port in range(base, base + count)):
             return base
     raise AssertionError("no free ports")
