@@ -10,7 +10,7 @@ up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
 
 test: $(STAMP)  ## every test, on every core
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-fast: $(STAMP)  ## the tests that take milliseconds, on every core
 	$(BIN)/python -m pytest -m "not slow" -n auto $(ARGS)

@@ -7,6 +7,7 @@ waited for; a line ``^C`` ends the latest of them. ```python blocks are run afte
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -14,10 +15,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*/*.md"))]
@@ -135,8 +141,16 @@ class Reader:
                 raise
 
 
+@pytest.fixture
+def usual_ports() -> Iterator[None]:
+    """The ports that pages name, for one page at a time, whoever else runs tests here."""
+    with (Path(tempfile.gettempdir()) / "kvraft-usual-ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.mark.slow
-@pytest.mark.xdist_group("default ports")
+@pytest.mark.usefixtures("usual_ports")
 @pytest.mark.parametrize("page", pages_with_blocks(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
     blocks = BLOCK.findall(page.read_text())

@@ -10,7 +10,7 @@ import pytest
 from kvraft.client import open_client
 from kvraft.errors import InvalidAuthToken, PermissionDenied
 from kvraft.types import HashKVRequest, HashKVResponse
-from tests.kvraft.members import open_members
+from tests.kvraft.members import open_members, until
 from tests.kvraft.server.test_auth import CHEAP, enable
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ async def test_a_member_that_was_down_knows_users_from_the_snapshot(tmp_path: Pa
         await enable(anybody)
         root = await stack.enter_async_context(open_client(urls, user="root", password="rootpw"))
         await root.put(b"a/0", b"x")
+        raft = members.running[leader].driver.raft
+        await until(lambda: sum(known.active for known in raft.status().progress.values()) < 3)  # it is missed
         granted = members.running[leader].machine.applied_index
         for number in range(60):
             await root.put(b"a/%d" % number, b"x")
