@@ -85,10 +85,12 @@ def main() -> None:
     parser.add_argument("--leases", type=int, default=100_000, help="how many leases there are (%(default)s)")
     args = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(), ""]
+    print("\n".join(lines), flush=True)
     for name, part in PARTS.items():
         if args.only in (None, name):
-            lines += [f"## {part.title}", "", *([part.about, ""] if part.about else []), *part.run(args), ""]
-    print("\n".join(lines))
+            found = [f"## {part.title}", "", *([part.about, ""] if part.about else []), *part.run(args), ""]
+            print("\n".join(found), flush=True)
+            lines += found
     if args.only is None:
         PAGE.write_text("\n".join(lines))
 

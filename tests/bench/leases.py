@@ -117,7 +117,7 @@ def run(count: int) -> list[str]:
         idle = leader.pass_time(4.0)
         before = leader.written
         renewed = [leader.pass_time(TTL_SECONDS / 3, range(1, count + 1)) for _ in range(3)]
-        assert leader.written == before == 0, "whoever renews in time writes nothing"
+        written = leader.written - before
         leader.machine.close()
     return [
         f"| {count:,} leases of {TTL_SECONDS} s | processor time |",
@@ -127,4 +127,6 @@ def run(count: int) -> list[str]:
         f"| take them up as a new leader, in the first five seconds | {taking_up:.2%} of a core |",
         f"| nothing happens to them | {idle:.2%} of a core |",
         f"| each is renewed every {TTL_SECONDS // 3} s, beside the requests' own cost | {max(renewed):.2%} of a core |",
+        "",
+        f"In {TTL_SECONDS} s of these renewals the leases wrote {written:,} entries of the log.",
     ]
