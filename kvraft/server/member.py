@@ -368,7 +368,7 @@ class Member:
                     return
             self.sampler.look(now, late)
             self.wake.set()  # which also sends what has been queued here
-            if self.driver.raft.leader != NO_NODE and not self.ready.is_set():
+            if not self.ready.is_set() and self.driver.raft.leader != NO_NODE and self.membership.published:
                 self.ready.set()
                 log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
 

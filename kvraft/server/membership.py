@@ -257,6 +257,13 @@ class Membership:
             self._queue.append((self._deadline(), request, _ignore))
             self._member.wake.set()
 
+    @property
+    def published(self) -> bool:
+        """Whether the members' list names this member and its client URLs as they are now (etcd's readiness)."""
+        member = self._member
+        own = self._find(member.member_id)
+        return own is not None and (own.name, own.client_urls) == (member.config.name, member.client_urls)
+
     def _unpublished(self) -> MemberPublishRequest | None:
         member = self._member
         for known in member.machine.members:
