@@ -1,7 +1,8 @@
-"""What tests of several packages share: a real one-member store in this process."""
+"""What tests of several packages share: a real one-member store in this process, a free port."""
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,3 +28,10 @@ async def member(tmp_path: Path) -> AsyncIterator[Member]:
 async def store(member: Member) -> AsyncIterator[KvraftStore]:
     async with open_client(member.client_urls) as client:
         yield KvraftStore(client)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import socket
 import ssl
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,55 +12,15 @@ import httptools
 import orjson
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from apilayer.server.run import ServerOptions, run_apiserver
+from tests.apilayer.authority import Authority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from kvraft.server.member import Member
-
-START = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-END = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
-
-
-class Authority:
-    """A certificate authority in a folder: ``ca.crt``, and ``<name>.crt`` and ``<name>.key`` per leaf."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        self._write("ca", self._builder(self._name, self._key).add_extension(constraints, critical=True))
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name)
-        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        return builder.not_valid_before(START).not_valid_after(END)
-
-    def _write(self, name: str, builder: x509.CertificateBuilder) -> None:
-        certificate = builder.sign(self._key, hashes.SHA256())
-        (self.folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def leaf(self, name: str, *organizations: str, server: bool = False) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
-        parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in organizations]
-        builder = self._builder(x509.Name(parts), key)
-        if server:
-            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-            builder = builder.add_extension(names, critical=False)
-        self._write(name, builder)
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        (self.folder / f"{name}.key").write_bytes(private)
 
 
 @pytest.fixture(scope="session")
@@ -329,13 +286,6 @@ async def server(certificates: Path, member: Member) -> AsyncIterator[Server]:
 async def client(server: Server) -> AsyncIterator[Client]:
     async with server.connect() as connected:
         yield connected
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture
