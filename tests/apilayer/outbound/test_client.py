@@ -101,18 +101,20 @@ async def test_bounds(autojump_clock: trio.testing.MockClock) -> None:
             await trio.sleep_forever()
         return None if asked.target == "/cut" else Reply(b"x" * 1000)
 
-    async with https_server(None, handler) as server:
-        async with Client(Target(server.url), timeout_seconds=3, max_answer_bytes=1000) as client:
-            cases: list[tuple[str, type[OutboundError]]] = [
-                ("/large", AnswerTooLarge),
-                ("/slow", TooSlow),
-                ("/cut", ConnectionLost),
-            ]
-            for path, expected in cases:
-                with pytest.raises(expected, match=path):
-                    await client.send("GET", path)
-                assert len((await client.send("GET", "/fits")).body) == 1000
-            assert (await client.send("GET", "/redirect")).status == 302
+    async with (
+        https_server(None, handler) as server,
+        Client(Target(server.url), timeout_seconds=3, max_answer_bytes=1000) as client,
+    ):
+        cases: list[tuple[str, type[OutboundError]]] = [
+            ("/large", AnswerTooLarge),
+            ("/slow", TooSlow),
+            ("/cut", ConnectionLost),
+        ]
+        for path, expected in cases:
+            with pytest.raises(expected, match=path):
+                await client.send("GET", path)
+            assert len((await client.send("GET", "/fits")).body) == 1000
+        assert (await client.send("GET", "/redirect")).status == 302
     assert "/slow" in [asked.target for asked in server.asked]
 
 

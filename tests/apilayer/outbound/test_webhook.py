@@ -35,15 +35,17 @@ async def test_tries(
     async def handler(asked: Asked) -> Reply | None:
         return replies[min(len(server.asked), len(replies)) - 1]
 
-    async with https_server(None, handler) as server:
-        async with Client(Target(f"{server.url}/hook"), timeout_seconds=10) as client:
-            started = trio.current_time()
-            if error:
-                with pytest.raises(OutboundError, match=error):
-                    await Webhook(client).post({"q": 1})
-            else:
-                assert await Webhook(client).post({"q": 1}) == {"a": 1}
-            took = trio.current_time() - started
+    async with (
+        https_server(None, handler) as server,
+        Client(Target(f"{server.url}/hook"), timeout_seconds=10) as client,
+    ):
+        started = trio.current_time()
+        if error:
+            with pytest.raises(OutboundError, match=error):
+                await Webhook(client).post({"q": 1})
+        else:
+            assert await Webhook(client).post({"q": 1}) == {"a": 1}
+        took = trio.current_time() - started
     assert len(server.asked) == tries
     assert {(asked.method, asked.target, asked.body) for asked in server.asked} == {
         ("POST", "/hook?timeout=10s", b'{"q":1}')
