@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from apilayer.api.resources import Resource
     from apilayer.pipeline.authentication import User
 
+    Decision = Callable[[Attributes], Awaitable[None] | None]
+
 TOO_MANY = 429
 """The code of a refusal that no other state of the cluster would change."""
 RETRY_SECONDS = 0.05
@@ -160,13 +162,15 @@ class _Asking(Review):
         for plugin in self._steps.reserving:
             await plugin.reserve(self._attributes)
 
-    async def _ask(self, decisions: list[Callable[[Attributes], None]], obj: Object | None, old: Object | None) -> None:
+    async def _ask(self, decisions: list[Decision], obj: Object | None, old: Object | None) -> None:
         """One decision after the other. A refusal stands only when the cache that it comes from was up to date."""
         attributes = self._attributes
         attributes.obj, attributes.old, attributes.up_to_date = obj, old, False
         for decide in decisions:
             try:
-                decide(attributes)
+                waiting = decide(attributes)
+                if waiting is not None:
+                    await waiting
             except StatusError as refusal:
                 if refusal.code == TOO_MANY:
                     raise
@@ -174,11 +178,13 @@ class _Asking(Review):
                 attributes.up_to_date = True
                 await self._ask_again(decide)
 
-    async def _ask_again(self, decide: Callable[[Attributes], None]) -> None:
+    async def _ask_again(self, decide: Decision) -> None:
         waited = 0.0
         while True:
             try:
-                decide(self._attributes)
+                waiting = decide(self._attributes)
+                if waiting is not None:
+                    await waiting
                 return
             except NotYet as refusal:
                 if waited >= refusal.patience_seconds:

@@ -42,7 +42,7 @@ from apilayer.admission.plugins.storage_object_in_use_protection import StorageO
 from apilayer.admission.plugins.taint_nodes_by_condition import TaintNodesByCondition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from typing import Any
 
     from apilayer.admission.listers import Listers
@@ -165,7 +165,7 @@ def _check_known(flag: str, names: Iterable[str], *, offered: bool) -> None:
 def build(
     choice: Choice,
     listers: Listers,
-    may: Callable[[User, str, str, str, str, str], bool] | None = None,
+    may: Callable[[User, str, str, str, str, str], Awaitable[bool]] | None = None,
     writer: Writer | None = None,
 ) -> list[Plugin]:
     """The plugins that are on. Raises ChoiceError for flags that cannot be used, or a configuration that cannot."""

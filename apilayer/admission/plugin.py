@@ -12,7 +12,7 @@ import attrs
 from apilayer.api import status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from apilayer.admission.listers import Listers
     from apilayer.api.resources import Resource
@@ -130,6 +130,11 @@ class _Reader:
         raise AssertionError("this chain has been given nothing to write with")
 
 
+async def _yes(*_: object) -> bool:
+    """A chain without an authorizer lets everybody do everything."""
+    return True
+
+
 @attrs.frozen
 class Setup:
     """What a plugin is made of: the cluster as it is cached, its part of the configuration, and the authorizer."""
@@ -137,7 +142,7 @@ class Setup:
     listers: Listers
     configuration: Mapping[str, Any] | None = None
     """The plugin's own configuration document, None without one."""
-    may: Callable[[User, str, str, str, str, str], bool] = lambda *_: True
+    may: Callable[[User, str, str, str, str, str], Awaitable[bool]] = _yes
     """Whether a user may do it: (user, verb, group, resource or resource/subresource, namespace, name)."""
     writer: Writer = attrs.field(factory=_Reader)
 
@@ -147,7 +152,7 @@ class Plugin:
 
     It is only asked about writes in its `interests`. All three raise StatusError to refuse the request. A plugin
     whose answer is a refusal is asked once more when the cache is up to date, so mutating twice must do no more
-    than mutating once.
+    than mutating once. `mutate` and `validate` of a plugin that asks the authorizer are to be awaited.
     """
 
     name: ClassVar[str]
@@ -156,10 +161,10 @@ class Plugin:
     def __init__(self, setup: Setup) -> None:
         self.listers = setup.listers
 
-    def mutate(self, attributes: Attributes) -> None:
+    def mutate(self, attributes: Attributes) -> Awaitable[None] | None:
         """Changes `attributes.obj`, before the kind's own rules look at it."""
 
-    def validate(self, attributes: Attributes) -> None:
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         """Refuses, after the kind's own rules have accepted the object, which must not be changed any more."""
 
     async def reserve(self, attributes: Attributes) -> None:

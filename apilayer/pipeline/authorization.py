@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from apilayer.api import status
+from apilayer.api.gotext import quote
 from apilayer.pipeline.authentication import AUTHENTICATED
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from apilayer.pipeline.authentication import User
 
@@ -31,12 +32,18 @@ REVIEWS_OF_ONESELF = {
 
 @attrs.frozen
 class Verdict:
-    """An authorizer's answer. One that is neither allowed nor denied has nobody who says yes."""
+    """An authorizer's answer. One that is neither allowed nor denied has no opinion: another may have one.
+
+    `error` is what went wrong meanwhile, "" for nothing; an answer holds all the same.
+    """
 
     allowed: bool
     reason: str = ""
     denied: bool = False
     error: str = ""
+
+
+NO_OPINION = Verdict(False)
 
 
 @attrs.frozen
@@ -49,10 +56,10 @@ class Rules:
 
 
 class Authorizer(Protocol):
-    """Decides at once, from memory."""
+    """Decides at once, from memory, where it can."""
 
-    def decide(self, user: User, info: RequestInfo) -> Verdict:
-        """Whether `user` may do what `info` says."""
+    def decide(self, user: User, info: RequestInfo) -> Verdict | Awaitable[Verdict]:
+        """Whether `user` may do what `info` says; to be awaited where somebody else is asked. Use `verdict_of`."""
 
     def rules(self, user: User, namespace: str) -> Rules:
         """What `user` may do in the namespace."""
@@ -120,18 +127,22 @@ class InTurn:
     def __init__(self, authorizers: Sequence[Authorizer]) -> None:
         self._authorizers = authorizers
 
-    def decide(self, user: User, info: RequestInfo) -> Verdict:
+    async def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
         if MASTERS in user.groups:
             return Verdict(True)
-        reasons = []
+        reasons, errors = [], []
         for authorizer in self._authorizers:
             verdict = authorizer.decide(user, info)
+            if not isinstance(verdict, Verdict):
+                verdict = await verdict
             if verdict.allowed or verdict.denied:
                 return verdict
             if verdict.reason:
                 reasons.append(verdict.reason)
-        return Verdict(False, "\n".join(reasons))
+            if verdict.error:
+                errors.append(verdict.error)
+        return Verdict(False, "\n".join(reasons), error=aggregate(errors))
 
     def rules(self, user: User, namespace: str) -> Rules:
         """See `Authorizer.rules`."""
@@ -139,18 +150,27 @@ class InTurn:
         return Rules(
             tuple(rule for rules in found for rule in rules.resources),
             tuple(rule for rules in found for rule in rules.paths),
-            "\n".join(rules.error for rules in found if rules.error),
+            aggregate(rules.error for rules in found if rules.error),
         )
 
 
-def require(authorizer: Authorizer, user: User, info: RequestInfo) -> None:
-    """Returns when `user` may do what `info` says. Raises StatusError 403."""
+async def verdict_of(authorizer: Authorizer, user: User, info: RequestInfo) -> Verdict:
+    """What the authorizer says, whomever it has to ask."""
     verdict = authorizer.decide(user, info)
+    return verdict if isinstance(verdict, Verdict) else await verdict
+
+
+async def require(authorizer: Authorizer, user: User, info: RequestInfo) -> Verdict:
+    """Why `user` may do what `info` says. Raises StatusError 403, 500 when that could not be found out."""
+    verdict = await verdict_of(authorizer, user, info)
     if not verdict.allowed:
+        if verdict.error:
+            raise status.raw(500, f"Internal Server Error: {quote(info.path)}: {verdict.error}")
         raise refusal(user, info, verdict.reason)
+    return verdict
 
 
-def permits(
+async def permits(
     authorizer: Authorizer, user: User, verb: str, group: str, resource: str, namespace: str, name: str
 ) -> bool:
     """Whether `user` may do `verb` to a resource ("pods" or "pods/status"), which no request has asked for."""
@@ -165,7 +185,7 @@ def permits(
         name=name,
         subresource=subresource,
     )
-    return authorizer.decide(user, asked).allowed
+    return (await verdict_of(authorizer, user, asked)).allowed
 
 
 def refusal(user: User, info: RequestInfo, reason: str = "") -> status.StatusError:
@@ -177,6 +197,12 @@ def refusal(user: User, info: RequestInfo, reason: str = "") -> status.StatusErr
     if reason:
         error.status["message"] += f": {reason}"
     return error
+
+
+def aggregate(texts: Iterable[str]) -> str:
+    """Errors as Go puts them together: each text once, "" for none."""
+    distinct = list(dict.fromkeys(texts))
+    return distinct[0] if len(distinct) == 1 else f"[{', '.join(distinct)}]" if distinct else ""
 
 
 def _public(path: str) -> bool:

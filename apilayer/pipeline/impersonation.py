@@ -27,7 +27,7 @@ _EXTRA = "impersonate-extra-"
 _AUTHENTICATION = "authentication.k8s.io"
 
 
-def impersonate(authorizer: Authorizer, user: User, headers: Mapping[str, str], info: RequestInfo) -> User:
+async def impersonate(authorizer: Authorizer, user: User, headers: Mapping[str, str], info: RequestInfo) -> User:
     """Who the request is to be judged as: `user`, or who its headers name.
 
     Raises StatusError 400 for headers that name no user, 403 when `user` may not act as all that they name.
@@ -57,8 +57,9 @@ def impersonate(authorizer: Authorizer, user: User, headers: Mapping[str, str], 
         )
         shown = f"&user.DefaultInfo{{Name:{quote('')}, UID:{quote(asked.uid)}, Groups:{groups}, Extra:{extra}}}"
         raise status.bad_request(f"requested {shown} without impersonating a user name")
-    if not all(permits(authorizer, user, "impersonate", *target) for target in _targets(asked)):
-        raise refusal(user, attrs.evolve(info, verb=f"impersonate-on:user-info:{info.verb}"))
+    for target in _targets(asked):
+        if not await permits(authorizer, user, "impersonate", *target):
+            raise refusal(user, attrs.evolve(info, verb=f"impersonate-on:user-info:{info.verb}"))
     return _judged(asked)
 
 

@@ -16,6 +16,7 @@ from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import BodyError
+from apilayer.pipeline.selected import selected
 from apilayer.registry.options import ListOptions, parse_query
 from apilayer.storage.interface import OutcomeUnknown, StoreError
 
@@ -78,8 +79,8 @@ class Pipeline:
                 query = parse_query(request.query)
                 if info.verb == "list" and ListOptions.asks_to_watch(query):
                     info = attrs.evolve(info, verb="watch")
-                user = impersonate(self._authorizer, user, request.headers, info)
-                require(self._authorizer, user, request_info.named(info, query.get("fieldSelector")))
+                user = await impersonate(self._authorizer, user, request.headers, info)
+                await require(self._authorizer, user, selected(info, query))
                 response = await self._route(Context(request, info, query, user))
         except StatusError as error:
             response = error_response(request, error)

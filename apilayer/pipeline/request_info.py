@@ -5,29 +5,28 @@ Source: Kubernetes' request attributes ("Authorization Overview", "Review your r
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from apilayer.api.selectors import FieldTerm, Requirement
 
 MAX_REMEMBERED_CHARS = 512
 """Longer paths are parsed each time, so that what is remembered stays small."""
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _OBJECT_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_OF_COLLECTIONS = frozenset({"list", "watch", "deletecollection"})
-_BY_NAME = re.compile(r"metadata\.name==?([^=!/%]+)")
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class RequestInfo:
     """`verb` is "" where the method means nothing for the path. For other paths only `path` and `verb` are set.
 
-    `malformed` is a resource path with empty or too many segments, which names nothing.
+    `malformed` is a resource path with empty or too many segments, which names nothing. `fields` and `labels` are what
+    a request for a collection asks for, as authorizers see it; none for a selector that cannot be read, which
+    `unreadable` then names.
     """
 
     path: str
@@ -41,6 +40,9 @@ class RequestInfo:
     subresource: str = ""
     legacy_watch: bool = False
     malformed: bool = False
+    fields: tuple[FieldTerm, ...] = ()
+    labels: tuple[Requirement, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def parse(method: str, path: str) -> RequestInfo:
@@ -82,20 +84,6 @@ def _parse(method: str, path: str) -> RequestInfo:
         legacy_watch=legacy_watch,
         malformed=malformed or len(rest) > 3,
     )
-
-
-def named(info: RequestInfo, field_selectors: Sequence[str] | None) -> RequestInfo:
-    """`info` with the name of the one object that a request for a collection is about, if its selector names it.
-
-    So somebody who may list or watch one object by name can.
-    """
-    if not field_selectors or info.name or info.verb not in _OF_COLLECTIONS:
-        return info
-    for part in field_selectors[0].split(","):
-        found = _BY_NAME.fullmatch(part.strip())
-        if found is not None:
-            return attrs.evolve(info, name=found[1])
-    return info
 
 
 _parse_short = lru_cache(maxsize=4096)(_parse)

@@ -28,7 +28,7 @@ from apilayer.registry.watching import DEFAULT_MIN_TIMEOUT_SECONDS, WatchOpener
 from apilayer.storage.watch_cache import WatchCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
     from apilayer.admission.plugin import Plugin
@@ -43,7 +43,7 @@ OWN_USER = User("system:apiserver", groups=(MASTERS, AUTHENTICATED))
 """In whose name the server does what nobody asked for."""
 
 
-def masters_only(user: User, *_: str) -> bool:
+async def masters_only(user: User, *_: str) -> bool:
     """Whether the user is one who may do everything."""
     return MASTERS in user.groups
 
@@ -87,7 +87,7 @@ class Registry:
                 WatchOpener(resource, store, self.cache, min_watch_timeout_seconds),
             )
         self.listers = Listers(self.cache, {resource.group_resource: resource for resource in resources})
-        self.may: Callable[[User, str, str, str, str, str], bool] = masters_only
+        self.may: Callable[[User, str, str, str, str, str], Awaitable[bool]] = masters_only
         """Whether a user may do it: (user, verb, group, resource, namespace, name). Set by who knows the authorizer."""
         plugins = build(admission or Choice(control=NO_LESS), self.listers, lambda *asked: self.may(*asked), self)
         self.admission = Chain(plugins, self.refresh, trio.sleep)

@@ -1,4 +1,4 @@
-"""The roles and bindings that every cluster with role-based access has; and where its authorizer reads them.
+"""The roles and bindings that every cluster with role-based access has.
 
 Those that are missing are made; to those that are there what is missing is added, unless they are annotated
 ``rbac.authorization.kubernetes.io/autoupdate: "false"``. Nothing that somebody added is taken away.
@@ -20,34 +20,15 @@ from apilayer.registry.options import DeleteOptions, WriteOptions
 from apilayer.registry.services.store import OWN_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from apilayer.registry.registry import Registry
 
 Object = dict[str, Any]
 
 GROUP = "rbac.authorization.k8s.io"
-RESOURCES = tuple(f"{plural}.{GROUP}" for plural in ("clusterroles", "roles", "clusterrolebindings", "rolebindings"))
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-AT_ONCE = 16
+AT_ONCE = 64
 """So many are written at a time: the store commits them together."""
-
-
-class CachedRoles:
-    """`apilayer.pipeline.rbac.RoleSource` over the watch cache."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._listers = registry.listers
-        self._caches = [registry.cache.of(registry.of(resource).resource) for resource in RESOURCES]
-
-    def version(self) -> Hashable:
-        """The last change of each resource."""
-        return tuple(cache.last_change for cache in self._caches)
-
-    def list(self, group_resource: str) -> list[Object]:
-        """See `RoleSource.list`."""
-        return self._listers.list(group_resource)
 
 
 def default_roles() -> list[tuple[str, str, Object]]:

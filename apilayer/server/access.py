@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from apilayer.admission.plugins.role_escalation import RoleEscalation
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
 from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Privileged, permits
-from apilayer.pipeline.rbac import RoleAuthorizer
-from apilayer.registry.roles import CachedRoles
+from apilayer.pipeline.authorization import permits
+from apilayer.server.authorization import (
+    AuthorizationError,
+    AuthorizationFlags,
+    AuthorizationPlan,
+    read_authorization,
+)
 from apilayer.server.reviews import Access
 from apilayer.server.token_requests import TokenIssuer
 
@@ -21,11 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from apilayer.pipeline.authorization import Authorizer
     from apilayer.registry.registry import Registry
 
-MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
-NOT_OFFERED = ("ABAC", "Node", "Webhook")
 MIN_EXPIRATION_SECONDS = 3600.0
 MAX_EXPIRATION_SECONDS = float(1 << 32)
 
@@ -34,7 +34,7 @@ class AccessError(Exception):
     """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
 
 
-class AccessFlags(Protocol):
+class AccessFlags(AuthorizationFlags, Protocol):
     """What the flags say (see `ServerOptions`)."""
 
     @property
@@ -52,8 +52,6 @@ class AccessFlags(Protocol):
     @property
     def service_account_extend_token_expiration(self) -> bool: ...
     @property
-    def authorization_mode(self) -> Sequence[str]: ...
-    @property
     def api_audiences(self) -> Sequence[str]: ...
 
 
@@ -70,6 +68,7 @@ class AccessFiles:
     _flags: AccessFlags
     _users: dict[bytes, User] = attrs.field(repr=False)
     _keys: _Keys | None
+    _plan: AuthorizationPlan
 
     def over(self, registry: Registry) -> tuple[Access, TokenIssuer | None]:
         """Access to a cluster, and who issues tokens for it (None without a key)."""
@@ -92,37 +91,19 @@ class AccessFiles:
                 flags.service_account_extend_token_expiration,
                 flags.service_account_jwks_uri,
             )
-        authorizer = self._authorizer(registry)
+        authorizer = self._plan.over(registry)
         registry.may = partial(permits, authorizer)
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
         return Access(Authenticator(self._users, tokens, own), authorizer), issuer
 
-    def _authorizer(self, registry: Registry) -> Authorizer:
-        modes = self._flags.authorization_mode
-        if not modes:
-            return Privileged()
-        known: dict[str, Authorizer] = {"AlwaysAllow": ALWAYS_ALLOW, "AlwaysDeny": ALWAYS_DENY}
-        roles = RoleAuthorizer(CachedRoles(registry))
-        authorizer = InTurn([known.get(mode, roles) for mode in modes])
-        if "RBAC" in modes:
-            registry.use_roles(RoleEscalation(registry.listers, authorizer, roles))
-        return authorizer
-
 
 def read_access(flags: AccessFlags) -> AccessFiles:
     """Reads what the flags name. Raises AccessError."""
-    _check_modes(flags.authorization_mode)
-    return AccessFiles(flags, _users(flags.token_auth_file), _keys(flags))
-
-
-def _check_modes(modes: Sequence[str]) -> None:
-    for mode in modes:
-        if mode in NOT_OFFERED:
-            raise AccessError(f"--authorization-mode: {mode!r} is not part of this server")
-        if mode not in MODES:
-            raise AccessError(f"--authorization-mode: {mode!r} is not a valid mode")
-        if list(modes).count(mode) > 1:
-            raise AccessError(f"--authorization-mode: {mode!r} is given more than once")
+    try:
+        plan = read_authorization(flags)
+    except AuthorizationError as error:
+        raise AccessError(str(error)) from error
+    return AccessFiles(flags, _users(flags.token_auth_file), _keys(flags), plan)
 
 
 def _users(path: Path | None) -> dict[bytes, User]:

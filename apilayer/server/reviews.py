@@ -10,8 +10,9 @@ from apilayer.api import meta, status
 from apilayer.api.decode import decode_body
 from apilayer.api.managed import FieldManager
 from apilayer.api.validation.reviews import access_review, local_access_review, subject_access_review
-from apilayer.pipeline.authentication import TokenError, User
-from apilayer.pipeline.request_info import RequestInfo
+from apilayer.pipeline.authentication import TokenError
+from apilayer.pipeline.authorization import verdict_of
+from apilayer.pipeline.subject_access import asked_about, evaluation_error, subject_of
 from apilayer.registry.options import WriteOptions
 from apilayer.server.naming import check_namespace, require_metadata
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from apilayer.api.field import FieldError
     from apilayer.api.resources import Resource
-    from apilayer.pipeline.authentication import Authenticator
+    from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request import Response
@@ -72,7 +73,7 @@ class Reviews:
     async def _of_oneself(self, user: User, obj: Object) -> Object:
         spec = obj.get("spec") or {}
         _refuse(access_review(spec))
-        return self._decided(user, spec)
+        return await self._decided(user, spec)
 
     async def _of_subject(self, user: User, obj: Object) -> Object:
         del user
@@ -81,19 +82,19 @@ class Reviews:
             _refuse(local_access_review(spec, obj["metadata"]["namespace"]))
         else:
             _refuse(subject_access_review(spec))
-        extra = tuple(sorted((name.lower(), tuple(values)) for name, values in (spec.get("extra") or {}).items()))
-        subject = User(spec.get("user") or "", spec.get("uid") or "", tuple(spec.get("groups") or ()), extra)
-        return self._decided(subject, spec)
+        return await self._decided(subject_of(spec), spec)
 
-    def _decided(self, user: User, spec: Object) -> Object:
-        verdict = self._access.authorizer.decide(user, asked_about(spec))
+    async def _decided(self, user: User, spec: Object) -> Object:
+        asked = asked_about(spec)
+        verdict = await verdict_of(self._access.authorizer, user, asked)
         answer: Object = {"allowed": verdict.allowed}
         if verdict.denied:
             answer["denied"] = True
         if verdict.reason:
             answer["reason"] = verdict.reason
-        if verdict.error:
-            answer["evaluationError"] = verdict.error
+        error = evaluation_error(verdict, asked)
+        if error:
+            answer["evaluationError"] = error
         return answer
 
     async def _rules(self, user: User, obj: Object) -> Object:
@@ -143,25 +144,6 @@ async def posted(context: Context, row: Resource, subresource: str = "") -> tupl
             spec["expirationSeconds"] = 3600
     FieldManager(row, subresource).update(None, obj, options.manager, meta.timestamp(meta.utc_now()))
     return obj, options, decoded.warnings
-
-
-def asked_about(spec: Object) -> RequestInfo:
-    """What an access review asks about, as a request would have it."""
-    path = spec.get("nonResourceAttributes")
-    if path is not None:
-        return RequestInfo(path.get("path") or "", path.get("verb") or "")
-    asked = spec["resourceAttributes"]
-    return RequestInfo(
-        "",
-        asked.get("verb") or "",
-        is_resource=True,
-        group=asked.get("group") or "",
-        version=asked.get("version") or "",
-        namespace=asked.get("namespace") or "",
-        resource=asked.get("resource") or "",
-        name=asked.get("name") or "",
-        subresource=asked.get("subresource") or "",
-    )
 
 
 def user_info(user: User) -> Object:

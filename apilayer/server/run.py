@@ -55,6 +55,7 @@ class ServerOptions:
     client_ca_file: Path | None = None
     token_auth_file: Path | None = None
     authorization_mode: Sequence[str] = ()
+    authorization_policy_file: Path | None = None
     service_account_signing_key_file: Path | None = None
     service_account_key_file: Sequence[Path] = ()
     service_account_issuer: Sequence[str] = ()

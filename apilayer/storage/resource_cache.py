@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
 from apilayer.storage.codec import Codec, CorruptObject, Entry
@@ -151,6 +151,14 @@ class ResourceCache:
                 return found, found[-1].key, high - last - 1
             found.append(entry)
         return found, None, 0
+
+    def since(self, revision: int) -> list[CachedEvent] | None:
+        """Every event after `revision`, oldest first; None when some of them have left the window."""
+        if revision < self.window_start:
+            return None
+        found = list(takewhile(lambda event: event.revision > revision, reversed(self._window)))
+        found.reverse()
+        return found
 
     # ------------------------------------------------------------------ watching
 

@@ -33,11 +33,12 @@ class _Signers(Plugin):
         super().__init__(setup)
         self._may = setup.may
 
-    def _require(self, attributes: Attributes) -> None:
+    async def _require(self, attributes: Attributes) -> None:
         signer = ((attributes.old or {}).get("spec") or {}).get("signerName") or ""
-        names = (signer, f"{signer.partition('/')[0]}/*")
-        if not any(self._may(attributes.user, self.verb, "certificates.k8s.io", "signers", "", name) for name in names):
-            raise attributes.forbidden(f"user not permitted to {self.doing} requests with signerName {quote(signer)}")
+        for name in (signer, f"{signer.partition('/')[0]}/*"):
+            if await self._may(attributes.user, self.verb, "certificates.k8s.io", "signers", "", name):
+                return
+        raise attributes.forbidden(f"user not permitted to {self.doing} requests with signerName {quote(signer)}")
 
 
 class CertificateApproval(_Signers):
@@ -47,9 +48,9 @@ class CertificateApproval(_Signers):
     interests = (on(f"{REQUESTS}/approval", operations=(UPDATE,)),)
     verb = doing = "approve"
 
-    def validate(self, attributes: Attributes) -> None:
+    async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError 403."""
-        self._require(attributes)
+        await self._require(attributes)
 
 
 class CertificateSigning(_Signers):
@@ -59,10 +60,10 @@ class CertificateSigning(_Signers):
     interests = (on(f"{REQUESTS}/status", operations=(UPDATE,)),)
     verb = doing = "sign"
 
-    def validate(self, attributes: Attributes) -> None:
+    async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError 403."""
         if _decided(attributes.new) != _decided(attributes.old or {}):
-            self._require(attributes)
+            await self._require(attributes)
 
 
 def _decided(request: Object) -> tuple[object, object]:

@@ -14,15 +14,13 @@ from apilayer.admission.plugins.certificates import REQUESTS, subject_names
 from apilayer.admission.pods import config_map_names, is_mirror, projections, secret_names
 from apilayer.api import status
 from apilayer.api.gotext import quote
+from apilayer.pipeline.node.identity import node_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apilayer.admission.plugin import Attributes, Object, Setup
-    from apilayer.pipeline.authentication import User
 
-USER_PREFIX = "system:node:"
-GROUP = "system:nodes"
 LEASES = "leases.coordination.k8s.io"
 CSI_NODES = "csinodes.storage.k8s.io"
 SLICES = "resourceslices.resource.k8s.io"
@@ -46,13 +44,6 @@ KUBELET_LABELS = frozenset(
 )
 KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 _CLAIM_STATUS = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-
-
-def node_of(user: User) -> str | None:
-    """The name of the node that `user` is, "" when it does not say which, None when it is none."""
-    if not user.name.startswith(USER_PREFIX) or GROUP not in user.groups:
-        return None
-    return user.name[len(USER_PREFIX) :]
 
 
 class NodeRestriction(Plugin):

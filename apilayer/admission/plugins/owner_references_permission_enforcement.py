@@ -28,7 +28,7 @@ class OwnerReferencesPermissionEnforcement(Plugin):
         super().__init__(setup)
         self._may = setup.may
 
-    def validate(self, attributes: Attributes) -> None:
+    async def validate(self, attributes: Attributes) -> None:
         """Raises StatusError 403."""
         new, old = _owners(attributes.new), _owners(attributes.old or {})
         if attributes.path == "pods/status" or new == old:
@@ -36,7 +36,7 @@ class OwnerReferencesPermissionEnforcement(Plugin):
         user, namespace = attributes.user, attributes.namespace
         resource = attributes.resource
         what = f"{resource.plural}/{attributes.subresource}" if attributes.subresource else resource.plural
-        if not self._may(user, "delete", resource.group, what, namespace, attributes.name):
+        if not await self._may(user, "delete", resource.group, what, namespace, attributes.name):
             raise attributes.forbidden("cannot set an ownerRef on a resource you can't delete: , <nil>")
         for owner in _newly_blocking(new, old):
             row = _KINDS.get((owner.get("apiVersion") or "", owner.get("kind") or ""))
@@ -47,7 +47,7 @@ class OwnerReferencesPermissionEnforcement(Plugin):
                 )
             within = namespace if row.namespaced else ""
             finalizers = f"{row.plural}/finalizers"
-            if not self._may(user, "update", row.group, finalizers, within, owner.get("name") or ""):
+            if not await self._may(user, "update", row.group, finalizers, within, owner.get("name") or ""):
                 raise attributes.forbidden(
                     "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers "
                     "on: , <nil>"

@@ -43,41 +43,41 @@ class RoleEscalation(Plugin):
         self._authorizer = authorizer
         self._roles = roles
 
-    def mutate(self, attributes: Attributes) -> None:
+    async def mutate(self, attributes: Attributes) -> None:
         """Raises StatusError 403; 404 for a binding to a role that is not there."""
         if MASTERS in attributes.user.groups:
             return
         if attributes.resource.group_resource in ROLES:
-            self._role(attributes)
+            await self._role(attributes)
         else:
-            self._binding(attributes)
+            await self._binding(attributes)
 
-    def _role(self, attributes: Attributes) -> None:
+    async def _role(self, attributes: Attributes) -> None:
         new, old = attributes.new, attributes.old or {}
         if attributes.old is not None and _same(new, old, ("rules", "aggregationRule")):
             return
-        if self._may(attributes, "escalate", attributes.resource.plural, attributes.name or _name(new)):
+        if await self._may(attributes, "escalate", attributes.resource.plural, attributes.name or _name(new)):
             return
         if new.get("aggregationRule") and self._missing(attributes.user, "", _EVERYTHING):
             raise attributes.forbidden("must have cluster-admin privileges to use an aggregationRule")
         self._confirm(attributes, new.get("rules") or ())
 
-    def _binding(self, attributes: Attributes) -> None:
+    async def _binding(self, attributes: Attributes) -> None:
         new, old = attributes.new, attributes.old or {}
         if attributes.old is not None and _same(new, old, ("roleRef", "subjects")):
             return
         reference = new.get("roleRef") or {}
         plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
         name = reference.get("name") or ""
-        if self._may(attributes, "bind", plural, name):
+        if await self._may(attributes, "bind", plural, name):
             return
         rules = self._roles.referred(reference, attributes.namespace)
         if rules is None:
             raise status.not_found(attributes.resource.plural, attributes.resource.group, name)
         self._confirm(attributes, (rule.written for rule in rules))
 
-    def _may(self, attributes: Attributes, verb: str, plural: str, name: str) -> bool:
-        return permits(self._authorizer, attributes.user, verb, GROUP, plural, attributes.namespace, name)
+    async def _may(self, attributes: Attributes, verb: str, plural: str, name: str) -> bool:
+        return await permits(self._authorizer, attributes.user, verb, GROUP, plural, attributes.namespace, name)
 
     def _missing(self, user: User, namespace: str, rules: Iterable[Object]) -> list[Object]:
         return missing_from(self._roles.owned(user, namespace), rules)

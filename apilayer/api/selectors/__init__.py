@@ -6,14 +6,17 @@ works on precomputed tuples.
 
 from __future__ import annotations
 
-from apilayer.api.selectors.fields import FieldSelector, parse_field_selector
-from apilayer.api.selectors.labels import LabelSelector, parse_label_selector
+from apilayer.api.selectors.fields import FieldSelector, FieldTerm, parse_field_selector, parse_field_terms
+from apilayer.api.selectors.labels import LabelSelector, Requirement, parse_label_selector
 from apilayer.api.selectors.text import selector_matches, selector_text
 
 __all__ = [
     "FieldSelector",
+    "FieldTerm",
     "LabelSelector",
+    "Requirement",
     "parse_field_selector",
+    "parse_field_terms",
     "parse_label_selector",
     "selector_matches",
     "selector_text",

@@ -59,6 +59,15 @@ def parse_field_selector(text: str, resource: Resource) -> FieldSelector:
     """
     if not text:
         return FieldSelector(resource)
+    terms = parse_field_terms(text)
+    for term in terms:
+        if term.label not in resource.field_selectors:
+            raise status.bad_request(resource.labels.unknown.replace("{label}", term.label))
+    return FieldSelector(resource, terms)
+
+
+def parse_field_terms(text: str) -> tuple[FieldTerm, ...]:
+    """The terms that `text` spells, whatever resource they are about. Raises StatusError 400 for bad syntax."""
     terms: list[FieldTerm] = []
     for part in sorted(_split_terms(text)):
         if not part:
@@ -69,10 +78,7 @@ def parse_field_selector(text: str, resource: Resource) -> FieldSelector:
         label, operator, escaped = split
         value = _unescape(escaped)
         terms.append(FieldTerm(label, value, negated=operator == "!="))
-    for term in terms:
-        if term.label not in resource.field_selectors:
-            raise status.bad_request(resource.labels.unknown.replace("{label}", term.label))
-    return FieldSelector(resource, tuple(terms))
+    return tuple(terms)
 
 
 def _split_terms(text: str) -> list[str]:

@@ -12,19 +12,12 @@ if TYPE_CHECKING:
 
 
 def add_authentication(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of authentication and authorization."""
+    """Adds the flags of authentication."""
     who = parser.add_argument_group("authentication")
     who.add_argument(
         "--client-ca-file", type=Path, metavar="FILE", help="CA of client certificates (CN: user, O: groups)"
     )
     who.add_argument("--token-auth-file", type=Path, metavar="FILE", help='CSV: token,user,uid,"group1,group2"')
-    who.add_argument(
-        "--authorization-mode",
-        type=names,
-        default=(),
-        metavar="MODE,...",
-        help="who decides, in the order given: RBAC, AlwaysAllow, AlwaysDeny (default: only system:masters may act)",
-    )
 
 
 def add_accounts(parser: argparse.ArgumentParser) -> None:

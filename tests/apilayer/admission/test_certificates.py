@@ -50,7 +50,7 @@ def signed(common_name: str, organization: str) -> str:
 def test_approving_takes_a_right_on_the_signer(granted: str, refused: bool) -> None:
     asked = []
 
-    def may(user: User, *what: str) -> bool:
+    async def may(user: User, *what: str) -> bool:
         asked.append((user.name, *what))
         return what[-1] == granted
 
@@ -61,12 +61,16 @@ def test_approving_takes_a_right_on_the_signer(granted: str, refused: bool) -> N
     assert asked[0] == ("alice", "approve", "certificates.k8s.io", "signers", "", SIGNER)
 
 
+async def never(*_: object) -> bool:
+    return False
+
+
 @pytest.mark.parametrize(
     ("status", "refused"),
     [({}, False), ({"certificate": "x"}, True), ({"conditions": [{"type": "Failed"}]}, True)],
 )
 def test_signing_takes_a_right_on_the_signer(status: Object, refused: bool) -> None:
-    plugin = CertificateSigning(setup(Cluster(), may=lambda *_: False))
+    plugin = CertificateSigning(setup(Cluster(), may=never))
     outcome = review(plugin, UPDATE, REQUESTS, request(**status), request(), subresource="status")
     text = 'user not permitted to sign requests with signerName "example.com/signer"'
     assert outcome.refusal == (f'{REQUESTS} "r" is forbidden: {text}' if refused else "")

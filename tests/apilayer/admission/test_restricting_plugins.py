@@ -94,7 +94,7 @@ NO_FINALIZERS = (
     ],
 )
 def test_owners(old: list[Object], new: list[Object], rights: list[tuple[str, ...]], refusal: str) -> None:
-    def may(_: User, *what: str) -> bool:
+    async def may(_: User, *what: str) -> bool:
         return what in rights
 
     plugin = OwnerReferencesPermissionEnforcement(setup(Cluster(), may=may))

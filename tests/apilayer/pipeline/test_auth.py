@@ -66,25 +66,25 @@ def test_bad_token_files(lines: list[str], reason: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/pods", "/apis", "/metrics", "/healthz", "/"])
-def test_masters_may_do_everything(path: str) -> None:
-    require(Privileged(), MASTER, parse("POST", path))
+async def test_masters_may_do_everything(path: str) -> None:
+    await require(Privileged(), MASTER, parse("POST", path))
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/version", "/livez/ping", "/version/"])
 @pytest.mark.parametrize("user", [ANONYMOUS, BOB])
-def test_everybody_may_ask_how_it_is(user: User, path: str) -> None:
-    require(Privileged(), user, parse("GET", path))
+async def test_everybody_may_ask_how_it_is(user: User, path: str) -> None:
+    await require(Privileged(), user, parse("GET", path))
 
 
-def refusal(user: User, method: str, path: str) -> StatusError:
+async def refusal(user: User, method: str, path: str) -> StatusError:
     with pytest.raises(StatusError) as caught:
-        require(Privileged(), user, parse(method, path))
+        await require(Privileged(), user, parse(method, path))
     return caught.value
 
 
 @pytest.mark.parametrize("path", ["/api/v1/pods", "/apis", "/", "/healthzz", "/openapi/v2"])
-def test_nobody_may_do_nothing_else(path: str) -> None:
-    error = refusal(ANONYMOUS, "GET", path)
+async def test_nobody_may_do_nothing_else(path: str) -> None:
+    error = await refusal(ANONYMOUS, "GET", path)
     assert error.code == 403
     assert 'User "system:anonymous" cannot ' in str(error)
 
@@ -113,28 +113,31 @@ def test_nobody_may_do_nothing_else(path: str) -> None:
         ("POST", "/healthz", 'forbidden: User "bob" cannot post path "/healthz"'),
     ],
 )
-def test_somebody_is_told_what_is_missing(method: str, path: str, message: str) -> None:
-    error = refusal(BOB, method, path)
+async def test_somebody_is_told_what_is_missing(method: str, path: str, message: str) -> None:
+    error = await refusal(BOB, method, path)
     assert (error.code, str(error)) == (403, message)
 
 
 INFO = parse("GET", "/api/v1/namespaces/n/pods")
 
 
-def acting(user: User, **headers: str) -> User:
+async def acting(user: User, **headers: str) -> User:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return impersonate(Privileged(), user, named, INFO)
+    return await impersonate(Privileged(), user, named, INFO)
 
 
-def test_masters_may_act_as_others() -> None:
-    assert acting(MASTER) is MASTER
-    jane = acting(MASTER, impersonate_user="jane", impersonate_group="a,b", impersonate_uid="7")
+async def test_masters_may_act_as_others() -> None:
+    assert await acting(MASTER) is MASTER
+    jane = await acting(MASTER, impersonate_user="jane", impersonate_group="a,b", impersonate_uid="7")
     assert jane == User("jane", "7", ("a", "b", "system:authenticated"))
-    account = acting(MASTER, impersonate_user="system:serviceaccount:ns:sa")
+    account = await acting(MASTER, impersonate_user="system:serviceaccount:ns:sa")
     assert account.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
-    assert acting(MASTER, impersonate_user="system:anonymous") == ANONYMOUS
+    assert await acting(MASTER, impersonate_user="system:anonymous") == ANONYMOUS
     extra = {"impersonate-user": "jane", "impersonate-extra-acme.com%2fP": "x", "impersonate-extra-scopes": "a,b"}
-    assert impersonate(Privileged(), MASTER, extra, INFO).extra == (("acme.com/p", ("x",)), ("scopes", ("a", "b")))
+    assert (await impersonate(Privileged(), MASTER, extra, INFO)).extra == (
+        ("acme.com/p", ("x",)),
+        ("scopes", ("a", "b")),
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,9 +166,9 @@ def test_masters_may_act_as_others() -> None:
         ),
     ],
 )
-def test_others_may_not(user: User, headers: dict[str, str], code: int, message: str) -> None:
+async def test_others_may_not(user: User, headers: dict[str, str], code: int, message: str) -> None:
     with pytest.raises(StatusError) as caught:
-        acting(user, **headers)
+        await acting(user, **headers)
     assert (caught.value.code, str(caught.value)) == (code, message)
 
 
@@ -187,16 +190,16 @@ ALL_OF_JANE = ("|users||jane", "|groups||g", "authentication.k8s.io|uids||7", "a
 
 
 @pytest.mark.parametrize("missing", ["", *ALL_OF_JANE])
-def test_each_part_of_somebody_must_be_allowed(missing: str) -> None:
+async def test_each_part_of_somebody_must_be_allowed(missing: str) -> None:
     headers = {"impersonate-user": "jane", "impersonate-group": "g", "impersonate-uid": "7", "impersonate-extra-k": "v"}
     may = May(*(part for part in ALL_OF_JANE if part != missing))
     if not missing:
-        assert impersonate(may, BOB, headers, INFO).name == "jane"
+        assert (await impersonate(may, BOB, headers, INFO)).name == "jane"
         return
     with pytest.raises(StatusError):
-        impersonate(may, BOB, headers, INFO)
+        await impersonate(may, BOB, headers, INFO)
 
 
-def test_an_account_is_impersonated_in_its_namespace() -> None:
+async def test_an_account_is_impersonated_in_its_namespace() -> None:
     headers = {"impersonate-user": "system:serviceaccount:ns:sa"}
-    assert impersonate(May("|serviceaccounts|ns|sa"), BOB, headers, INFO).name == "system:serviceaccount:ns:sa"
+    assert (await impersonate(May("|serviceaccounts|ns|sa"), BOB, headers, INFO)).name == "system:serviceaccount:ns:sa"

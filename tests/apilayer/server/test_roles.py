@@ -146,7 +146,6 @@ def test_what_a_default_role_lacks() -> None:
 @pytest.mark.parametrize(
     ("modes", "text"),
     [
-        (["Node", "RBAC"], "'Node' is not part of this server"),
         (["rbac"], "'rbac' is not a valid mode"),
         (["RBAC", "RBAC"], "'RBAC' is given more than once"),
     ],

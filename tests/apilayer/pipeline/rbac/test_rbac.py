@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apilayer.api.selectors import FieldTerm, Requirement
+from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import User
-from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Verdict
-from apilayer.pipeline.rbac import RoleAuthorizer, missing_from, parse_rule, parse_rules, shown
-from apilayer.pipeline.request_info import RequestInfo, named, parse
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Rules, Verdict, require
+from apilayer.pipeline.rbac import RoleAuthorizer, RoleIndex, missing_from, parse_rule, parse_rules, shown
+from apilayer.pipeline.request_info import RequestInfo, parse
+from apilayer.pipeline.selected import selected
 
 Object = dict[str, Any]
 GROUP = "rbac.authorization.k8s.io"
@@ -60,18 +63,33 @@ def test_what_a_rule_allows(written: Object, method: str, path: str, allowed: bo
 
 
 @pytest.mark.parametrize(
-    ("selector", "name"),
+    ("method", "selector", "name"),
     [
-        (["metadata.name=x"], "x"),
-        (["spec.nodeName=n,metadata.name==x"], "x"),
-        (["metadata.name!=x"], ""),
-        (["metadata.namespace=x"], ""),
-        (None, ""),
+        ("GET", "metadata.name=x", "x"),
+        ("GET", "spec.nodeName=n,metadata.name==x", "x"),
+        ("GET", "metadata.name!=x", ""),
+        ("GET", "metadata.namespace=x", ""),
+        ("GET", "metadata.name=a%2fb", ""),
+        ("GET", "metadata.name=x,a", ""),
+        ("GET", "", ""),
+        ("DELETE", "metadata.name=x", ""),
     ],
 )
-def test_a_collection_of_one_has_its_name(selector: list[str] | None, name: str) -> None:
-    info = parse("GET", "/api/v1/namespaces/n/secrets")
-    assert named(info, selector).name == name
+def test_a_collection_of_one_has_its_name(method: str, selector: str, name: str) -> None:
+    info = parse(method, "/api/v1/namespaces/n/secrets")
+    assert selected(info, {"fieldSelector": [selector]}).name == name
+
+
+def test_what_a_collection_is_asked_for() -> None:
+    info = parse("GET", "/api/v1/pods")
+    assert selected(info, {}) is info
+    found = selected(info, {"fieldSelector": ["spec.nodeName=n"], "labelSelector": ["a in (b,c),!d"]})
+    assert found.fields == (FieldTerm("spec.nodeName", "n"),)
+    assert found.labels == (Requirement("a", "in", frozenset("bc")), Requirement("d", "!"))
+    wrong = selected(info, {"fieldSelector": ["a"], "labelSelector": ["a=="]})
+    assert (wrong.fields, wrong.unreadable) == ((), ("fieldSelector",)), "a= selects the empty value"
+    for other in (parse("GET", "/api/v1/watch/pods"), parse("GET", "/api/v1/namespaces/n/pods/p"), parse("GET", "/x")):
+        assert selected(other, {"fieldSelector": ["spec.nodeName=n"]}) is other
 
 
 def binding(name: str, role: str, *subjects: Object, namespace: str = "", kind: str = "ClusterRole") -> Object:
@@ -84,17 +102,32 @@ def subject(kind: str, name: str, namespace: str = "") -> Object:
 
 
 class Source:
-    """Roles and bindings in lists; each change is told by `changed`."""
+    """Roles and bindings in lists; what is `put` is told with the next question."""
 
     def __init__(self, **objects: list[Object]) -> None:
         self.objects = {f"{plural}.{GROUP}": found for plural, found in objects.items()}
-        self.changes = 0
-
-    def version(self) -> int:
-        return self.changes
+        self._untold = [(resource, path_of(obj), obj) for resource, found in self.objects.items() for obj in found]
 
     def list(self, group_resource: str) -> list[Object]:
         return self.objects.get(group_resource, [])
+
+    def put(self, plural: str, obj: Object, *, gone: bool = False) -> None:
+        """Makes or replaces an object, or takes it away."""
+        resource, path = f"{plural}.{GROUP}", path_of(obj)
+        kept = [item for item in self.list(resource) if path_of(item) != path]
+        self.objects[resource] = kept if gone else [*kept, obj]
+        self._untold.append((resource, path, None if gone else obj))
+
+    def bring_up_to_date(self, index: RoleIndex) -> bool:
+        untold, self._untold = self._untold, []
+        for told in untold:
+            index.put(*told)
+        return bool(untold)
+
+
+def path_of(obj: Object) -> str:
+    metadata = obj["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else metadata["name"]
 
 
 def test_who_gets_in_by_which_binding_and_when_one_changes() -> None:
@@ -122,16 +155,37 @@ def test_who_gets_in_by_which_binding_and_when_one_changes() -> None:
     shown_rules = roles.rules(jane, "n")
     assert shown_rules.resources == ({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]},)
     assert shown_rules.error == f'role.{GROUP} "none" not found'
-    source.objects[f"rolebindings.{GROUP}"] = []
-    source.changes += 1
+    for bound in list(source.list(f"rolebindings.{GROUP}")):
+        source.put("rolebindings", bound, gone=True)
     assert not roles.decide(jane, pods).allowed
 
 
-def test_authorizers_in_turn() -> None:
+async def test_authorizers_in_turn() -> None:
     info, masters = parse("GET", "/api/v1/pods"), User("x", groups=("system:masters",))
-    assert InTurn([ALWAYS_DENY]).decide(masters, info) == Verdict(True)
-    assert InTurn([ALWAYS_DENY]).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
-    assert InTurn([ALWAYS_DENY, ALWAYS_ALLOW]).decide(User("x"), info).allowed
+
+    async def later(verdict: Verdict) -> Verdict:
+        return verdict
+
+    class Asking:
+        def __init__(self, *verdict: Any) -> None:
+            self.verdict = Verdict(*verdict)
+
+        def decide(self, *_: object) -> Any:
+            return later(self.verdict)
+
+        def rules(self, *_: object) -> Rules:
+            return Rules(error="cannot tell")
+
+    broken, says_no = Asking(False, "", False, "out of reach"), Asking(False, "no", True)
+    assert await InTurn([ALWAYS_DENY]).decide(masters, info) == Verdict(True)
+    assert await InTurn([ALWAYS_DENY]).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
+    assert (await InTurn([ALWAYS_DENY, broken, ALWAYS_ALLOW]).decide(User("x"), info)).allowed
+    assert await InTurn([says_no, ALWAYS_ALLOW]).decide(User("x"), info) == Verdict(False, "no", denied=True)
+    unsure = InTurn([ALWAYS_DENY, broken, broken])
+    assert await unsure.decide(User("x"), info) == Verdict(False, "Everything is forbidden.", error="out of reach")
+    with pytest.raises(StatusError, match='Internal Server Error: "/api/v1/pods": out of reach'):
+        await require(unsure, User("x"), info)
+    assert InTurn([ALWAYS_ALLOW, broken]).rules(User("x"), "n").error == "cannot tell"
 
 
 # ---------------------------------------------------------------------- against a naive evaluator
@@ -241,14 +295,28 @@ def world(roles: list[list[Object]], bindings: list[tuple[str, str, str, list[Ob
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(RULES, min_size=6, max_size=6), BINDINGS, WHO, st.lists(INFOS, min_size=1, max_size=4))
+@given(st.lists(RULES, min_size=6, max_size=6), BINDINGS, WHO, st.lists(INFOS, min_size=1, max_size=4), st.data())
 def test_the_index_decides_as_the_documentation_does(
-    roles: list[list[Object]], bindings: Any, user: User, infos: list[RequestInfo]
+    roles: list[list[Object]], bindings: Any, user: User, infos: list[RequestInfo], data: st.DataObject
 ) -> None:
+    """Also after every role and binding has changed, one at a time, and again when all is gone."""
     source = world(roles, bindings)
     authorizer = RoleAuthorizer(source)
     for info in infos:
         assert authorizer.decide(user, info).allowed is naive(source, user, info)
+    changes = st.sampled_from(["rules", "subjects", "gone"])
+    for plural in ("clusterroles", "roles", "clusterrolebindings", "rolebindings"):
+        for obj in list(source.list(f"{plural}.{GROUP}")):
+            how = data.draw(changes)
+            key, made = ("rules", RULES) if "rules" in obj else ("subjects", SUBJECTS)
+            source.put(plural, {**obj, key: data.draw(made)}, gone=how == "gone")
+            assert authorizer.decide(user, infos[0]).allowed is naive(source, user, infos[0])
+    for plural in ("clusterrolebindings", "rolebindings", "roles", "clusterroles"):
+        for obj in list(source.list(f"{plural}.{GROUP}")):
+            source.put(plural, obj, gone=True)
+    assert not any(authorizer.decide(user, info).allowed for info in infos)
+    index = authorizer._index
+    assert (index._grants, index._subjects, index._rules) == ({}, {}, {}), "nothing is left behind"
 
 
 # ---------------------------------------------------------------------- nobody gives away what he does not have
