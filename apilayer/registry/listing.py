@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.api import status
+from apilayer.api.gotext import quote
 from apilayer.api.selectors import parse_field_selector, parse_label_selector
 from apilayer.registry import paging
 from apilayer.registry.options import named_revision
@@ -128,6 +129,9 @@ class Lister:
             raise status.expired("The resourceVersion for the provided list is too old.") from error
 
     def _from_cache(self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int = 0) -> Listing:
+        for key, reason in self._cache.corrupt.items():  # mostly none; to leave one out would look as if it were gone
+            if key.startswith(prefix):
+                raise _unreadable(key, reason)
         entries, last, following = self._cache.page(prefix, selection, start=start, limit=limit)
         revision = revision or self._all.revision
         if last is None:
@@ -147,7 +151,7 @@ class Lister:
                 try:
                     entry = codec.entry(record.key, record.value, record.revision)
                 except CorruptObject as error:
-                    raise status.internal_error(str(error)) from error
+                    raise _unreadable(record.key, str(error)) from error
                 if selection.matches(entry):
                     found.append(entry)
                 remaining = page.remaining + len(page.records) - index - 1
@@ -158,3 +162,8 @@ class Lister:
                 return Listing(found, page.revision)
             start = page.records[-1].key + b"\0"
             revision = page.revision
+
+
+def _unreadable(key: bytes, reason: str) -> status.StatusError:
+    """500, as kube-apiserver answers when it cannot read one of the objects."""
+    return status.internal_error(f"unable to transform key {quote(key.decode(errors='replace'))}: {reason}")

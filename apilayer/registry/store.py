@@ -109,9 +109,11 @@ class ResourceStore:
         if record is None:
             return None
         try:
-            return self._codec.entry(record.key, record.value, record.revision)
+            entry = self._codec.entry(record.key, record.value, record.revision)
         except CorruptObject as error:
             raise status.internal_error(str(error)) from error
+        entry.stale = record.stale
+        return entry
 
     def _fields(self, subresource: str, options: WriteOptions) -> FieldManager:
         row = options.row or self.resource
@@ -358,7 +360,7 @@ class ResourceStore:
                 entry, fresh = await self._read(key), True
                 if entry is None or entry.revision != known:
                     continue
-            if unchanged:
+            if unchanged and not entry.stale:
                 return entry
             if review is not UNCONCERNED:
                 await review.reserve(new, entry.object())

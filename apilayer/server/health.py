@@ -76,6 +76,10 @@ class Health:
             ),
         }
 
+    def add(self, check: Check) -> None:
+        """One more condition of every endpoint."""
+        self._endpoints = {endpoint: (*checks, check) for endpoint, checks in self._endpoints.items()}
+
     async def ready(self) -> bool:
         """Whether every readiness check passes."""
         return all([await check.passes() for check in self._endpoints["readyz"]])

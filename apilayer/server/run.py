@@ -21,19 +21,21 @@ from apilayer.server.access import AccessError, AccessFiles, read_access
 from apilayer.server.application import Application
 from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
+from apilayer.server.encryption import EncryptionError, read_encryption
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
 from apilayer.server.tls import make_config, make_context
 from apilayer.storage.compactor import run_compactor
 from apilayer.storage.measured import MeasuredStore
-from apilayer.storage.prefix import DEFAULT_PREFIX
+from apilayer.storage.prefix import DEFAULT_PREFIX, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from apilayer.admission.choice import Choice
+    from apilayer.server.encryption import Encryption
     from apilayer.storage.interface import Store
 
 
@@ -85,6 +87,8 @@ class ServerOptions:
     disable_admission_plugins: Sequence[str] = ()
     admission_control: Sequence[str] = ()
     admission_control_config_file: Path | None = None
+    encryption_provider_config: Path | None = None
+    encryption_provider_config_automatic_reload: bool = False
 
 
 class OptionsError(Exception):
@@ -121,11 +125,12 @@ async def run_apiserver(
     network = _network(options)
     controlled = _controlled(options)
     admission = _admission(options)
+    encryption = _encryption(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
         async with open_store(options, store_tls) as opened:
-            store = MeasuredStore(opened)
+            store = MeasuredStore(encryption.over(opened, Prefix(options.etcd_prefix)))
             registry = _registry(options, store, network, admission)
             health = Health(
                 store,
@@ -133,6 +138,7 @@ async def run_apiserver(
                 live_seconds=options.etcd_healthcheck_timeout,
                 ready_seconds=options.etcd_readycheck_timeout,
             )
+            encryption.watch_health(health)
             host = options.advertise_address or _reachable(options.bind_address)
             access, issuer = files.over(registry)
             app = Application(
@@ -148,9 +154,10 @@ async def run_apiserver(
             )
             listener = Listener(sock, context, config, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
-            prepare = partial(_prepare, registry, health, controlled)
+            prepare = partial(_prepare, registry, health, controlled, encryption)
             own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(encryption.run)
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
                 nursery.start_soon(prepare, nursery, own, running, task_status)
@@ -195,6 +202,20 @@ def _admission(options: ServerOptions) -> Choice:
         raise OptionsError(f"--{error}") from error
 
 
+def _encryption(options: ServerOptions) -> Encryption:
+    try:
+        return read_encryption(options)
+    except EncryptionError as error:
+        raise OptionsError(str(error)) from error
+
+
+async def _claim(encryption: Encryption, registry: Registry) -> None:
+    try:
+        await encryption.claim(registry.store)
+    except EncryptionError as error:
+        raise OptionsError(str(error)) from error
+
+
 def _registry(options: ServerOptions, store: Store, network: ServiceNetwork, admission: Choice) -> Registry:
     try:
         return Registry(
@@ -225,6 +246,7 @@ async def _prepare(
     registry: Registry,
     health: Health,
     controlled: ControllerOptions,
+    encryption: Encryption,
     nursery: trio.Nursery,
     own: KubernetesService,
     running: RunningServer,
@@ -232,6 +254,7 @@ async def _prepare(
 ) -> None:
     """Once the cache is loaded: what every cluster has, then the controllers; then the server is ready."""
     await registry.cache.loaded.wait()
+    await _claim(encryption, registry)
     await keep_trying(registry)
     await nursery.start(own.run)
     nursery.start_soon(run_controllers, registry, controlled)

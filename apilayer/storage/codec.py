@@ -2,7 +2,7 @@
 
 A stored value is compact JSON that starts with kind, apiVersion and metadata, in that order, and holds no
 resourceVersion. The version of a record is spliced in where metadata begins. Values in any other layout, written
-by other programs, are parsed and laid out anew when they are read.
+by other programs (a kube-apiserver stores protobuf), are parsed and laid out anew when they are read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import orjson
 from apilayer.api import protobuf
 from apilayer.api.conversion import from_storage
 from apilayer.api.decode import message_name
+from apilayer.api.errors import DecodeError
 
 if TYPE_CHECKING:
     from apilayer.api.resources import Resource
@@ -24,10 +25,22 @@ _ITEM_HEAD = b'{"metadata":{"resourceVersion":"'
 _ITEM_HEAD_LENGTH = len(_ITEM_HEAD)
 _ITEM_MID = b'",'
 _BARE_HEAD = b'{"metadata":{'
+_SEALED = b"k8s:enc:"
 
 
 class CorruptObject(Exception):
-    """A stored value is not the JSON of an object with metadata."""
+    """A stored value is not an object with metadata, or cannot be read at all."""
+
+
+class Undecodable(bytes):
+    """An empty value in place of one that a store could not make out, with the reason."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> Undecodable:
+        made = super().__new__(cls)
+        made.reason = reason
+        return made
 
 
 class Codec:
@@ -77,9 +90,13 @@ class Codec:
 
 
 def _parse(key: bytes, value: bytes) -> Object:
+    if isinstance(value, Undecodable):
+        raise CorruptObject(value.reason)
+    if value.startswith(_SEALED):  # of a resource that is not sealed here; upstream's words
+        raise CorruptObject("identity transformer tried to read encrypted data")
     try:
-        obj = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        obj = protobuf.decode(value) if value.startswith(protobuf.MAGIC) else orjson.loads(value)
+    except (orjson.JSONDecodeError, DecodeError) as error:
         raise CorruptObject(f"{key.decode(errors='replace')}: {error}") from error
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
         raise CorruptObject(f"{key.decode(errors='replace')}: not an object with metadata")
@@ -94,12 +111,14 @@ class Entry:
     (protobuf, another version) are made when they are asked for and kept.
     """
 
-    __slots__ = ("_protobuf", "_selectable", "_views", "codec", "item", "key", "revision")
+    __slots__ = ("_protobuf", "_selectable", "_views", "codec", "item", "key", "revision", "stale")
 
     def __init__(self, codec: Codec, key: bytes, tail: bytes, revision: int) -> None:
         self.codec = codec
         self.key = key
         self.revision = revision
+        self.stale = False
+        """Whether the next write must store it, though it stays the same; known of what was read from the store."""
         self.item = b'%s%d",%s' % (_ITEM_HEAD, revision, tail) if revision else _BARE_HEAD + tail
         self._selectable: Object | None = None
         self._protobuf: bytes | None = None

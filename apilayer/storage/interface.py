@@ -57,11 +57,12 @@ class KeyChanged(StoreError):
 
 @attrs.frozen
 class Record:
-    """A value at the revision of its last change."""
+    """A value at the revision of its last change. `stale`: the same value would be stored otherwise today."""
 
     key: bytes
     value: bytes
     revision: int
+    stale: bool = False
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from apilayer.cli.serve_flags.access import add_accounts, add_authentication
 from apilayer.cli.serve_flags.admission import add_admission
 from apilayer.cli.serve_flags.authorization import add_authorization
 from apilayer.cli.serve_flags.cluster import add_controllers, add_services
+from apilayer.cli.serve_flags.encryption import add_encryption
 from apilayer.cli.serve_flags.serving import add_limits, add_serving
 from apilayer.cli.serve_flags.store import add_store
 from apilayer.cli.serve_flags.values import count
@@ -23,6 +24,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_accounts(parser)
     add_authorization(parser)
     add_store(parser)
+    add_encryption(parser)
     add_admission(parser)
     add_services(parser)
     add_controllers(parser)

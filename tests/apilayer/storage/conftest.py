@@ -14,6 +14,7 @@ from apilayer.storage.kvraft_backend import KvraftStore
 from kvraft.client import open_client
 from kvraft.embed import open_member
 from tests.apilayer.memory_store import MemoryStore
+from tests.apilayer.storage.encryption.configurations import keyed, rule, sealing
 from tests.kvraft.client.etcd.stores import start
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BACKENDS = [
     "memory",
+    "sealed",
     "kvraft",
     "kvraft as etcd3",
     pytest.param(
@@ -71,6 +73,9 @@ async def _on_kvraft(directory: Path, backend: str) -> AsyncIterator[KvraftStore
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
+        return
+    if request.param == "sealed":
+        yield sealing(MemoryStore(), rule([keyed("aesgcm", "a")], "*.*"))
         return
     if request.param == "etcd3":
         opened = _on_etcd(request.getfixturevalue("etcd_url"))
