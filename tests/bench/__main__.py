@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,9 +101,10 @@ def _machine() -> list[str]:
     if shutil.which("etcd"):
         done = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True)
         etcd = done.stdout.splitlines()[0].removeprefix("etcd Version: ")
+    origin = " of the system" if sys.base_prefix == "/usr" else ""
     return [
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench`: {os.cpu_count()} cores, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, etcd {etcd}. "
+        f"Linux {platform.release()}, Python {platform.python_version()}{origin}, etcd {etcd}. "
         "Servers and load generator share the cores. Compare ratios, not machines."
     ]
 
