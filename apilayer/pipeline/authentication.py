@@ -1,30 +1,35 @@
-"""Who is asking: a verified client certificate, else a bearer token (of the token file, of a service account), else
-nobody.
+"""Who is asking: the ways to prove it, in turn; a credential that is there and does not hold is never nobody's.
 
-Secrets never leave this module: tokens are kept as digests and appear in no message.
+The order is kube-apiserver's: what the request itself shows (an authenticating proxy, a password, a certificate),
+then bearer tokens (of the token file, of service accounts, and what else is configured), then nobody. Secrets never
+leave this module: tokens are kept as digests and appear in no message.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from typing import TYPE_CHECKING
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from apilayer.api import status
+from apilayer.pipeline.request import Repeated
 from apilayer.pipeline.websocket import ProtocolTokenError, protocol_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from apilayer.pipeline.account_tokens import AccountTokens
     from apilayer.pipeline.request import Request
 
 
 AUTHENTICATED = "system:authenticated"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 UNAUTHENTICATED = "system:unauthenticated"
+
+log = logging.getLogger("apilayer.pipeline.authentication")
 
 
 @attrs.frozen
@@ -57,6 +62,24 @@ class InvalidToken(Exception):
     """The token is known and does not hold (any more); says why."""
 
 
+class InvalidCredential(Exception):
+    """What the request shows does not hold; says why. Another way may still know who it is."""
+
+
+class TokenError(Exception):
+    """A bearer token that nobody has, or that does not hold; says why."""
+
+
+class TokenWay(Protocol):
+    """One way to know whom a bearer token names."""
+
+    async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:
+        """The user, if the token holds for one of `audiences` (those of the API server by default).
+
+        Raises NotOurs, InvalidToken, StoreError.
+        """
+
+
 class TokenFileError(Exception):
     """The token file cannot be used; says which line, never what it holds."""
 
@@ -64,85 +87,178 @@ class TokenFileError(Exception):
 def parse_token_file(lines: Iterable[str]) -> dict[bytes, User]:
     """Users by the digest of their token, from CSV ``token,user,uid,"group1,group2"``. Raises TokenFileError."""
     users: dict[bytes, User] = {}
-    for number, row in enumerate(csv.reader(lines), start=1):
-        columns = [column.strip() for column in row]
-        if not columns:
-            continue
-        if len(columns) < 3:
-            raise TokenFileError(
-                f"line {number}: must have at least 3 columns (token, user name, user uid), found {len(columns)}"
-            )
-        token, name, uid = columns[:3]
+    for where, (token, name, uid), groups in rows_of(lines, "token, user name, user uid"):
         if not token:
-            raise TokenFileError(f"line {number}: empty token")
-        groups = [group.strip() for group in columns[3].split(",")] if len(columns) > 3 else []
-        digest = _digest(token)
-        if digest in users:
-            raise TokenFileError(f"line {number}: the token occurs twice")
-        users[digest] = User(name, uid, (*(group for group in groups if group), AUTHENTICATED))
+            raise TokenFileError(f"{where}: empty token")
+        key = digest(token)
+        if key in users:
+            raise TokenFileError(f"{where}: the token occurs twice")
+        users[key] = User(name, uid, (*groups, AUTHENTICATED))
     return users
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+def rows_of(lines: Iterable[str], columns: str) -> Iterable[tuple[str, list[str], tuple[str, ...]]]:
+    """Each row of a file of users: which line, its three columns, groups. Raises TokenFileError."""
+    for number, row in enumerate(csv.reader(lines), start=1):
+        cells = [column.strip() for column in row]
+        if not cells:
+            continue
+        if len(cells) < 3:
+            raise TokenFileError(f"line {number}: must have at least 3 columns ({columns}), found {len(cells)}")
+        groups = cells[3].split(",") if len(cells) > 3 else []
+        yield f"line {number}", cells[:3], tuple(group.strip() for group in groups if group.strip())
 
 
-class TokenError(Exception):
-    """A bearer token that nobody has, or that does not hold; says why."""
+def digest(secret: str) -> bytes:
+    """What is kept instead of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def intended(audiences: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
+    """For which audiences a token holds that knows none: the API server's `own`. Raises NotOurs when none is meant."""
+    meant = tuple(name for name in audiences or own if name in own)
+    if audiences and not meant:
+        raise NotOurs("meant for others")
+    return meant
+
+
+class KnownTokens:
+    """The tokens of the token file."""
+
+    def __init__(self, users: Mapping[bytes, User], audiences: Sequence[str] = ()) -> None:
+        self._users = users
+        self._audiences = tuple(audiences)
+
+    async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:
+        """See `TokenWay`."""
+        user = self._users.get(digest(token))
+        if user is None:
+            raise NotOurs("not in the file")
+        return TokenUser(user, intended(audiences, self._audiences))
+
+
+class Certificates:
+    """Client certificates that TLS has verified; `trusted` says which authorities count now (None: all of those)."""
+
+    def __init__(
+        self, trusted: Callable[[], Collection[str]] | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._trusted = trusted
+        self._clock = clock
+
+    def __call__(self, request: Request) -> User | None:
+        """Whom the certificate names, None for none. Raises InvalidCredential."""
+        certificate = request.certificate
+        if certificate is None:
+            return None
+        if self._trusted is not None and certificate.authorities.isdisjoint(self._trusted()):
+            raise InvalidCredential("x509: certificate signed by unknown authority")
+        if self._clock() > certificate.expires:
+            raise InvalidCredential("x509: certificate has expired or is not yet valid")
+        if certificate.flaw:
+            raise InvalidCredential(certificate.flaw)
+        if not certificate.name:
+            return None
+        extra = (CREDENTIAL_ID, (f"X509SHA256={certificate.fingerprint}",))
+        return User(certificate.name, certificate.uid, certificate.groups, (extra,) if certificate.fingerprint else ())
+
+
+@attrs.frozen
+class Anonymous:
+    """Whether requests without credentials are let in, as nobody; with `paths` for these alone."""
+
+    enabled: bool = True
+    paths: tuple[str, ...] = ()
+
+    def admits(self, path: str) -> bool:
+        """Whether somebody unknown may ask for the path (percent-decoded)."""
+        return self.enabled and (not self.paths or path in self.paths)
 
 
 class Authenticator:
     """Tries each way in turn; credentials that are there but wrong are an error, never the anonymous user.
 
-    `audiences` are the API server's own: who the token file knows is known for these.
+    `audiences` are the API server's own: who the token file knows is known for these. `requests` are the ways that
+    look at the request itself, `further` those for tokens beside the file and service accounts.
     """
 
     def __init__(
-        self, tokens: Mapping[bytes, User], accounts: AccountTokens | None = None, audiences: Sequence[str] = ()
+        self,
+        tokens: Mapping[bytes, User],
+        accounts: TokenWay | None = None,
+        audiences: Sequence[str] = (),
+        *,
+        requests: Sequence[Callable[[Request], User | None]] = (Certificates(),),
+        further: Sequence[TokenWay] = (),
+        anonymous: Anonymous = Anonymous(),  # it never changes
     ) -> None:
-        self._tokens = tokens
-        self._accounts = accounts
-        self._audiences = tuple(audiences)
+        known = [KnownTokens(tokens, audiences)] if tokens else []
+        self._requests = tuple(requests)
+        self._ways: tuple[TokenWay, ...] = (*known, *([] if accounts is None else [accounts]), *further)
+        self._anonymous = anonymous
 
     async def authenticate(self, request: Request) -> User:
-        """The user, ANONYMOUS without credentials. Raises StatusError 401 for a token that does not hold."""
-        certificate = request.certificate
-        if certificate is not None:
-            extra = (CREDENTIAL_ID, (f"X509SHA256={certificate.fingerprint}",))
-            groups = (*certificate.groups, AUTHENTICATED)
-            return User(certificate.name, certificate.uid, groups, (extra,) if certificate.fingerprint else ())
+        """The user, ANONYMOUS without credentials. Raises StatusError 401 for credentials that do not hold.
+
+        A token that was accepted is taken out of the headers, so that nothing behind this can pass it on.
+        """
+        refused: Exception | None = None
+        for way in self._requests:
+            try:
+                user = way(request)
+            except InvalidCredential as error:
+                refused = error
+                continue
+            if user is not None:
+                return _known(user)
         token = _bearer_token(request)
-        if not token:
-            return ANONYMOUS
-        try:
-            return (await self.of_token(token)).user
-        except TokenError as error:
-            raise status.unauthorized() from error
+        if token:
+            try:
+                found = (await self.of_token(token)).user
+            except TokenError as error:
+                log.debug("unable to authenticate the request: %s", error)
+                raise status.unauthorized() from error
+            request.headers.pop("authorization", None)
+            return _known(found)
+        if refused is not None:
+            log.debug("unable to authenticate the request: %s", refused)
+            raise status.unauthorized() from refused
+        if not self._anonymous.admits(request.path):
+            raise status.unauthorized()
+        return ANONYMOUS
 
     async def of_token(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:
         """Who the token names, if it holds for one of the audiences ((): those of the API server).
 
         Raises TokenError, StoreError.
         """
-        user = self._tokens.get(_digest(token))
-        if user is not None:
-            meant = tuple(name for name in audiences or self._audiences if name in self._audiences)
-            if audiences and not meant:
-                raise TokenError("invalid bearer token")
-            return TokenUser(user, meant)
-        if self._accounts is None:
+        reasons: list[str] = []
+        for way in self._ways:
+            try:
+                return await way.authenticate(token, audiences)
+            except NotOurs:
+                continue
+            except InvalidToken as error:
+                reasons.append(str(error).replace(token, "<token>"))
+        if not reasons:
             raise TokenError("invalid bearer token")
-        try:
-            return await self._accounts.authenticate(token, audiences)
-        except NotOurs as error:
-            raise TokenError("invalid bearer token") from error
-        except InvalidToken as error:
-            raise TokenError(f"[invalid bearer token, {error}]") from error
+        raise TokenError(f"[{', '.join(('invalid bearer token', *reasons))}]")
+
+
+def _known(user: User) -> User:
+    """With the group of everybody who is known, unless a way has said otherwise."""
+    if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
+        return user
+    return attrs.evolve(user, groups=(*user.groups, AUTHENTICATED))
 
 
 def _bearer_token(request: Request) -> str:
     """The token of the Authorization header, else of a WebSocket request, "" for none. Raises StatusError 401."""
-    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    header = request.headers.get("authorization", "")
+    if isinstance(header, Repeated):
+        # Whoever sees one of them only, a proxy before us for instance, may have checked the other.
+        raise status.unauthorized()
+    scheme, _, token = header.strip().partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     if "upgrade" not in request.headers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -17,6 +18,29 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+class Repeated(str):
+    """The values of a header that came more than once: joined by commas as HTTP wants it, and each in `values`.
+
+    A value may hold a comma itself, so where each of them matters, as for groups, the joined text would say more
+    than the sender did.
+    """
+
+    __slots__ = ("values",)
+    values: tuple[str, ...]
+
+
+def joined(first: str, further: str) -> Repeated:
+    """The header with one more value."""
+    both = Repeated(f"{first},{further}")
+    both.values = (*values_of(first), further)
+    return both
+
+
+def values_of(header: str) -> tuple[str, ...]:
+    """Each value of a header, in the order in which they came."""
+    return header.values if isinstance(header, Repeated) else (header,)
+
+
 @attrs.frozen
 class Identity:
     """Who a verified client certificate names: subject common name, organizations and uid; and which it is."""
@@ -26,6 +50,12 @@ class Identity:
     uid: str = ""
     fingerprint: str = ""
     """SHA-256 of the certificate, in hexadecimal."""
+    authorities: frozenset[str] = frozenset()
+    """SHA-256 of every certificate of the chain that was verified."""
+    expires: float = inf
+    """When it ends, in seconds since 1970; a connection may outlive its certificate."""
+    flaw: str = ""
+    """Why it names nobody although it is valid; "": it does."""
 
 
 class Request:

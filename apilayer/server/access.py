@@ -9,8 +9,8 @@ import attrs
 
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
-from apilayer.pipeline.authentication import Authenticator, TokenFileError, User, parse_token_file
 from apilayer.pipeline.authorization import permits
+from apilayer.server.authentication import AuthenticationFlagError, AuthenticationFlags, read_authentication
 from apilayer.server.authorization import (
     AuthorizationError,
     AuthorizationFlags,
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apilayer.registry.registry import Registry
+    from apilayer.server.authentication import AuthenticationFiles
+    from apilayer.server.tls import ServingTls
 
 MIN_EXPIRATION_SECONDS = 3600.0
 MAX_EXPIRATION_SECONDS = float(1 << 32)
@@ -34,11 +36,9 @@ class AccessError(Exception):
     """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
 
 
-class AccessFlags(AuthorizationFlags, Protocol):
+class AccessFlags(AuthenticationFlags, AuthorizationFlags, Protocol):
     """What the flags say (see `ServerOptions`)."""
 
-    @property
-    def token_auth_file(self) -> Path | None: ...
     @property
     def service_account_signing_key_file(self) -> Path | None: ...
     @property
@@ -66,11 +66,11 @@ class AccessFiles:
     """What was read before anything runs."""
 
     _flags: AccessFlags
-    _users: dict[bytes, User] = attrs.field(repr=False)
+    _ways: AuthenticationFiles
     _keys: _Keys | None
     _plan: AuthorizationPlan
 
-    def over(self, registry: Registry) -> tuple[Access, TokenIssuer | None]:
+    def over(self, registry: Registry, tls: ServingTls) -> tuple[Access, TokenIssuer | None]:
         """Access to a cluster, and who issues tokens for it (None without a key)."""
         flags = self._flags
         tokens: AccountTokens | None = None
@@ -94,28 +94,17 @@ class AccessFiles:
         authorizer = self._plan.over(registry)
         registry.may = partial(permits, authorizer)
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
-        return Access(Authenticator(self._users, tokens, own), authorizer), issuer
+        return Access(self._ways.authenticator(registry, tls, tokens, own), authorizer), issuer
 
 
 def read_access(flags: AccessFlags) -> AccessFiles:
     """Reads what the flags name. Raises AccessError."""
     try:
         plan = read_authorization(flags)
-    except AuthorizationError as error:
+        ways = read_authentication(flags)
+    except (AuthenticationFlagError, AuthorizationError) as error:
         raise AccessError(str(error)) from error
-    return AccessFiles(flags, _users(flags.token_auth_file), _keys(flags), plan)
-
-
-def _users(path: Path | None) -> dict[bytes, User]:
-    if path is None:
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return parse_token_file(file)
-    except OSError as error:
-        raise AccessError(f"--token-auth-file: {path}: {error.strerror}") from error
-    except (TokenFileError, UnicodeDecodeError) as error:
-        raise AccessError(f"--token-auth-file: {path}: {error}") from error
+    return AccessFiles(flags, ways, _keys(flags), plan)
 
 
 def _keys(flags: AccessFlags) -> _Keys | None:

@@ -6,6 +6,8 @@ from collections import deque
 
 import httptools
 
+from apilayer.pipeline.request import joined
+
 MAX_HEAD_BYTES = 256 * 1024
 MAX_HEADERS = 256
 MAX_URL_BYTES = 64 * 1024
@@ -122,7 +124,7 @@ class RequestParser:
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         headers = self._current.headers
-        headers[key] = f"{headers[key]},{text}" if key in headers else text
+        headers[key] = joined(headers[key], text) if key in headers else text
 
     def on_headers_complete(self) -> None:
         incoming = self._current

@@ -20,7 +20,7 @@ from hypercorn.typing import ConnectionState
 from apilayer.api import status
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.pipeline import timed_out
-from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request
+from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -139,7 +139,7 @@ class _Face:
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
+            headers[name] = joined(headers[name], value) if name in headers else value
         request = Request(scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive))
         response: Response | None = None
         always: Headers = ()

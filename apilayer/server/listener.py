@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from apilayer.server.h1 import H1Connection
-from apilayer.server.tls import identity_of
 
 if TYPE_CHECKING:
-    import ssl
-
-    from hypercorn.config import Config
-
     from apilayer.server.application import Application
+    from apilayer.server.tls import ServingTls
 
 HANDSHAKE_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
@@ -58,11 +54,10 @@ def bind(host: str, port: int) -> socket.socket:
 class Listener:
     """Serves one listening socket until `shut_down`, then lets running requests end."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, config: Config, app: Application) -> None:
+    def __init__(self, sock: socket.socket, tls: ServingTls, app: Application) -> None:
         self.port: int = sock.getsockname()[1]
         self._socket = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        self._context = context
-        self._config = config
+        self._tls = tls
         self._app = app
         self._connections: dict[_Connection, None] = {}
         self._open = 0
@@ -104,7 +99,7 @@ class Listener:
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
-        stream = trio.SSLStream(transport, self._context, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(transport, self._tls.context(), server_side=True, https_compatible=True)
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await stream.do_handshake()
@@ -126,9 +121,9 @@ class Listener:
                 await trio.aclose_forcefully(transport)
 
     def _connection(self, stream: trio.SSLStream[trio.SocketStream]) -> _Connection:
-        certificate = identity_of(stream.getpeercert(), stream.getpeercert(binary_form=True))
+        certificate = self._tls.identity(stream)
         if stream.selected_alpn_protocol() == "h2":
             from apilayer.server.h2 import H2Connection
 
-            return H2Connection(stream, self._app, certificate, self._config)
+            return H2Connection(stream, self._app, certificate, self._tls.config)
         return H1Connection(stream, self._app, certificate)

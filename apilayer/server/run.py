@@ -25,7 +25,8 @@ from apilayer.server.encryption import EncryptionError, read_encryption
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
-from apilayer.server.tls import make_config, make_context
+from apilayer.server.tls import ServingTls
+from apilayer.server.trust_publisher import publish_trust
 from apilayer.storage.compactor import run_compactor
 from apilayer.storage.measured import MeasuredStore
 from apilayer.storage.prefix import DEFAULT_PREFIX, Prefix
@@ -56,6 +57,15 @@ class ServerOptions:
     secure_port: int = 6443
     client_ca_file: Path | None = None
     token_auth_file: Path | None = None
+    basic_auth_file: Path | None = None
+    enable_bootstrap_token_auth: bool = False
+    anonymous_auth: bool | None = None
+    requestheader_client_ca_file: Path | None = None
+    requestheader_allowed_names: Sequence[str] = ()
+    requestheader_username_headers: Sequence[str] = ()
+    requestheader_uid_headers: Sequence[str] = ()
+    requestheader_group_headers: Sequence[str] = ()
+    requestheader_extra_headers_prefix: Sequence[str] = ()
     authorization_mode: Sequence[str] = ()
     authorization_policy_file: Path | None = None
     service_account_signing_key_file: Path | None = None
@@ -119,8 +129,12 @@ async def run_apiserver(
     Reports started once it is ready. Raises OptionsError, CertificateError or ListenError when it cannot start.
     """
     files = _access(options)
-    config = make_config(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
-    context = make_context(config)
+    tls = ServingTls(
+        options.tls_cert_file,
+        options.tls_private_key_file,
+        options.client_ca_file,
+        options.requestheader_client_ca_file,
+    )
     store_tls = store_context(options)
     network = _network(options)
     controlled = _controlled(options)
@@ -140,7 +154,7 @@ async def run_apiserver(
             )
             encryption.watch_health(health)
             host = options.advertise_address or _reachable(options.bind_address)
-            access, issuer = files.over(registry)
+            access, issuer = files.over(registry, tls)
             app = Application(
                 registry,
                 access,
@@ -152,9 +166,9 @@ async def run_apiserver(
                 max_mutating_requests_inflight=options.max_mutating_requests_inflight,
                 request_timeout_seconds=options.request_timeout,
             )
-            listener = Listener(sock, context, config, app)
+            listener = Listener(sock, tls, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
-            prepare = partial(_prepare, registry, health, controlled, encryption)
+            prepare = partial(_prepare, registry, options, health, controlled, encryption)
             own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(encryption.run)
@@ -244,6 +258,7 @@ def _reachable(host: str) -> str:
 
 async def _prepare(
     registry: Registry,
+    options: ServerOptions,
     health: Health,
     controlled: ControllerOptions,
     encryption: Encryption,
@@ -259,6 +274,7 @@ async def _prepare(
     await nursery.start(own.run)
     nursery.start_soon(run_controllers, registry, controlled)
     nursery.start_soon(Repair(registry).run)
+    nursery.start_soon(publish_trust, registry, options)
     health.started = True
     log.info("serving securely on %s", running.url)
     task_status.started(running)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from apilayer.cli.serve_flags.access import add_accounts, add_authentication
 from apilayer.cli.serve_flags.admission import add_admission
+from apilayer.cli.serve_flags.authentication import add_ways
 from apilayer.cli.serve_flags.authorization import add_authorization
 from apilayer.cli.serve_flags.cluster import add_controllers, add_services
 from apilayer.cli.serve_flags.encryption import add_encryption
@@ -21,6 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds every flag, in the order that ``--help`` shows."""
     add_serving(parser)
     add_authentication(parser)
+    add_ways(parser)
     add_accounts(parser)
     add_authorization(parser)
     add_store(parser)

@@ -254,18 +254,17 @@ async def running_server(certificates: Path, member: Member, **options: Any) -> 
 
     Without controllers, so that nobody but the test writes, and without the service accounts that one of them makes.
     """
-    options.setdefault("controllers", "")
-    options.setdefault("disable_admission_plugins", ("ServiceAccount",))
-    options.setdefault("storage_backend", "kvraft")
+    usual = {
+        "tls_cert_file": certificates / "server.crt",
+        "tls_private_key_file": certificates / "server.key",
+        "client_ca_file": certificates / "ca.crt",
+        "token_auth_file": certificates / "tokens.csv",
+        "controllers": "",
+        "disable_admission_plugins": ("ServiceAccount",),
+        "storage_backend": "kvraft",
+    }
     chosen = ServerOptions(
-        tls_cert_file=certificates / "server.crt",
-        tls_private_key_file=certificates / "server.key",
-        etcd_servers=list(member.client_urls),
-        bind_address="127.0.0.1",
-        secure_port=0,
-        client_ca_file=certificates / "ca.crt",
-        token_auth_file=certificates / "tokens.csv",
-        **options,
+        etcd_servers=list(member.client_urls), bind_address="127.0.0.1", secure_port=0, **(usual | options)
     )
     async with trio.open_nursery() as nursery:
         stop = trio.Event()
