@@ -1,36 +1,99 @@
-"""How many requests run at once: a bound for reads, one for writes; watches do not count. No queues."""
+"""How many requests run at once. This is the simple mode: a bound for reads and one for writes, without queues.
+
+`apilayer.pipeline.fairness` is the other mode. Both are a `FlowControl`.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from apilayer.api import status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-_READ_ONLY = frozenset({"get", "list", "watch", "head", "options"})
+    from apilayer.pipeline.authentication import User
+    from apilayer.pipeline.request import Headers
+    from apilayer.pipeline.request_info import RequestInfo
+    from apilayer.registry.options import Query
+
+READ_ONLY = frozenset({"get", "list", "watch", "head", "options"})
+LONG_RUNNING = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+"""Subresources whose requests last as long as the client likes: they are not counted."""
+DEFAULT_READS, DEFAULT_WRITES = 400, 200
 MESSAGE = "Too many requests, please try again later."
 
 
+class Place:
+    """A request's permission to run, for as long as its context lasts. Entering it may wait, or refuse with 429."""
+
+    __slots__ = ("_kept", "headers")
+
+    def __init__(self, headers: Headers = ()) -> None:
+        self.headers = headers
+        """What every answer of the request carries."""
+        self._kept = False
+
+    async def __aenter__(self) -> Place:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._kept:
+            self.leave()
+
+    def leave(self) -> None:
+        """Gives the place to somebody else."""
+
+    def keep(self) -> Callable[[], None]:
+        """Keeps the place beyond its context: until what this answers is called."""
+        self._kept = True
+        return self.leave
+
+
+class FlowControl(Protocol):
+    """Decides who runs. `running` counts read-only and mutating requests that are being handled now."""
+
+    running: list[int]
+
+    def admit(self, user: User, info: RequestInfo, query: Query) -> Place:
+        """A place to be entered."""
+
+
+def is_uncounted(info: RequestInfo) -> bool:
+    """Whether the request is one that lasts and is no watch."""
+    return info.subresource in LONG_RUNNING or info.verb == "proxy"
+
+
 class InFlightLimit:
-    """Counts running requests; 0 means no bound."""
+    """Counts running requests; 0 means no bound. A watch counts until it has begun."""
 
     def __init__(self, max_read_only: int, max_mutating: int) -> None:
         self._max = (max_read_only, max_mutating)
         self.running = [0, 0]
-        """Read-only and mutating requests that are being handled now."""
 
-    @contextmanager
-    def admitted(self, verb: str) -> Iterator[None]:
-        """Counts the request while it runs. Raises StatusError 429 when there are too many."""
-        kind = 0 if verb in _READ_ONLY else 1
+    def admit(self, user: User, info: RequestInfo, query: Query) -> Place:
+        """See `FlowControl.admit`. Raises StatusError 429 when there are too many."""
+        del user, query
+        if is_uncounted(info):
+            return Place()
+        kind = 0 if info.verb in READ_ONLY else 1
         limit = self._max[kind]
         if limit and self.running[kind] >= limit:
             raise status.too_many_requests(MESSAGE)
-        self.running[kind] += 1
-        try:
-            yield
-        finally:
-            self.running[kind] -= 1
+        return _Counted(self.running, kind)
+
+
+class _Counted(Place):
+    __slots__ = ("_kind", "_running")
+
+    def __init__(self, running: list[int], kind: int) -> None:
+        super().__init__()
+        self._running = running
+        self._kind = kind
+
+    async def __aenter__(self) -> Place:
+        self._running[self._kind] += 1
+        return self
+
+    def leave(self) -> None:
+        self._running[self._kind] -= 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.authorization import Authorizer
-    from apilayer.pipeline.flow_control import InFlightLimit
+    from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.request import Headers, Request, Response
     from apilayer.pipeline.request_info import RequestInfo
@@ -54,13 +54,13 @@ class Pipeline:
         self,
         authenticator: Authenticator,
         authorizer: Authorizer,
-        limit: InFlightLimit,
+        flow_control: FlowControl,
         route: Callable[[Context], Awaitable[Response]],
         metrics: RequestMetrics,
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
-        self._limit = limit
+        self._flow_control = flow_control
         self._route = route
         self._metrics = metrics
 
@@ -72,14 +72,16 @@ class Pipeline:
         start = perf_counter()
         audit_id = self._audit_id(request)
         info: RequestInfo | None = None
+        flow: Headers = ()
         try:
             info = request_info.parse(request.method, request.path)
             user = await self._authenticator.authenticate(request)
-            with self._limit.admitted(info.verb):
-                query = parse_query(request.query)
-                if info.verb == "list" and ListOptions.asks_to_watch(query):
-                    info = attrs.evolve(info, verb="watch")
-                user = await impersonate(self._authorizer, user, request.headers, info)
+            query = parse_query(request.query)
+            if info.verb == "list" and ListOptions.asks_to_watch(query):
+                info = attrs.evolve(info, verb="watch")
+            user = await impersonate(self._authorizer, user, request.headers, info)
+            async with self._flow_control.admit(user, info, query) as place:
+                flow = place.headers
                 await require(self._authorizer, user, selected(info, query))
                 response = await self._route(Context(request, info, query, user))
         except StatusError as error:
@@ -95,8 +97,8 @@ class Pipeline:
         self._metrics.observe(info, response.status, perf_counter() - start)
         audit = (b"Audit-Id", audit_id.encode())
         if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
-            return response, (audit,)
-        return response, (audit, NO_CACHE)
+            return response, (audit, *flow)
+        return response, (audit, NO_CACHE, *flow)
 
     @staticmethod
     def _audit_id(request: Request) -> str:

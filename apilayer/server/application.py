@@ -8,7 +8,7 @@ import orjson
 
 from apilayer.api.status import StatusError
 from apilayer.pipeline.deadline import asked_timeout, time_limit
-from apilayer.pipeline.flow_control import InFlightLimit
+from apilayer.pipeline.flow_control import DEFAULT_READS, DEFAULT_WRITES, InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Pipeline, timed_out
 from apilayer.pipeline.request import Response
@@ -18,6 +18,7 @@ from apilayer.server.metrics import Metrics
 from apilayer.server.router import Router
 
 if TYPE_CHECKING:
+    from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.request import Headers, Request
     from apilayer.registry.registry import Registry
     from apilayer.server.health import Health
@@ -38,16 +39,15 @@ class Application:
         server_address: str,
         issuer: TokenIssuer | None = None,
         store: MeasuredStore | None = None,
-        max_requests_inflight: int = 400,
-        max_mutating_requests_inflight: int = 200,
+        flow_control: FlowControl | None = None,
         request_timeout_seconds: float = 60.0,
     ) -> None:
         self.health = health
-        self.limit = InFlightLimit(max_requests_inflight, max_mutating_requests_inflight)
+        self.flow_control = flow_control or InFlightLimit(DEFAULT_READS, DEFAULT_WRITES)
         requests = RequestMetrics()
-        metrics = Metrics(requests, self.limit, registry, store)
+        metrics = Metrics(requests, self.flow_control, registry, store)
         router = Router(registry, health, metrics, server_address, access, issuer)
-        self._pipeline = Pipeline(access.authenticator, access.authorizer, self.limit, router.route, requests)
+        self._pipeline = Pipeline(access.authenticator, access.authorizer, self.flow_control, router.route, requests)
         self._request_timeout_seconds = request_timeout_seconds
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:

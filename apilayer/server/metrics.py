@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api.resources import RESOURCES
+from apilayer.pipeline.fairness.control import Fairness
+from apilayer.server.flow_metrics import families
 from apilayer.server.version import VERSION
 from apilayer.storage.measured import STORE_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from apilayer.pipeline.flow_control import InFlightLimit
+    from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.registry.registry import Registry
     from apilayer.storage.measured import MeasuredStore
@@ -27,10 +29,10 @@ class Metrics:
     """Everything there is to read; `text` is the body of /metrics."""
 
     def __init__(
-        self, requests: RequestMetrics, limit: InFlightLimit, registry: Registry, store: MeasuredStore | None
+        self, requests: RequestMetrics, flow_control: FlowControl, registry: Registry, store: MeasuredStore | None
     ) -> None:
         self.requests = requests
-        self._limit = limit
+        self.flow_control = flow_control
         self._registry = registry
         self._store = store
         self._collector: Any = None
@@ -60,6 +62,8 @@ class Metrics:
         yield from self._of_requests()
         yield from self._of_watches()
         yield from self._of_storage()
+        if isinstance(self.flow_control, Fairness):
+            yield from families(self.flow_control)
         yield self._build()
 
     def _of_requests(self) -> Iterator[Any]:
@@ -89,7 +93,7 @@ class Metrics:
             " second.",
             labels=("request_kind",),
         )
-        for kind, count in zip(("readOnly", "mutating"), self._limit.running, strict=True):
+        for kind, count in zip(("readOnly", "mutating"), self.flow_control.running, strict=True):
             running.add_metric((kind,), count)
         yield running
 

@@ -12,6 +12,7 @@ from apilayer.pipeline.deadline import asked_timeout
 from apilayer.pipeline.encoding import encode
 from apilayer.pipeline.negotiation import Accepted
 from apilayer.pipeline.request import Response
+from apilayer.server import flow_dump
 from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
 from apilayer.server.issuer import DISCOVERY_PATH, KEYS_PATH, IssuerDocuments
@@ -110,7 +111,9 @@ class Router:
             return Response(200, body, content_type)
         if path == "/":
             return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
-        document = self._issuer.respond(path) if self._issuer is not None else None
+        document = flow_dump.respond(path, self._metrics.flow_control)
+        if document is None and self._issuer is not None:
+            document = self._issuer.respond(path)
         if document is None:
             document = await self._documents.respond(context)
         if document is None:

@@ -22,6 +22,7 @@ from apilayer.server.application import Application
 from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.encryption import EncryptionError, read_encryption
+from apilayer.server.flow import FlowError, check_flow, flow_control_of, keep_flow_control
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apilayer.admission.choice import Choice
+    from apilayer.pipeline.flow_control import FlowControl
     from apilayer.server.encryption import Encryption
     from apilayer.storage.interface import Store
 
@@ -80,6 +82,7 @@ class ServerOptions:
     etcd_keyfile: Path | None = None
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
+    enable_priority_and_fairness: bool = True
     request_timeout: float = 60.0
     min_request_timeout: float = 1800.0
     shutdown_delay_duration: float = 0.0
@@ -129,6 +132,7 @@ async def run_apiserver(
     Reports started once it is ready. Raises OptionsError, CertificateError or ListenError when it cannot start.
     """
     files = _access(options)
+    _check(options)
     tls = ServingTls(
         options.tls_cert_file,
         options.tls_private_key_file,
@@ -162,13 +166,12 @@ async def run_apiserver(
                 server_address=f"{host}:{port}",
                 issuer=issuer,
                 store=store,
-                max_requests_inflight=options.max_requests_inflight,
-                max_mutating_requests_inflight=options.max_mutating_requests_inflight,
+                flow_control=flow_control_of(options, registry),
                 request_timeout_seconds=options.request_timeout,
             )
             listener = Listener(sock, tls, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
-            prepare = partial(_prepare, registry, options, health, controlled, encryption)
+            prepare = partial(_prepare, registry, options, health, controlled, encryption, app.flow_control)
             own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(encryption.run)
@@ -186,6 +189,13 @@ def _access(options: ServerOptions) -> AccessFiles:
     try:
         return read_access(options)
     except AccessError as error:
+        raise OptionsError(str(error)) from error
+
+
+def _check(options: ServerOptions) -> None:
+    try:
+        check_flow(options)
+    except FlowError as error:
         raise OptionsError(str(error)) from error
 
 
@@ -262,6 +272,7 @@ async def _prepare(
     health: Health,
     controlled: ControllerOptions,
     encryption: Encryption,
+    flow_control: FlowControl,
     nursery: trio.Nursery,
     own: KubernetesService,
     running: RunningServer,
@@ -272,6 +283,7 @@ async def _prepare(
     await _claim(encryption, registry)
     await keep_trying(registry)
     await nursery.start(own.run)
+    keep_flow_control(flow_control, registry, nursery)
     nursery.start_soon(run_controllers, registry, controlled)
     nursery.start_soon(Repair(registry).run)
     nursery.start_soon(publish_trust, registry, options)

@@ -45,6 +45,8 @@ class ResourceCache:
         """The revision of the latest event, or of the load when there was none since."""
         self.window_start = 0
         """Every event after this revision is in the window."""
+        self.size_bytes = 0
+        """What all objects take as JSON."""
         self._entries: dict[bytes, Entry] = {}
         self._keys: list[bytes] = []
         self._window: deque[CachedEvent] = deque()
@@ -68,6 +70,7 @@ class ResourceCache:
             if entry is not None:
                 self._entries[record.key] = entry
         self._keys = sorted(self._entries)
+        self.size_bytes = sum(len(entry.item) for entry in self._entries.values())
         self.last_change = self.window_start = revision
 
     def apply(self, change: Change) -> None:
@@ -79,9 +82,12 @@ class ResourceCache:
             if previous is None:
                 insort(self._keys, key)
             self._entries[key] = entry
+            self.size_bytes += len(entry.item)
         elif previous is not None:
             del self._entries[key]
             del self._keys[bisect_left(self._keys, key)]
+        if previous is not None:
+            self.size_bytes -= len(previous.item)
         self.last_change = change.revision
         if entry is None and previous is None:
             return
@@ -166,6 +172,17 @@ class ResourceCache:
         """Every open watcher of the resource."""
         for scoped in self._watchers.values():
             yield from scoped
+
+    def watched(self, namespace: str, name: str) -> int:
+        """How many watchers an event of this object would concern, as far as their scopes tell; name "": a new one."""
+        if not self._watchers:
+            return 0
+        scopes = {self.prefix}
+        inside = self.prefix + namespace.encode() + b"/" if namespace else self.prefix
+        scopes.add(inside)
+        if name:
+            scopes.add(inside + name.encode())
+        return sum(len(self._watchers.get(scope, ())) for scope in scopes)
 
     def subscribe(self, scope: bytes, selection: Selection, after: int) -> Watcher:
         """A watcher of events after revision `after` in `scope`: a key, or a prefix of one namespace or all.

@@ -8,12 +8,13 @@ import orjson
 import pytest
 
 from apilayer.api import status
-from apilayer.pipeline.authentication import Authenticator, parse_token_file
+from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, parse_token_file
 from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.flow_control import InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Context, Pipeline
 from apilayer.pipeline.request import BodyError, Request, Response
+from apilayer.pipeline.request_info import parse
 from apilayer.storage.interface import OutcomeUnknown, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -90,9 +91,20 @@ async def test_too_many_at_once() -> None:
 
 async def test_no_bound() -> None:
     limit = InFlightLimit(0, 0)
-    with limit.admitted("get"), limit.admitted("get"):
+    info = parse("GET", "/api/v1/pods/x")
+    async with limit.admit(ANONYMOUS, info, {}), limit.admit(ANONYMOUS, info, {}) as second:
         assert limit.running == [2, 0]
+        release = second.keep()
+    assert limit.running == [1, 0]
+    release()
     assert limit.running == [0, 0]
+
+
+async def test_what_lasts_is_not_counted() -> None:
+    limit = InFlightLimit(1, 1)
+    for path in ("/api/v1/namespaces/a/pods/x/log", "/api/v1/namespaces/a/pods/x/exec"):
+        async with limit.admit(ANONYMOUS, parse("GET", path), {}):
+            assert limit.running == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,8 @@ class Server:
 async def running_server(certificates: Path, member: Member, **options: Any) -> AsyncIterator[Server]:
     """A server over the member, with kube-apiserver's defaults where `options` says nothing else.
 
-    Without controllers, so that nobody but the test writes, and without the service accounts that one of them makes.
+    Without controllers and the objects of flow control, so that nobody but the test writes, and without the service
+    accounts that one of them makes.
     """
     usual = {
         "tls_cert_file": certificates / "server.crt",
@@ -261,6 +262,7 @@ async def running_server(certificates: Path, member: Member, **options: Any) -> 
         "token_auth_file": certificates / "tokens.csv",
         "controllers": "",
         "disable_admission_plugins": ("ServiceAccount",),
+        "enable_priority_and_fairness": False,
         "storage_backend": "kvraft",
     }
     chosen = ServerOptions(

@@ -1,0 +1,45 @@
+"""How many seats a level wanted over a while: average, spread and maximum, in constant space. Sans-IO."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+SMOOTHING = 0.977
+"""What a past demand is worth one adjustment later: half of it after about five minutes."""
+
+
+class Demand:
+    """Gathers between two calls of `settle`."""
+
+    __slots__ = ("_high", "_seconds", "_squares", "_sum", "high", "smoothed")
+
+    def __init__(self) -> None:
+        self.smoothed = 0.0
+        """What the level is taken to want: it follows a rise at once and a fall slowly."""
+        self.high = 0
+        """The most seats at once in the period that was settled last."""
+        self._high = 0
+        self._sum = self._squares = self._seconds = 0.0
+
+    def raised(self, seats: int) -> None:
+        """So many are wanted now."""
+        if seats > self._high:
+            self._high = seats
+
+    def lasted(self, seats: int, seconds: float) -> None:
+        """So many were wanted for so long."""
+        weighted = seats * seconds
+        self._sum += weighted
+        self._squares += weighted * seats
+        self._seconds += seconds
+
+    def settle(self, seats: int) -> None:
+        """Ends a period; `seats` are wanted at this moment."""
+        average = deviation = 0.0
+        if self._seconds > 0:
+            average = self._sum / self._seconds
+            deviation = sqrt(max(0.0, self._squares / self._seconds - average * average))
+        envelope = average + deviation
+        self.smoothed = max(envelope, SMOOTHING * self.smoothed + (1 - SMOOTHING) * envelope)
+        self.high, self._high = self._high, seats
+        self._sum = self._squares = self._seconds = 0.0
