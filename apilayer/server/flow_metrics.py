@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apilayer.pipeline.fairness.control import Fairness
+    from apilayer.pipeline.metrics import Histogram
 
 _BOTH = ("priority_level", "flow_schema")
 _PREFIX = "apiserver_flowcontrol_"
@@ -81,12 +82,17 @@ def _histograms(fairness: Fairness) -> Iterator[Any]:
         labels=_BOTH,
     )
     for labels, counts in list(fairness.counts.items()):
-        for execute, histogram in zip(("false", "true"), counts.waited, strict=True):
-            waited.add_metric((*labels, execute), histogram.cumulative(), histogram.total)
+        for execute, histogram, further in zip(("false", "true"), counts.waited, (0, counts.at_once), strict=True):
+            waited.add_metric((*labels, execute), _raised(histogram, further), histogram.total)
         for kind, histogram in zip(("regular", "watch"), counts.ran, strict=True):
             ran.add_metric((*labels, kind), histogram.cumulative(), histogram.total)
-        widths.add_metric(labels, counts.widths.cumulative(), counts.widths.total)
+        widths.add_metric(labels, _raised(counts.widths, counts.of_one_seat), counts.widths.total + counts.of_one_seat)
     yield from (waited, ran, widths)
+
+
+def _raised(histogram: Histogram, count: int) -> list[tuple[str, float]]:
+    """With so many more in the first bucket."""
+    return [(bound, value + count) for bound, value in histogram.cumulative()]
 
 
 def _of_levels(fairness: Fairness) -> Iterator[Any]:

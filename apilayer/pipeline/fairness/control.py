@@ -18,7 +18,7 @@ from apilayer.pipeline.fairness.counts import FlowCounts
 from apilayer.pipeline.fairness.queues import CANCELLED, TIME_OUT, QueueSet, Rejected
 from apilayer.pipeline.fairness.refusals import RetryAfter
 from apilayer.pipeline.fairness.rules import CATCH_ALL, EXEMPT, Level, Schema, in_order, read_level, read_schema
-from apilayer.pipeline.fairness.shuffle import flow_hash
+from apilayer.pipeline.fairness.shuffle import flow_hash, hand
 from apilayer.pipeline.fairness.work import ONE_SEAT, list_work, write_work
 from apilayer.pipeline.flow_control import MESSAGE, READ_ONLY, Place, is_uncounted
 
@@ -84,7 +84,7 @@ class Flow:
 
     schema: Schema
     level: LevelState
-    hash: int
+    hand: tuple[int, ...]
     label: tuple[str, str]
     counts: FlowCounts
     headers: Headers
@@ -152,7 +152,9 @@ class Fairness:
         if len(self._flows) >= MAX_REMEMBERED_FLOWS:
             self._flows.clear()
         label = schema.name, distinguisher
-        flow = Flow(schema, level, flow_hash(*label), label, counts, headers)
+        queuing = level.spec.queuing
+        dealt = hand(flow_hash(*label), queuing.queues, queuing.hand_size) if queuing is not None else ()
+        flow = Flow(schema, level, dealt, label, counts, headers)
         self._flows[key] = flow
         return flow
 
@@ -265,16 +267,19 @@ class _Seat(Place):
     async def __aenter__(self) -> Place:
         flow, work = self._flow, self._work
         counts, queues = flow.counts, flow.level.queues
-        counts.widths.observe(work.max_seats)
+        if work is ONE_SEAT:
+            counts.of_one_seat += 1
+        else:
+            counts.widths.observe(work.max_seats)
         now = trio.current_time()
         try:
-            ticket = queues.enter(work, flow.hash, flow.label, now)
+            ticket = queues.enter(work, flow.hand, flow.label, now)
         except Rejected as rejected:
             raise self._control.refusal(flow, rejected.reason) from None
         if ticket.started is None:
             await self._wait(ticket)
-        elif not flow.level.spec.exempt:
-            counts.waited[1].observe(0.0)
+        else:
+            counts.at_once += 1
         self._ticket = ticket
         counts.dispatched += 1
         counts.executing += 1

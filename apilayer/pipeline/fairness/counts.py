@@ -11,11 +11,18 @@ SEATS_BUCKETS = (1.0, 2.0, 4.0, 10.0)
 class FlowCounts:
     """The requests of one FlowSchema in one level."""
 
-    __slots__ = ("dispatched", "executing", "ran", "rejected", "seats", "waited", "waiting", "widths")
+    __slots__ = (
+        *("at_once", "dispatched", "executing", "of_one_seat", "ran", "rejected", "seats", "waited", "waiting"),
+        "widths",
+    )
 
     def __init__(self) -> None:
         self.dispatched = 0
+        self.at_once = 0
+        """Those that did not wait: they are no part of `waited`."""
         self.executing = 0
+        self.of_one_seat = 0
+        """Those of the usual width: they are no part of `widths`."""
         self.seats = 0
         self.waiting = 0
         self.rejected: dict[str, int] = {}

@@ -11,7 +11,7 @@ SMOOTHING = 0.977
 class Demand:
     """Gathers between two calls of `settle`."""
 
-    __slots__ = ("_high", "_seconds", "_squares", "_sum", "high", "smoothed")
+    __slots__ = ("_high", "_squares", "_sum", "high", "seconds", "smoothed")
 
     def __init__(self) -> None:
         self.smoothed = 0.0
@@ -19,7 +19,9 @@ class Demand:
         self.high = 0
         """The most seats at once in the period that was settled last."""
         self._high = 0
-        self._sum = self._squares = self._seconds = 0.0
+        self._sum = self._squares = 0.0
+        self.seconds = 0.0
+        """How long the period has lasted."""
 
     def raised(self, seats: int) -> None:
         """So many are wanted now."""
@@ -31,15 +33,15 @@ class Demand:
         weighted = seats * seconds
         self._sum += weighted
         self._squares += weighted * seats
-        self._seconds += seconds
+        self.seconds += seconds
 
     def settle(self, seats: int) -> None:
         """Ends a period; `seats` are wanted at this moment."""
         average = deviation = 0.0
-        if self._seconds > 0:
-            average = self._sum / self._seconds
-            deviation = sqrt(max(0.0, self._squares / self._seconds - average * average))
+        if self.seconds > 0:
+            average = self._sum / self.seconds
+            deviation = sqrt(max(0.0, self._squares / self.seconds - average * average))
         envelope = average + deviation
         self.smoothed = max(envelope, SMOOTHING * self.smoothed + (1 - SMOOTHING) * envelope)
         self.high, self._high = self._high, seats
-        self._sum = self._squares = self._seconds = 0.0
+        self._sum = self._squares = self.seconds = 0.0

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from apilayer.pipeline.fairness.demand import Demand
-from apilayer.pipeline.fairness.shuffle import hand
 from apilayer.pipeline.fairness.work import SERVICE_SECONDS
 
 if TYPE_CHECKING:
@@ -126,30 +125,38 @@ class QueueSet:
 
     # ------------------------------------------------------------------ requests
 
-    def enter(self, work: Work, flow: int, label: tuple[str, str], now: float) -> Ticket:
-        """A place for a request of the flow with this hash: running, or waiting. Raises Rejected."""
+    def enter(self, work: Work, hand: tuple[int, ...], label: tuple[str, str], now: float) -> Ticket:
+        """A place for a request whose flow has this hand of queues: running, or waiting. Raises Rejected.
+
+        `hand` is of no use where there are no queues.
+        """
         self._advance(now)
         ticket = Ticket(work, label, now, self.r)
-        queuing, limit = self.queuing, self.limit
-        if queuing is None or limit is None:
-            if limit is not None and not self._fits(work.max_seats):
+        limit, seats = self.limit, work.max_seats
+        if self.queuing is None or limit is None:
+            if limit is not None and not self._fits(seats):
                 raise Rejected(CONCURRENCY_LIMIT)
             self._run(ticket, now)
             self.demand.raised(self.seats_in_use + self.seats_waiting)
             return ticket
-        queue = self._choose(hand(flow, queuing.queues, queuing.hand_size))
-        if self.seats_in_use >= limit and len(queue.waiting) >= queuing.length_limit:
+        ticket.queue = queue = self._choose(hand)
+        if self.seats_in_use >= limit and len(queue.waiting) >= self.queuing.length_limit:
             raise Rejected(QUEUE_FULL)
-        ticket.queue = queue
         if not queue.waiting and not queue.executing:
             self._active += 1
             queue.start_r = self.r
+        if not self.waiting and self.seats_in_use + seats <= limit:
+            # As the queue would do, were it put in and taken out at once: nearly every request comes this way.
+            queue.start_r += work.total
+            self._run(ticket, now)
+            self.demand.raised(self.seats_in_use)
+            return ticket
         queue.waiting.append(ticket)
         queue.waiting_work += work.total
         queue.bound()
         self._busy[queue] = None
         self.waiting += 1
-        self.seats_waiting += work.max_seats
+        self.seats_waiting += seats
         self.demand.raised(self.seats_in_use + self.seats_waiting)
         self._dispatch(now)
         return ticket
@@ -161,7 +168,8 @@ class QueueSet:
         assert queue is not None
         queue.waiting.remove(ticket)
         self._left(queue, ticket)
-        self._emptied(queue)
+        if not queue.waiting and not queue.executing:
+            self._active -= 1
         queue.bound()
         self._dispatch(now)
 
@@ -174,14 +182,17 @@ class QueueSet:
         if queue is not None:
             queue.executing -= 1
             queue.start_r -= work.seats * (SERVICE_SECONDS - (now - ticket.started))
-            queue.bound()
-            self._emptied(queue)
+            if queue.waiting:
+                queue.bound()
+            elif not queue.executing:
+                self._active -= 1
         if work.extra_seconds > 0:
             self._dealt += 1
             heappush(self._lingering, (now + work.extra_seconds, self._dealt, ticket))
         else:
             self._release(ticket)
-        self._dispatch(now)
+        if self.waiting:
+            self._dispatch(now)
 
     def tick(self, now: float) -> None:
         """Frees the seats whose time is over."""
@@ -204,6 +215,9 @@ class QueueSet:
             return
         self._last = now
         seats = self.seats_in_use + self.seats_waiting
+        if not seats:
+            self.demand.seconds += seconds
+            return
         self.demand.lasted(seats, seconds)
         if self._active and self.limit is not None:
             self.r += min(seats, self.limit) / self._active * seconds
@@ -285,7 +299,3 @@ class QueueSet:
         queue = ticket.queue
         if queue is not None:
             queue.seats_in_use -= seats
-
-    def _emptied(self, queue: Queue) -> None:
-        if not queue.waiting and not queue.executing:
-            self._active -= 1

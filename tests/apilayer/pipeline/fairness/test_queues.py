@@ -28,7 +28,9 @@ class Simulation:
 
     def send(self, flow: str, seconds: float, work: Work = ONE_SEAT) -> None:
         try:
-            ticket = self.queues.enter(work, flow_hash("schema", flow), LABEL, self.now)
+            queuing = self.queues.queuing
+            dealt = hand(flow_hash("schema", flow), queuing.queues, queuing.hand_size) if queuing else ()
+            ticket = self.queues.enter(work, dealt, LABEL, self.now)
         except Rejected as rejected:
             self.refused.append(rejected.reason)
             return
@@ -167,8 +169,8 @@ def test_waiting_requests_outlive_their_queue() -> None:
 
 def test_who_gives_up_leaves_no_trace() -> None:
     queues = QueueSet(QUEUING, 1, 0.0)
-    first = queues.enter(ONE_SEAT, 1, LABEL, 0.0)
-    second = queues.enter(SEATS[3], 2, LABEL, 0.0)
+    first = queues.enter(ONE_SEAT, (1, 2), LABEL, 0.0)
+    second = queues.enter(SEATS[3], (2, 3), LABEL, 0.0)
     queues.abandon(second, 1.0)
     assert (queues.waiting, queues.seats_waiting) == (0, 0)
     queues.finish(first, 2.0)
@@ -202,7 +204,8 @@ def test_the_books_are_kept(steps: list[tuple[object, ...]]) -> None:
         match step:
             case ("enter", int(flow), int(seats), int(final)):
                 try:
-                    tickets.append(queues.enter(Work(seats, final, 0.005 if final else 0.0), flow, LABEL, now))
+                    work = Work(seats, final, 0.005 if final else 0.0)
+                    tickets.append(queues.enter(work, hand(flow, 4, 2), LABEL, now))
                 except Rejected:
                     assert queues.limit is not None
                     assert queues.seats_in_use >= queues.limit
