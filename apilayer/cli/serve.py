@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from apilayer.cli.serve_flags import add_flags
+from apilayer.cli.serve_flags.audit import audit_options
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +49,7 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
 
     from apilayer.server.run import ServerOptions
 
+    arguments.audit = audit_options(arguments)
     return ServerOptions(**{field.name: getattr(arguments, field.name) for field in attrs.fields(ServerOptions)})
 
 

@@ -11,12 +11,14 @@ import attrs
 
 from apilayer.api import status
 from apilayer.api.gotext import quote
+from apilayer.audit.interface import UNRECORDED
 from apilayer.pipeline.authentication import AUTHENTICATED
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
+    from apilayer.audit.interface import Record
     from apilayer.pipeline.authentication import User
 
 Object = dict[str, Any]
@@ -160,9 +162,13 @@ async def verdict_of(authorizer: Authorizer, user: User, info: RequestInfo) -> V
     return verdict if isinstance(verdict, Verdict) else await verdict
 
 
-async def require(authorizer: Authorizer, user: User, info: RequestInfo) -> Verdict:
-    """Why `user` may do what `info` says. Raises StatusError 403, 500 when that could not be found out."""
+async def require(authorizer: Authorizer, user: User, info: RequestInfo, record: Record = UNRECORDED) -> Verdict:
+    """Why `user` may do what `info` says; the record is told either way.
+
+    Raises StatusError 403, 500 when that could not be found out.
+    """
     verdict = await verdict_of(authorizer, user, info)
+    record.decided(verdict)
     if not verdict.allowed:
         if verdict.error:
             raise status.raw(500, f"Internal Server Error: {quote(info.path)}: {verdict.error}")

@@ -12,6 +12,7 @@ import attrs
 
 from apilayer.api import status
 from apilayer.api.gotext import quote, string_slice
+from apilayer.audit.interface import UNRECORDED
 from apilayer.pipeline.account_tokens import ACCOUNTS_GROUP, USER_PREFIX
 from apilayer.pipeline.authentication import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
 from apilayer.pipeline.authorization import permits, refusal
@@ -19,6 +20,7 @@ from apilayer.pipeline.authorization import permits, refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from apilayer.audit.interface import Record
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.request_info import RequestInfo
 
@@ -27,8 +29,10 @@ _EXTRA = "impersonate-extra-"
 _AUTHENTICATION = "authentication.k8s.io"
 
 
-async def impersonate(authorizer: Authorizer, user: User, headers: Mapping[str, str], info: RequestInfo) -> User:
-    """Who the request is to be judged as: `user`, or who its headers name.
+async def impersonate(
+    authorizer: Authorizer, user: User, headers: Mapping[str, str], info: RequestInfo, record: Record = UNRECORDED
+) -> User:
+    """Who the request is to be judged as: `user`, or who its headers name, of which the record is told.
 
     Raises StatusError 400 for headers that name no user, 403 when `user` may not act as all that they name.
     """
@@ -60,7 +64,9 @@ async def impersonate(authorizer: Authorizer, user: User, headers: Mapping[str, 
     for target in _targets(asked):
         if not await permits(authorizer, user, "impersonate", *target):
             raise refusal(user, attrs.evolve(info, verb=f"impersonate-on:user-info:{info.verb}"))
-    return _judged(asked)
+    judged = _judged(asked)
+    record.impersonated(judged)
+    return judged
 
 
 def _values(header: str) -> list[str]:

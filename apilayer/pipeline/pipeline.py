@@ -11,6 +11,7 @@ import attrs
 
 from apilayer.api import status
 from apilayer.api.status import StatusError
+from apilayer.audit.interface import NO_AUDIT, UNRECORDED
 from apilayer.pipeline import request_info
 from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
@@ -23,6 +24,7 @@ from apilayer.storage.interface import OutcomeUnknown, StoreError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from apilayer.audit.interface import Audit, Record
     from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import FlowControl
@@ -45,6 +47,7 @@ class Context:
     info: RequestInfo
     query: Query
     user: User
+    record: Record = UNRECORDED
 
 
 class Pipeline:
@@ -57,12 +60,14 @@ class Pipeline:
         flow_control: FlowControl,
         route: Callable[[Context], Awaitable[Response]],
         metrics: RequestMetrics,
+        audit: Audit = NO_AUDIT,
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._flow_control = flow_control
         self._route = route
         self._metrics = metrics
+        self._audit = audit
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers that every reply carries. Never raises, except for a broken body.
@@ -71,29 +76,35 @@ class Pipeline:
         """
         start = perf_counter()
         audit_id = self._audit_id(request)
+        record = self._audit.begin(request, audit_id)
         info: RequestInfo | None = None
         flow: Headers = ()
         try:
-            info = request_info.parse(request.method, request.path)
+            info, query = _asked(request)
             user = await self._authenticator.authenticate(request)
-            query = parse_query(request.query)
-            if info.verb == "list" and ListOptions.asks_to_watch(query):
-                info = attrs.evolve(info, verb="watch")
-            user = await impersonate(self._authorizer, user, request.headers, info)
+            subject = selected(info, query)
+            await record.received(subject, user)
+            user = await impersonate(self._authorizer, user, request.headers, info, record)
             async with self._flow_control.admit(user, info, query) as place:
                 flow = place.headers
-                await require(self._authorizer, user, selected(info, query))
-                response = await self._route(Context(request, info, query, user))
+                await require(self._authorizer, user, subject, record)
+                response = await self._route(Context(request, info, query, user, record))
         except StatusError as error:
             response = error_response(request, error)
         except StoreError as error:
             response = error_response(request, _store_error(error))
         except BodyError:
+            record.given_up()
             raise
-        except Exception:
+        except Exception as error:
             log.exception("a request failed: %s %s, audit id %s", request.method, request.path, audit_id)
             failure = status.internal_error("the server met an unexpected condition")
             response = error_response(request, failure)
+            record.panicked(error)
+        except BaseException:
+            record.given_up()
+            raise
+        await record.answered(info, response)
         self._metrics.observe(info, response.status, perf_counter() - start)
         audit = (b"Audit-Id", audit_id.encode())
         if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
@@ -108,6 +119,14 @@ class Pipeline:
             return given
         word = os.urandom(16).hex()
         return f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"
+
+
+def _asked(request: Request) -> tuple[RequestInfo, Query]:
+    """What the request asks for; a list that is to be watched is a watch. Raises StatusError 400."""
+    info, query = request_info.parse(request.method, request.path), parse_query(request.query)
+    if info.verb == "list" and ListOptions.asks_to_watch(query):
+        info = attrs.evolve(info, verb="watch")
+    return info, query
 
 
 def timed_out() -> StatusError:

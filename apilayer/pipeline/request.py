@@ -61,7 +61,7 @@ class Identity:
 class Request:
     """One request. Header names are lower case; `read_body` may be awaited once."""
 
-    __slots__ = ("certificate", "headers", "method", "path", "query", "read_body")
+    __slots__ = ("certificate", "headers", "method", "path", "peer", "query", "raw_uri", "read_body")
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class Request:
         headers: dict[str, str],
         certificate: Identity | None,
         read_body: Callable[[], Awaitable[bytes]],
+        raw_uri: str = "",
+        peer: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -80,6 +82,10 @@ class Request:
         self.certificate = certificate
         self.read_body = read_body
         """Answers the whole body. Raises StatusError 413 for one over MAX_BODY_BYTES, BodyError when cut off."""
+        self.raw_uri = raw_uri
+        """Path and query as they came; "" when nobody kept them."""
+        self.peer = peer
+        """The address that the connection comes from."""
 
 
 class BodyError(Exception):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from apilayer.api.status import StatusError
+from apilayer.audit.interface import NO_AUDIT
 from apilayer.pipeline.deadline import asked_timeout, time_limit
 from apilayer.pipeline.flow_control import DEFAULT_READS, DEFAULT_WRITES, InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
@@ -18,6 +19,7 @@ from apilayer.server.metrics import Metrics
 from apilayer.server.router import Router
 
 if TYPE_CHECKING:
+    from apilayer.audit.interface import Audit
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.request import Headers, Request
     from apilayer.registry.registry import Registry
@@ -41,13 +43,16 @@ class Application:
         store: MeasuredStore | None = None,
         flow_control: FlowControl | None = None,
         request_timeout_seconds: float = 60.0,
+        audit: Audit = NO_AUDIT,
     ) -> None:
         self.health = health
         self.flow_control = flow_control or InFlightLimit(DEFAULT_READS, DEFAULT_WRITES)
         requests = RequestMetrics()
-        metrics = Metrics(requests, self.flow_control, registry, store)
+        metrics = Metrics(requests, self.flow_control, registry, store, audit.counts)
         router = Router(registry, health, metrics, server_address, access, issuer)
-        self._pipeline = Pipeline(access.authenticator, access.authorizer, self.flow_control, router.route, requests)
+        self._pipeline = Pipeline(
+            access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit
+        )
         self._request_timeout_seconds = request_timeout_seconds
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:

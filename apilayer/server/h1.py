@@ -41,10 +41,11 @@ log = logging.getLogger("apilayer.server.h1")
 class H1Connection:
     """Serves one connection until either side is done with it."""
 
-    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None) -> None:
+    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, peer: str = "") -> None:
         self._stream = stream
         self._app = app
         self._certificate = certificate
+        self._peer = peer
         self._parser = RequestParser(MAX_BODY_BYTES)
         self._scope = trio.CancelScope()
         self._serving = False
@@ -102,7 +103,8 @@ class H1Connection:
 
     async def _answer(self, incoming: Incoming) -> bool:
         """Serves one request; False when the connection is to end."""
-        target, _, query = incoming.url.decode("latin-1").partition("?")
+        uri = incoming.url.decode("latin-1")
+        target, _, query = uri.partition("?")
         path = unquote(target) if "%" in target else target
         if not path.startswith("/"):
             path = _absolute_path(path)
@@ -113,6 +115,8 @@ class H1Connection:
             incoming.headers,
             self._certificate,
             partial(self._read_body, incoming),
+            uri,
+            self._peer,
         )
         self._scope.deadline = trio.current_time() + self._app.time_limit(incoming.method, query)
         self._serving, self._started = True, False

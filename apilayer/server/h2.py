@@ -54,9 +54,11 @@ class _Protocol(H2Protocol):
 class H2Connection:
     """Serves one HTTP/2 connection, whose TLS handshake is done, until either side ends it."""
 
-    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, config: Config) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, config: Config, peer: str = ""
+    ) -> None:
         self._stream = stream
-        self._face: Any = _Face(app, certificate)
+        self._face: Any = _Face(app, certificate, peer)
         self._config = config
         self._context = WorkerContext(None)
         self._scope = trio.CancelScope()
@@ -123,9 +125,10 @@ class H2Connection:
 class _Face:
     """The application as ASGI, in the form in which Hypercorn calls one."""
 
-    def __init__(self, app: Application, certificate: Identity | None) -> None:
+    def __init__(self, app: Application, certificate: Identity | None, peer: str) -> None:
         self._app = app
         self._certificate = certificate
+        self._peer = peer
 
     async def __call__(
         self,
@@ -140,7 +143,10 @@ class _Face:
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = joined(headers[name], value) if name in headers else value
-        request = Request(scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive))
+        uri = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        request = Request(
+            scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive), uri, self._peer
+        )
         response: Response | None = None
         always: Headers = ()
         with trio.move_on_after(self._app.time_limit(request.method, query)):

@@ -107,7 +107,7 @@ class Listener:
             log.debug("TLS handshake failed: %s", error.__cause__ or error)
             await trio.aclose_forcefully(transport)
             return
-        connection = self._connection(stream)
+        connection = self._connection(stream, _address(transport))
         self._connections[connection] = None
         try:
             await connection.run()
@@ -120,10 +120,18 @@ class Listener:
             if scope.cancelled_caught:
                 await trio.aclose_forcefully(transport)
 
-    def _connection(self, stream: trio.SSLStream[trio.SocketStream]) -> _Connection:
+    def _connection(self, stream: trio.SSLStream[trio.SocketStream], peer: str) -> _Connection:
         certificate = self._tls.identity(stream)
         if stream.selected_alpn_protocol() == "h2":
             from apilayer.server.h2 import H2Connection
 
-            return H2Connection(stream, self._app, certificate, self._tls.config)
-        return H1Connection(stream, self._app, certificate)
+            return H2Connection(stream, self._app, certificate, self._tls.config, peer)
+        return H1Connection(stream, self._app, certificate, peer)
+
+
+def _address(transport: trio.SocketStream) -> str:
+    """The peer's IP address, "" when it has gone already."""
+    try:
+        return str(transport.socket.getpeername()[0])
+    except OSError:
+        return ""

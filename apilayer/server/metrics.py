@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
+from apilayer.server.audit_metrics import audit_families
 from apilayer.server.flow_metrics import families
 from apilayer.server.version import VERSION
 from apilayer.storage.measured import STORE_BUCKETS
@@ -16,6 +17,7 @@ from apilayer.storage.measured import STORE_BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from apilayer.audit.counts import AuditCounts
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.registry.registry import Registry
@@ -29,12 +31,18 @@ class Metrics:
     """Everything there is to read; `text` is the body of /metrics."""
 
     def __init__(
-        self, requests: RequestMetrics, flow_control: FlowControl, registry: Registry, store: MeasuredStore | None
+        self,
+        requests: RequestMetrics,
+        flow_control: FlowControl,
+        registry: Registry,
+        store: MeasuredStore | None,
+        audit: AuditCounts | None = None,
     ) -> None:
         self.requests = requests
         self.flow_control = flow_control
         self._registry = registry
         self._store = store
+        self._audit = audit
         self._collector: Any = None
 
     def prepare(self) -> None:
@@ -64,6 +72,8 @@ class Metrics:
         yield from self._of_storage()
         if isinstance(self.flow_control, Fairness):
             yield from families(self.flow_control)
+        if self._audit is not None:
+            yield from audit_families(self._audit)
         yield self._build()
 
     def _of_requests(self) -> Iterator[Any]:

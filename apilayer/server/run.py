@@ -12,6 +12,7 @@ import trio
 from apilayer.admission.choice import ChoiceError
 from apilayer.admission.configuration import choose
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
+from apilayer.audit.options import NO_OPTIONS
 from apilayer.controllers.choice import UnknownController
 from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
@@ -19,6 +20,7 @@ from apilayer.registry.services.pool import ServiceNetwork
 from apilayer.registry.services.repair import Repair
 from apilayer.server.access import AccessError, AccessFiles, read_access
 from apilayer.server.application import Application
+from apilayer.server.audit import AuditError, read_audit
 from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.encryption import EncryptionError, read_encryption
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apilayer.admission.choice import Choice
+    from apilayer.audit.interface import Audit
+    from apilayer.audit.options import AuditOptions
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.server.encryption import Encryption
     from apilayer.storage.interface import Store
@@ -102,6 +106,7 @@ class ServerOptions:
     admission_control_config_file: Path | None = None
     encryption_provider_config: Path | None = None
     encryption_provider_config_automatic_reload: bool = False
+    audit: AuditOptions = NO_OPTIONS
 
 
 class OptionsError(Exception):
@@ -144,6 +149,7 @@ async def run_apiserver(
     controlled = _controlled(options)
     admission = _admission(options)
     encryption = _encryption(options)
+    audit = _audit(options)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -168,6 +174,7 @@ async def run_apiserver(
                 store=store,
                 flow_control=flow_control_of(options, registry),
                 request_timeout_seconds=options.request_timeout,
+                audit=audit,
             )
             listener = Listener(sock, tls, app)
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
@@ -175,6 +182,7 @@ async def run_apiserver(
             own = KubernetesService(registry, host.strip("[]"), port)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(encryption.run)
+                nursery.start_soon(audit.run)
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
                 nursery.start_soon(prepare, nursery, own, running, task_status)
@@ -196,6 +204,13 @@ def _check(options: ServerOptions) -> None:
     try:
         check_flow(options)
     except FlowError as error:
+        raise OptionsError(str(error)) from error
+
+
+def _audit(options: ServerOptions) -> Audit:
+    try:
+        return read_audit(options.audit)
+    except AuditError as error:
         raise OptionsError(str(error)) from error
 
 

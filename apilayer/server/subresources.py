@@ -117,6 +117,7 @@ async def bind(
     check_namespace(binding, namespace)
     store = registry.of("pods").store
     admission = registry.admission.begin(context.user)
+    context.record.share(admission.annotations)
     resource = store.resource if subresource else BINDING
     review = admission.review(CREATE, resource, subresource, namespace, name, options)
     await review.whole(binding, None)

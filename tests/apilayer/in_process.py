@@ -9,6 +9,7 @@ import attrs
 import orjson
 import trio
 
+from apilayer.audit.interface import NO_AUDIT
 from apilayer.pipeline.authentication import Authenticator, parse_token_file
 from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.request import MAX_BODY_BYTES, Request
@@ -22,6 +23,7 @@ from tests.apilayer.memory_store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from apilayer.audit.interface import Audit
     from apilayer.pipeline.request import Stream
     from apilayer.storage.interface import Store
 
@@ -64,14 +66,14 @@ class Watching:
 class Server:
     """An application over a store. Only its watch cache runs; there are no controllers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, audit: Audit = NO_AUDIT) -> None:
         self.store = store
         self.registry = Registry(store)
         health = Health(store, self.registry.cache)
         health.started = True
         authenticator = Authenticator(parse_token_file(['secret,admin,1,"system:masters"']))
         access = Access(authenticator, Privileged())
-        self.app = Application(self.registry, access, health, server_address="127.0.0.1:6443")
+        self.app = Application(self.registry, access, health, server_address="127.0.0.1:6443", audit=audit)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Loads the cache and makes what every cluster has."""
@@ -107,10 +109,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(store: Store | None = None) -> AsyncIterator[Server]:
+async def serving(store: Store | None = None, audit: Audit = NO_AUDIT) -> AsyncIterator[Server]:
     """A started server, over a store of its own unless one is given."""
     async with trio.open_nursery() as nursery:
-        server = Server(store if store is not None else MemoryStore())
+        server = Server(store if store is not None else MemoryStore(), audit)
         await server.start(nursery)
         yield server
         nursery.cancel_scope.cancel()

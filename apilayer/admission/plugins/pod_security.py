@@ -56,11 +56,17 @@ class PodSecurity(Plugin):
             self._check_namespace(attributes)
             return
         configured = self._configured
-        if attributes.namespace in configured.namespaces or attributes.user.name in configured.usernames:
-            return
+        for what, value, exempt in (
+            ("namespace", attributes.namespace, configured.namespaces),
+            ("user", attributes.user.name, configured.usernames),
+        ):
+            if value in exempt:
+                attributes.annotations[f"{AUDIT_PREFIX}exempt"] = what
+                return
         policy, errors = policy_of(self._labels(attributes), configured.defaults)
         if resource == "pods":
             if policy.demands_nothing and not errors:
+                attributes.annotations[f"{AUDIT_PREFIX}enforce-policy"] = str(policy.enforce)
                 return
             if attributes.operation == UPDATE and not _matters(attributes.new, attributes.old or {}):
                 return
@@ -82,9 +88,10 @@ class PodSecurity(Plugin):
         self, attributes: Attributes, pod: Object, policy: Policy, errors: list[FieldError], *, enforce: bool
     ) -> None:
         metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-        if spec.get("runtimeClassName") in self._configured.runtime_classes:
-            return
         notes = attributes.annotations
+        if spec.get("runtimeClassName") in self._configured.runtime_classes:
+            notes[f"{AUDIT_PREFIX}exempt"] = "runtimeClass"
+            return
         if errors:
             notes[f"{AUDIT_PREFIX}error"] = f"Failed to parse policy: {', '.join(str(error) for error in errors)}"
         if enforce:

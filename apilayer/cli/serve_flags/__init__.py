@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from apilayer.cli.serve_flags.access import add_accounts, add_authentication
 from apilayer.cli.serve_flags.admission import add_admission
+from apilayer.cli.serve_flags.audit import add_audit
 from apilayer.cli.serve_flags.authentication import add_ways
 from apilayer.cli.serve_flags.authorization import add_authorization
 from apilayer.cli.serve_flags.cluster import add_controllers, add_services
@@ -28,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_encryption(parser)
     add_admission(parser)
+    add_audit(parser)
     add_services(parser)
     add_controllers(parser)
     add_limits(parser)
