@@ -250,9 +250,9 @@ async def test_a_request_whose_time_is_over(rig: Rig, autojump_clock) -> None:
 
     headers = {"authorization": "Bearer secret"}
     with trio.move_on_after(1):
-        await rig.server.app.handle(Request("POST", PODS, "", headers, None, never))
+        await rig.server.app.handle(Request("POST", PODS, "", dict(headers), None, never))
     with pytest.raises(BodyError):
-        await rig.server.app.handle(Request("POST", PODS, "", headers, None, cut_off))
+        await rig.server.app.handle(Request("POST", PODS, "", dict(headers), None, cut_off))
     events = rig.sink.take()
     assert [event["stage"] for event in events] == ["RequestReceived", "ResponseComplete"] * 2
     assert events[1]["responseStatus"]["code"] == 504
