@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from apilayer.api.names import path_segment
 from apilayer.api.selectors import parse_field_terms, parse_label_selector
 from apilayer.api.status import StatusError
 
@@ -61,14 +62,9 @@ def with_selectors(info: RequestInfo, fields: str, labels: str) -> RequestInfo:
     name = info.name
     if not name and info.verb in _BY_NAME:
         name = next((term.value for term in terms if term.label == "metadata.name" and not term.negated), "")
-        if not is_path_segment(name):
+        if path_segment(name):
             name = ""
     return attrs.evolve(info, name=name, fields=terms, labels=requirements, unreadable=tuple(unreadable))
 
 
 _remembered = lru_cache(maxsize=1024)(with_selectors)
-
-
-def is_path_segment(name: str) -> bool:
-    """Whether a path may hold it, so that it can be the name of an object."""
-    return name not in (".", "..") and "/" not in name and "%" not in name

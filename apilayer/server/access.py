@@ -96,6 +96,10 @@ class AccessFiles:
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
         return Access(self._ways.authenticator(registry, tls, tokens, own), authorizer), issuer
 
+    async def close(self) -> None:
+        """Ends connections to others."""
+        await self._plan.close()
+
 
 def read_access(flags: AccessFlags) -> AccessFiles:
     """Reads what the flags name. Raises AccessError."""

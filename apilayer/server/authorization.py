@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import trio
 
 from apilayer.admission.plugins.role_escalation import RoleEscalation
 from apilayer.pipeline.abac import Policy, PolicyAuthorizer, PolicyError, parse_policies
@@ -19,15 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from apilayer.outbound.client import Client
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.rbac import Rule
     from apilayer.registry.registry import Registry
+    from apilayer.server.authorization_file import WebhookEntry
 
-MODES = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
-NOT_OFFERED = ("Webhook",)
+MODES = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 MAX_POLICY_BYTES = 16 * 1024 * 1024
 NODE_ROLE = "system:node"
 """The default role whose rules hold for every node, whether the role is there or not."""
+DEFAULT_VERSION = "v1beta1"
+DEFAULT_AUTHORIZED_SECONDS, DEFAULT_UNAUTHORIZED_SECONDS = 300.0, 30.0
+CLOSE_SECONDS = 1.0
 
 
 class AuthorizationError(Exception):
@@ -41,26 +46,39 @@ class AuthorizationFlags(Protocol):
     def authorization_mode(self) -> Sequence[str]: ...
     @property
     def authorization_policy_file(self) -> Path | None: ...
+    @property
+    def authorization_config(self) -> Path | None: ...
+    @property
+    def authorization_webhook_config_file(self) -> Path | None: ...
+    @property
+    def authorization_webhook_version(self) -> str: ...
+    @property
+    def authorization_webhook_cache_authorized_ttl(self) -> float: ...
+    @property
+    def authorization_webhook_cache_unauthorized_ttl(self) -> float: ...
 
 
 @attrs.frozen
 class AuthorizationPlan:
-    """What was read before anything runs."""
+    """What was read before anything runs: the modes in their order, each with its webhook if it has one."""
 
-    modes: tuple[str, ...]
+    _steps: tuple[tuple[str, WebhookEntry | None], ...]
     _policies: tuple[Policy, ...]
+    _clients: list[Client] = attrs.field(factory=list)
 
     def over(self, registry: Registry) -> Authorizer:
         """The authorizer of a cluster, in which default roles are kept if roles decide."""
-        if not self.modes:
+        if not self._steps:
             return Privileged()
         roles = RoleAuthorizer(CachedRoles(registry))
-        authorizer = InTurn([self._authorizer(mode, registry, roles) for mode in self.modes])
-        if "RBAC" in self.modes:
+        authorizer = InTurn([self._authorizer(*step, registry, roles) for step in self._steps])
+        if any(mode == "RBAC" for mode, _ in self._steps):
             registry.use_roles(RoleEscalation(registry.listers, authorizer, roles))
         return authorizer
 
-    def _authorizer(self, mode: str, registry: Registry, roles: RoleAuthorizer) -> Authorizer:
+    def _authorizer(
+        self, mode: str, webhook: WebhookEntry | None, registry: Registry, roles: RoleAuthorizer
+    ) -> Authorizer:
         match mode:
             case "RBAC":
                 return roles
@@ -68,9 +86,27 @@ class AuthorizationPlan:
                 return NodeAuthorizer(CachedGraph(registry), cache(_node_rules))
             case "ABAC":
                 return PolicyAuthorizer(self._policies)
+            case "Webhook":
+                assert webhook is not None
+                return self._asking(webhook)
             case "AlwaysDeny":
                 return ALWAYS_DENY
         return ALWAYS_ALLOW
+
+    def _asking(self, entry: WebhookEntry) -> Authorizer:
+        from apilayer.outbound.client import Client
+        from apilayer.outbound.webhook import Webhook
+        from apilayer.pipeline.webhook_authorizer import WebhookAuthorizer
+
+        client = Client(entry.target, timeout_seconds=entry.timeout_seconds)
+        self._clients.append(client)
+        return WebhookAuthorizer(Webhook(client).post, entry.rules)
+
+    async def close(self) -> None:
+        """Ends the connections to webhooks, also when there is no time left."""
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            for client in self._clients:
+                await client.aclose()
 
 
 def _node_rules() -> tuple[Rule, ...]:
@@ -80,19 +116,70 @@ def _node_rules() -> tuple[Rule, ...]:
 
 def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
     """Reads what the flags name. Raises AuthorizationError."""
-    modes, file = tuple(flags.authorization_mode), flags.authorization_policy_file
-    _check_modes(modes)
-    if file is not None and "ABAC" not in modes:
+    if flags.authorization_config is not None:
+        if _has_others(flags):
+            others = "--authorization-mode or --authorization-webhook-* flags"
+            raise AuthorizationError(f"--authorization-config can not be specified when {others} are defined")
+        steps = _configured(flags.authorization_config)
+    else:
+        _check_modes(tuple(flags.authorization_mode))
+        webhook = _webhook(flags)
+        steps = tuple((mode, webhook if mode == "Webhook" else None) for mode in flags.authorization_mode)
+    file, is_used = flags.authorization_policy_file, any(mode == "ABAC" for mode, _ in steps)
+    if file is not None and not is_used:
         raise AuthorizationError("cannot specify --authorization-policy-file without mode ABAC")
-    if file is None and "ABAC" in modes:
+    if file is None and is_used:
         raise AuthorizationError("authorization-mode ABAC's authorization policy file not passed")
-    return AuthorizationPlan(modes, () if file is None else _policies(file))
+    return AuthorizationPlan(steps, () if file is None else _policies(file))
+
+
+def _has_others(flags: AuthorizationFlags) -> bool:
+    usual = (DEFAULT_VERSION, DEFAULT_AUTHORIZED_SECONDS, DEFAULT_UNAUTHORIZED_SECONDS)
+    given = (
+        flags.authorization_webhook_version,
+        flags.authorization_webhook_cache_authorized_ttl,
+        flags.authorization_webhook_cache_unauthorized_ttl,
+    )
+    return bool(flags.authorization_mode) or flags.authorization_webhook_config_file is not None or given != usual
+
+
+def _configured(path: Path) -> tuple[tuple[str, WebhookEntry | None], ...]:
+    from apilayer.server.authorization_file import ConfigurationError, read_configuration
+
+    try:
+        return tuple((entry.mode, entry.webhook) for entry in read_configuration(path))
+    except ConfigurationError as error:
+        raise AuthorizationError(f"--authorization-config: {path}: {error}") from error
+
+
+def _webhook(flags: AuthorizationFlags) -> WebhookEntry | None:
+    """The webhook of the flags, None without one."""
+    file, is_used = flags.authorization_webhook_config_file, "Webhook" in flags.authorization_mode
+    if file is None:
+        if is_used:
+            raise AuthorizationError("authorization-mode Webhook's authorization config file not passed")
+        return None
+    if not is_used:
+        raise AuthorizationError("cannot specify --authorization-webhook-config-file without mode Webhook")
+    version = flags.authorization_webhook_version
+    if version not in ("v1", "v1beta1"):
+        raise AuthorizationError(f"--authorization-webhook-version: {version!r} is neither v1 nor v1beta1")
+    from apilayer.pipeline.webhook_authorizer import WebhookRules
+    from apilayer.server.authorization_file import ConfigurationError, webhook_entry
+
+    rules = WebhookRules(
+        version,
+        flags.authorization_webhook_cache_authorized_ttl,
+        flags.authorization_webhook_cache_unauthorized_ttl,
+    )
+    try:
+        return webhook_entry(file, rules)
+    except ConfigurationError as error:
+        raise AuthorizationError(f"--authorization-webhook-config-file: {error}") from error
 
 
 def _check_modes(modes: Sequence[str]) -> None:
     for mode in modes:
-        if mode in NOT_OFFERED:
-            raise AuthorizationError(f"--authorization-mode: {mode!r} is not part of this server")
         if mode not in MODES:
             raise AuthorizationError(f"--authorization-mode: {mode!r} is not a valid mode")
         if modes.count(mode) > 1:

@@ -74,6 +74,11 @@ class ServerOptions:
     requestheader_extra_headers_prefix: Sequence[str] = ()
     authorization_mode: Sequence[str] = ()
     authorization_policy_file: Path | None = None
+    authorization_config: Path | None = None
+    authorization_webhook_config_file: Path | None = None
+    authorization_webhook_version: str = "v1beta1"
+    authorization_webhook_cache_authorized_ttl: float = 300.0
+    authorization_webhook_cache_unauthorized_ttl: float = 30.0
     service_account_signing_key_file: Path | None = None
     service_account_key_file: Sequence[Path] = ()
     service_account_issuer: Sequence[str] = ()
@@ -191,6 +196,7 @@ async def run_apiserver(
                 nursery.cancel_scope.cancel()
     finally:
         sock.close()
+        await files.close()
 
 
 def _access(options: ServerOptions) -> AccessFiles:

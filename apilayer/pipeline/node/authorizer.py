@@ -49,7 +49,7 @@ class NodeAuthorizer:
             graph.VOLUMES: self._get,
             graph.RESOURCE_CLAIMS: self._get,
             graph.ATTACHMENTS: self._get,
-            graph.ACCOUNTS: self._token,
+            graph.ACCOUNTS: self._account,
             graph.SLICES: self._slice,
             graph.PODS: self._pod,
             LEASES: _lease,
@@ -110,7 +110,10 @@ class NodeAuthorizer:
             return Verdict(False, "can only get/update/patch this type")
         return self._related(node, info)
 
-    def _token(self, node: str, info: RequestInfo) -> Verdict:
+    def _account(self, node: str, info: RequestInfo) -> Verdict:
+        """A node pulls images in the name of the accounts of its pods, so it reads these and asks for their tokens."""
+        if info.verb == "get" and not info.subresource:
+            return self._read(node, info)
         if info.verb != "create" or not info.name:
             return Verdict(False, "can only create tokens for individual service accounts")
         if info.subresource != "token":

@@ -152,7 +152,9 @@ ONLY_GET = "can only get individual resources of this type"
         (f"POST {N}/serviceaccounts/theirs/token", UNRELATED),
         (f"POST {N}/serviceaccounts/mine/token", UNRELATED),
         (f"POST {N}/serviceaccounts/sa/other", "can only create token subresource of serviceaccount"),
-        (f"GET {N}/serviceaccounts/sa", "can only create tokens for individual service accounts"),
+        (f"GET {N}/serviceaccounts/sa", True),
+        (f"GET {N}/serviceaccounts/theirs", UNRELATED),
+        (f"GET {N}/serviceaccounts", "can only create tokens for individual service accounts"),
         (f"POST {COORDINATION}/namespaces/kube-node-lease/leases", True),
         (f"PUT {COORDINATION}/namespaces/kube-node-lease/leases/one", True),
         (
