@@ -78,7 +78,8 @@ class Expiring(Controller):
                 raise
 
 
-def _parsed(text: str) -> datetime | None:
+def parsed_time(text: str) -> datetime | None:
+    """The time, None for none."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
@@ -93,7 +94,7 @@ def last_seen(event: Object) -> datetime | None:
         event.get("eventTime"),
         event["metadata"].get("creationTimestamp"),
     ]
-    times = [found for text in texts if text and (found := _parsed(text)) is not None]
+    times = [found for text in texts if text and (found := parsed_time(text)) is not None]
     return max(times, default=None)
 
 
@@ -134,7 +135,7 @@ def token_end(secret: Object) -> datetime | None:
         text = base64.b64decode(encoded).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         text = ""
-    return _parsed(text) or datetime.min.replace(tzinfo=UTC)
+    return parsed_time(text) or datetime.min.replace(tzinfo=UTC)
 
 
 class TokenCleaner(Expiring):
@@ -159,7 +160,7 @@ def job_end(job: Object) -> datetime | None:
         return None
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
-            finished = _parsed(condition.get("lastTransitionTime") or "")
+            finished = parsed_time(condition.get("lastTransitionTime") or "")
             return None if finished is None else finished + timedelta(seconds=ttl)
     return None
 

@@ -28,6 +28,7 @@ from apilayer.server.flow import FlowError, check_flow, flow_control_of, keep_fl
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
+from apilayer.server.signing import DEFAULT_SECONDS, SigningError, read_authorities
 from apilayer.server.tls import ServingTls
 from apilayer.server.trust_publisher import publish_trust
 from apilayer.storage.compactor import run_compactor
@@ -105,6 +106,17 @@ class ServerOptions:
     controllers: str = "*"
     root_ca_file: Path | None = None
     event_ttl: float = 3600.0
+    cluster_signing_cert_file: Path | None = None
+    cluster_signing_key_file: Path | None = None
+    cluster_signing_duration: float = DEFAULT_SECONDS
+    cluster_signing_kubelet_serving_cert_file: Path | None = None
+    cluster_signing_kubelet_serving_key_file: Path | None = None
+    cluster_signing_kubelet_client_cert_file: Path | None = None
+    cluster_signing_kubelet_client_key_file: Path | None = None
+    cluster_signing_kube_apiserver_client_cert_file: Path | None = None
+    cluster_signing_kube_apiserver_client_key_file: Path | None = None
+    cluster_signing_legacy_unknown_cert_file: Path | None = None
+    cluster_signing_legacy_unknown_key_file: Path | None = None
     enable_admission_plugins: Sequence[str] = ()
     disable_admission_plugins: Sequence[str] = ()
     admission_control: Sequence[str] = ()
@@ -227,7 +239,11 @@ def _controlled(options: ServerOptions) -> ControllerOptions:
             root_ca = options.root_ca_file.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise OptionsError(f"--root-ca-file: {options.root_ca_file}: {error}") from error
-    controlled = ControllerOptions(options.controllers, root_ca, options.event_ttl)
+    try:
+        authorities = read_authorities(options)
+    except SigningError as error:
+        raise OptionsError(str(error)) from error
+    controlled = ControllerOptions(options.controllers, root_ca, options.event_ttl, authorities)
     try:
         chosen(controlled)
     except UnknownController as error:

@@ -12,6 +12,7 @@ from apilayer.cli.serve_flags.authorization import add_authorization
 from apilayer.cli.serve_flags.cluster import add_controllers, add_services
 from apilayer.cli.serve_flags.encryption import add_encryption
 from apilayer.cli.serve_flags.serving import add_limits, add_serving
+from apilayer.cli.serve_flags.signing import add_signing
 from apilayer.cli.serve_flags.store import add_store
 from apilayer.cli.serve_flags.values import count
 
@@ -32,5 +33,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_audit(parser)
     add_services(parser)
     add_controllers(parser)
+    add_signing(parser)
     add_limits(parser)
     parser.add_argument("-v", "--v", type=count, default=2, metavar="LEVEL", help="4 and above: debug")

@@ -1,0 +1,1 @@
+"""CertificateSigningRequests: approved where the roles say so, signed once approved, removed in the end."""
