@@ -39,16 +39,17 @@ def restore(
     bump_revision: int,
     mark_compacted: bool,
     verify: bool = True,
+    key: bytes | None = None,
 ) -> Description:
     """Make ``data_dir`` the data of member ``member_id`` of the new cluster; the snapshot's description.
 
-    The snapshot is read as a whole first. The directory appears at once or not at all, and must not be there, or be
-    empty. Raises :class:`StorageError`.
+    ``key`` opens a sealed snapshot. The snapshot is read as a whole first. The directory appears at once or not at all,
+    and must not be there, or be empty. Raises :class:`StorageError`.
     """
     for flag, directory in (("data-dir", data_dir), ("wal-dir", wal_dir)):
         if directory is not None and directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise StorageError(f'{flag} "{directory}" not empty or could not be read')
-    description = describe(snapshot, verify=verify)
+    description = describe(snapshot, verify=verify, key=key)
     beside = data_dir.with_name(f"{data_dir.name}.restoring")
     log_dir = wal_dir or beside / "member" / "log"
     try:
@@ -72,7 +73,7 @@ def restore(
             verify=verify,
         )
         try:
-            for frame in frames(snapshot, verify=verify):
+            for frame in frames(snapshot, verify=verify, key=key):
                 writer.write(frame)
             meta = writer.finish(adopt)
         except BaseException:

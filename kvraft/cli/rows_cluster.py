@@ -7,6 +7,7 @@ from kvraft.cli.flags import BOOL, INT, LIST, STRING, UINT, Flag
 
 _CLUSTER = Flag("cluster", BOOL, False, "use all endpoints from the cluster member list")
 _INTERACTIVE = Flag("interactive", BOOL, True, "Ask for the password on the terminal; false: read it from stdin")
+_KEY_FILE = Flag("key-file", STRING, "", "File of the 32 bytes (or base64) that the snapshot is encrypted with")
 _LOADS = "Accepted workloads: s(small), m(medium), l(large), xl(xLarge)"
 _AFTER_CHECK = (
     Flag("auto-compact", BOOL, False, "Compact storage with last revision after test is finished."),
@@ -131,6 +132,7 @@ _SNAPSHOT = (
         "snapshot.save",
         "<filename>",
         "Stores the whole state of a running member in a file",
+        (_KEY_FILE,),
         formats=FORMATS,
         description="From the one member of --endpoints. --command-timeout, when it is given, is for all of it.",
         alone=True,
@@ -140,6 +142,7 @@ _SNAPSHOT = (
         "snapshot.status",
         "<filename>",
         "Checks a snapshot, and shows what it holds",
+        (_KEY_FILE,),
         formats=TABLES,
         description="Comma-separated in the simple format: hash, revision, total keys, total size, version.",
         alone=True,
@@ -160,6 +163,7 @@ _SNAPSHOT = (
                 *("mark-compacted", BOOL, True),
                 "Mark the latest revision after restore as compacted (required with --bump-revision > 0)",
             ),
+            _KEY_FILE,
             Flag("name", STRING, "default", "Human-readable name for this member"),
             Flag(
                 *("skip-hash-check", BOOL, False),

@@ -45,6 +45,14 @@ def _look_at(verb: str, path: str) -> None:
         raise CommandError(_reason(verb, path, error)) from error
 
 
+def _key(call: Call) -> bytes | None:
+    """What the file is encrypted with; None when it is not."""
+    from kvraft.storage.sealed_file import read_key
+
+    path = call.flag("key-file")
+    return read_key(path) if path else None
+
+
 # -------------------------------------------------------------------------------------------------- save
 
 
@@ -66,8 +74,9 @@ def save(call: Call) -> None:
     partial = f"{path}.part"
     with _told(INTERRUPTED):
         try:
-            trio.run(_receive, call, partial)
-            check(partial)  # what is kept can be restored
+            key = _key(call)
+            trio.run(_receive, call, partial, key)
+            check(partial, key=key)  # what is kept can be restored
             os.replace(partial, path)
         except BaseException:
             Path(partial).unlink(missing_ok=True)
@@ -76,12 +85,13 @@ def save(call: Call) -> None:
     call.say(f"Snapshot saved at {path}", f"Server version {ETCD_VERSION}")
 
 
-async def _receive(call: Call, path: str) -> None:
+async def _receive(call: Call, path: str, key: bytes | None) -> None:
     """Into a file that only this user can read: the state holds everybody's secrets."""
     import trio
 
     from kvraft.cli.options import COMMAND_TIMEOUT
     from kvraft.errors import DeadlineExceeded
+    from kvraft.storage.sealed_file import SealedWriter
 
     (endpoint,) = call.options.endpoints
     seconds = call.options.command_timeout if call.is_given(COMMAND_TIMEOUT) else float("inf")
@@ -89,13 +99,20 @@ async def _receive(call: Call, path: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise CommandError(f"could not open {path} ({_reason('open', path, error)})", INTERRUPTED) from error
+
+    def write(data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+
     try:
+        sealed = SealedWriter(write, key) if key is not None else None
         with trio.move_on_after(seconds) as scope:
             async with call.open((endpoint,)) as client, client.snapshot(call.options.url(endpoint)) as chunks:
                 async for chunk in chunks:
-                    left = memoryview(chunk.data)
-                    while left:
-                        left = left[os.write(descriptor, left) :]
+                    (write if sealed is None else sealed.write)(chunk.data)
+                if sealed is not None:
+                    sealed.finish()
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -114,7 +131,7 @@ def status(call: Call) -> None:
         raise bad_arguments("snapshot status requires exactly one argument")
     _look_at("stat", call.arguments[0])
     with _told(ERROR):
-        found = check(call.arguments[0])
+        found = check(call.arguments[0], key=_key(call))
     call.say(*status_lines(call.format, found))
 
 
@@ -163,6 +180,7 @@ def restore(call: Call) -> None:
             bump_revision=bump,
             mark_compacted=mark,
             verify=not call.flag("skip-hash-check"),
+            key=_key(call),
             **_identity(call),
         )
 

@@ -1,12 +1,14 @@
 """Snapshots in files: what ``kvraft snapshot save`` and etcd's clients write, and a copy of a state's own file.
 
 The first are the stream of ``snapshot``. etcd's clients have zeros behind it, up to a multiple of 512 bytes, and the
-SHA-256 of all that, as it is sent to them. The last has no checksum, and is only read when none is asked for.
+SHA-256 of all that, as it is sent to them. The last has no checksum, and is only read when none is asked for. The first
+may be sealed: see ``sealed_file``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -16,6 +18,7 @@ import msgspec
 
 from kvraft.storage.errors import SnapshotError, storage_error
 from kvraft.storage.files import open_environment
+from kvraft.storage.sealed_file import SealedReader, is_sealed
 from kvraft.storage.snapshot import END, HEADER, LENGTH_BYTES, MAX_FRAME_BYTES, SnapshotReader
 from kvraft.storage.tables import FORMAT, MAX_TABLES, TABLES, Databases, StateMeta
 
@@ -45,16 +48,20 @@ class Description(msgspec.Struct, frozen=True):
     applied_index: int
 
 
-def frames(path: str, *, verify: bool = True) -> Iterator[bytes]:
+def frames(path: str, *, verify: bool = True, key: bytes | None = None) -> Iterator[bytes]:
     """The frames of the snapshot in ``path``, to be given to a :class:`~kvraft.storage.snapshot.SnapshotWriter`.
 
     Raises :class:`SnapshotError` when it is damaged, :class:`~kvraft.storage.errors.StorageError` when it cannot be
-    read. ``verify=False`` takes a wrong checksum, and a copy of a state's file, which has none.
+    read. ``verify=False`` takes a wrong checksum, and a copy of a state's file, which has none. ``key`` opens a sealed
+    file, and only such a one.
     """
     try:
         with open(path, "rb") as file:
             start = file.read(LMDB_MAGIC_AT + len(LMDB_MAGIC))
             file.seek(0)
+            if is_sealed(start) or key is not None:
+                yield from _frames_of_stream(path, _opened(path, file, start, key), verify)
+                return
             if start[LMDB_MAGIC_AT:] != LMDB_MAGIC:
                 yield from _frames_of_stream(path, file, verify)
                 return
@@ -63,6 +70,14 @@ def frames(path: str, *, verify: bool = True) -> Iterator[bytes]:
     if verify:
         raise SnapshotError(f"{path}: snapshot missing hash but --skip-hash-check=false")
     yield from _frames_of_copy(path)
+
+
+def _opened(path: str, file: BinaryIO, start: bytes, key: bytes | None) -> BinaryIO:
+    if key is None:
+        raise SnapshotError(f"{path}: the snapshot is encrypted: its key is needed (--key-file)")
+    if not is_sealed(start):
+        raise SnapshotError(f"{path}: the snapshot is not encrypted: leave out --key-file")
+    return io.BufferedReader(SealedReader(path, file, key))
 
 
 def _frames_of_stream(path: str, file: BinaryIO, verify: bool) -> Iterator[bytes]:
@@ -121,13 +136,13 @@ def _frames_of_copy(path: str) -> Iterator[bytes]:
             environment.close()
 
 
-def describe(path: str, *, verify: bool = True) -> Description:
+def describe(path: str, *, verify: bool = True, key: bytes | None = None) -> Description:
     """Read all of the snapshot in ``path``; raises as :func:`frames` does."""
     state: StateMeta | None = None
     total_keys = 0
     digest = b""
     try:
-        for frame in frames(path, verify=verify):
+        for frame in frames(path, verify=verify, key=key):
             number, *rest = _decode(frame[LENGTH_BYTES:])
             if number == HEADER:
                 if rest[0] > FORMAT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from apilayer.client.interface import Unavailable
@@ -60,7 +61,7 @@ class Approving(Controller):
         spec = entry.object()["spec"]
         for way in ways:
             if await self._may(spec, "create", GROUP, f"{REQUESTS}/{way}"):
-                await self.cluster.change(ref, lambda request, way=way: _approved(request, way), subresource="approval")
+                await self.cluster.change(ref, partial(_approved, way), subresource="approval")
                 return
         tried = " ".join(ways)
         raise Unavailable(f'recognized csr "{ref.name}" as [{tried}] but subject access review was not approved')
@@ -82,7 +83,7 @@ def recognized(request: Object) -> tuple[str, ...]:
     return tuple(MESSAGES) if spec.get("username") == names.common_name else ("nodeclient",)
 
 
-def _approved(request: Object, way: str) -> Object:
+def _approved(way: str, request: Object) -> Object:
     if not recognized(request):
         return request
     return with_condition(request, "Approved", "AutoApproved", MESSAGES[way])

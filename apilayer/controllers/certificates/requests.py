@@ -58,22 +58,21 @@ def asked(request: x509.CertificateSigningRequest) -> Asked:
     try:
         subject = request.subject
         names = alternative_names(request)
-        values = {kind: tuple(map(str, names.get_values_for_type(kind))) if names else () for kind in _KINDS}
+        values = names.get_values_for_type if names is not None else _no_values
         return Asked(
             "".join(str(part.value) for part in subject.get_attributes_for_oid(NameOID.COMMON_NAME)[-1:]),
             tuple(str(part.value) for part in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)),
-            *values.values(),
+            tuple(values(x509.DNSName)),
+            tuple(map(str, values(x509.IPAddress))),
+            tuple(values(x509.RFC822Name)),
+            tuple(values(x509.UniformResourceIdentifier)),
         )
     except (ValueError, x509.DuplicateExtension) as error:
         raise RequestError(str(error)) from error
 
 
-_KINDS: tuple[type[x509.GeneralName], ...] = (
-    x509.DNSName,
-    x509.IPAddress,
-    x509.RFC822Name,
-    x509.UniformResourceIdentifier,
-)
+def _no_values(kind: object) -> list[Any]:
+    return []
 
 
 def alternative_names(request: x509.CertificateSigningRequest) -> x509.SubjectAlternativeName | None:

@@ -341,3 +341,34 @@ async def test_what_etcdctl_saves_can_be_restored(tmp_path: Path) -> None:
         assert b"Snapshot saved at" in done.stdout
     assert describe(str(backup)).revision == 22
     assert main(["snapshot", "restore", str(backup), "--data-dir", str(tmp_path / "new")]) == 0
+
+
+async def test_an_encrypted_snapshot(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_bytes(b"k" * 32)
+    other.write_bytes(b"o" * 32)
+    plain, sealed = str(tmp_path / "plain.db"), str(tmp_path / "sealed.db")
+    async with open_members(tmp_path / "lost", 1) as members, open_client(members.urls) as client:
+        await client.put(b"canary-key", b"canary-value")
+        ends = ("--endpoints", members.client_urls["m1"])
+        assert await _kvraft("snapshot", "save", sealed, "--key-file", str(key), *ends) == 0
+        assert await _kvraft("snapshot", "save", plain, *ends) == 0
+    assert b"canary-value" in (tmp_path / "plain.db").read_bytes()
+    assert b"canary" not in (tmp_path / "sealed.db").read_bytes()
+    assert os.stat(sealed).st_mode & 0o777 == 0o600
+    capfd.readouterr()
+    restore = ("restore", sealed, "--data-dir", str(tmp_path / "new"))
+    for words, reason in (
+        (("status", sealed), "the snapshot is encrypted: its key is needed (--key-file)"),
+        (("status", sealed, "--key-file", str(other)), "the key does not fit"),
+        (("status", plain, "--key-file", str(key)), "the snapshot is not encrypted: leave out --key-file"),
+        (("status", sealed, "--key-file", str(tmp_path / "none")), "none"),
+        (restore, "the snapshot is encrypted"),
+        ((*restore, "--key-file", str(other)), "the key does not fit"),
+    ):
+        assert await _kvraft("snapshot", *words) != 0
+        assert reason in capfd.readouterr().err
+        assert not (tmp_path / "new").exists()
+    assert await _kvraft("snapshot", "status", sealed, "--key-file", str(key)) == 0
+    assert await _kvraft("snapshot", *restore, "--key-file", str(key)) == 0
+    assert (tmp_path / "new" / "member").is_dir()
