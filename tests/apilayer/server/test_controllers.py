@@ -19,10 +19,12 @@ def leaves(group: BaseException) -> list[BaseException]:
     return [group]
 
 
-def test_the_ca_is_published_only_when_there_is_one() -> None:
+def test_a_ca_is_published_and_signs_only_when_there_is_one() -> None:
     everything = frozenset(known(ControllerOptions()))
-    assert chosen(ControllerOptions(root_ca="PEM")) == everything
-    assert chosen(ControllerOptions()) == everything - {"root-ca-certificate-publisher-controller"}
+    publishes, signs = "root-ca-certificate-publisher-controller", "certificatesigningrequest-signing-controller"
+    assert chosen(ControllerOptions(root_ca="PEM")) == everything - {signs}
+    authorities: Any = {"example.com/signer": object()}
+    assert chosen(ControllerOptions(authorities=authorities)) == everything - {publishes}
     assert chosen(ControllerOptions("")) == frozenset()
 
 
