@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Hundreds of processes start in the tests: where this is set, each of them would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up test test-fast coverage lint proto docs flags bench sim replay clean
 
 up: $(STAMP)  ## run three replicas and an API server here, in the foreground

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import statistics
 import tomllib
@@ -19,6 +18,7 @@ LONGER = {"kvraft/raft/core.py"}
 """The raft core stands in one file on purpose."""
 
 UNFINISHED = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")
+DOCSTRING = re.compile(r'(?:#.*\n|\s)*r?"""\s*[^"\s]')
 
 
 def sources(*folders: str) -> list[Path]:
@@ -51,7 +51,7 @@ def test_no_file_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [relative(path) for path in PRODUCT if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    silent = [relative(path) for path in PRODUCT if not DOCSTRING.match(path.read_text("utf-8"))]
     assert not silent, "a docstring says what may live in a module"
 
 
@@ -65,18 +65,20 @@ def test_nothing_is_left_for_later() -> None:
     assert not found
 
 
+IMPORT = re.compile(r"^[ \t]*(?:from ([\w.]+) )?import (\((?:[^#)]|#.*)*\)|.*)", re.MULTILINE)
+QUOTED = re.compile(r"""["']([\w.]+)["']""")
+
+
 def imported_by(path: Path, known: set[str]) -> set[str]:
-    """The modules of the product that a file imports, or names in a string as ``python -m`` and entry points do."""
-    tree = ast.parse(path.read_text("utf-8"))
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.add(node.value)
+    """The modules of the product that a file imports, or names in a string as ``python -m`` and entry points do.
+
+    By expressions: to parse every file takes twenty times as long.
+    """
+    text = path.read_text("utf-8")
+    names = set(QUOTED.findall(text))
+    for module, imported in IMPORT.findall(text):
+        words = re.findall(r"[\w.]+", imported)
+        names.update((module, *(f"{module}.{word}" for word in words)) if module else words)
     return names & known - {module_name(path)}
 
 

@@ -14,14 +14,9 @@ from jepsen.sim.options import FAULTS
 from jepsen.sim.run import run_seed
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_every_promise_holds(seed: int) -> None:
-    report = run_seed(seed)
-    assert report.check == "", report.detail
-
-
-def test_runs_are_meaningful() -> None:
-    reports = [run_seed(seed) for seed in range(20, 60)]
+def test_every_promise_holds_in_runs_that_are_meaningful() -> None:
+    reports = [run_seed(seed) for seed in range(20)]
+    assert [(report.seed, report.detail) for report in reports if report.check] == []
     count = len(reports)
     assert sum(report.operations for report in reports) >= 100 * count
     assert sum(report.elections for report in reports) >= 4 * count

@@ -116,7 +116,7 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
-        self.both(data.draw(self.shifted(ranges(st.integers(-1, 10)))))
+        self.both(data.draw(self.shifted(ranges(10))))
 
     @rule(data=st.data(), physical=st.booleans())
     def compact(self, data: st.DataObject, physical: bool) -> None:
