@@ -30,6 +30,7 @@ from kvraft.server.membership import Membership
 from kvraft.server.observe.counters import Counters
 from kvraft.server.observe.sampling import Sampler
 from kvraft.server.observe.timed import SyncWatch, TimedMachine
+from kvraft.server.pace import Pace
 from kvraft.server.peers import Peers
 from kvraft.server.service import Service
 from kvraft.server.timers import Timers
@@ -58,10 +59,8 @@ APPLY_BYTES = 64 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
-COMPACT_CHANGES = 400
-"""Changes looked at by a compaction per turn, for the same reason."""
 BUSY_SHARE = 8
-"""A turn that has applied something does only this part of the two: whoever writes waits for the turn."""
+"""A turn that has applied something does only this part of them: whoever writes waits for the turn."""
 SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
@@ -324,24 +323,32 @@ class Member:
             connection.flush()
 
     async def _drive(self) -> None:
-        driver, watch = self.driver, self.machine.watch
+        driver, watch, pace = self.driver, self.machine.watch, Pace()
+        pause: float | None = None
         while True:
-            await self.wake.wait()
+            if pause:
+                with trio.move_on_after(pause):
+                    await self.wake.wait()
+            else:
+                await self.wake.wait()
             applied = self.machine.applied_index
             try:
                 driver.turn()
                 self.membership.turn()
                 driver.commit_if_due(due=False)
-                share = 1 if self.machine.applied_index == applied else BUSY_SHARE
-                going_on = watch.catch_up(CATCH_UP_EVENTS // share)
-                going_on |= self.machine.compact_step(COMPACT_CHANGES // share)
+                changed = self.machine.applied_index != applied
+                lagging = watch.catch_up(CATCH_UP_EVENTS // (BUSY_SHARE if changed else 1))
+                self._flush()
+                if changed or driver.pending:
+                    pace.wrote()
+                pause = pace.spend(self.machine.compact_step)
             except KvraftError as error:
                 self.fail(error)
                 return
             if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
                 self._handed_over.set()
-            self._flush()
-            if going_on or driver.has_work:
+            self._flush()  # those who waited for a compaction
+            if lagging or driver.has_work or pause == 0:
                 self.wake.set()
 
     async def _tick(self) -> None:
