@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from kvraft.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
-from kvraft.mvcc.records import LEASE_ID, lease_key
+from kvraft.mvcc.records import LEASE_ID, keys_of_lease, lease_key
 from kvraft.types import (
     LeaseCheckpointRequest,
     LeaseCheckpointResponse,
@@ -22,6 +22,7 @@ from kvraft.types import (
 )
 
 if TYPE_CHECKING:
+    from kvraft.mvcc.bounds import Work
     from kvraft.mvcc.store import Store
     from kvraft.storage.state import StateEnvironment
     from kvraft.types import LeaseCommand
@@ -64,7 +65,10 @@ class LeaseTable:
     def execute(
         self, command: LeaseCommand, term: int
     ) -> LeaseGrantResponse | LeaseRevokeResponse | LeaseCheckpointResponse:
-        """Do ``command``, from an entry of ``term``. Raises a KvraftError, the same on every member."""
+        """Do ``command``, from an entry of ``term``. Raises a KvraftError, the same on every member.
+
+        For ``Store.execute_in_pieces`` a revoke is checked and begun; its answer is the rest of it.
+        """
         check_lease_command(command)
         if isinstance(command, LeaseGrantRequest):
             return self._grant(command)
@@ -87,7 +91,10 @@ class LeaseTable:
             raise LeaseNotFound(f"{LeaseNotFound.text}: expired in term {request.term}, which is over")
         if tables.lease.pop(lease_key(lease_id)) is None:
             raise LeaseNotFound
-        self._store.delete_keys(self.keys(lease_id))
+        return self._store.in_this_piece(self._end(lease_id, self._store.delete_leased(lease_id)))
+
+    def _end(self, lease_id: int, deletion: Work[None]) -> Work[LeaseRevokeResponse]:
+        yield from deletion
         if self.observer is not None:
             self.observer.revoked(lease_id)
         return LeaseRevokeResponse(self._store.revision)
@@ -138,10 +145,5 @@ class LeaseTable:
 
     def keys(self, lease_id: int) -> list[bytes]:
         """The keys that hang on it, in order."""
-        low = lease_key(lease_id)
-        keys = []
-        for found, _ in self._environment.tables.leased.walk(low, None):
-            if not found.startswith(low):
-                break
-            keys.append(found[LEASE_ID.size :])
-        return keys
+        walk = self._environment.tables.leased.walk(*keys_of_lease(lease_id))
+        return [leased[LEASE_ID.size :] for leased, _ in walk]

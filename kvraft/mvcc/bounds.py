@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kvraft.errors import ReadsTooMuch
 from kvraft.mvcc.reading import open_end
+from kvraft.mvcc.records import fits_lease, keys_of_lease
 from kvraft.mvcc.scan import RangeScan
-from kvraft.types import DeleteRangeRequest, RangeRequest, TxnRequest
+from kvraft.types import DeleteRangeRequest, LeaseRevokeRequest, RangeRequest, TxnRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+    from kvraft.storage.keytable import KeyTable
     from kvraft.storage.tables import Tables
     from kvraft.types import Operation
 
@@ -78,20 +80,23 @@ def whole(work: Work[T]) -> T:
             return answer
 
 
-def deletions(commands: Sequence[object]) -> Iterator[DeleteRangeRequest]:
-    """The deletes of ranges among ``commands``, those in transactions included, on either branch."""
+def ranges_deleted(tables: Tables, commands: Sequence[object]) -> Iterator[tuple[KeyTable, bytes, bytes | None]]:
+    """What ``commands`` may delete, those in transactions included, on either branch: keys of ``cur``, or of leases."""
     for command in commands:
         if type(command) is TxnRequest:
-            yield from deletions((*command.success, *command.failure))
+            yield from ranges_deleted(tables, (*command.success, *command.failure))
         elif type(command) is DeleteRangeRequest and command.range_end:
-            yield command
+            yield tables.cur, command.key, open_end(command.range_end)
+        elif type(command) is LeaseRevokeRequest and fits_lease(command.lease_id):
+            yield tables.leased, *keys_of_lease(command.lease_id)
 
 
-def is_large(tables: Tables, request: DeleteRangeRequest) -> bool:
-    """Whether the range has more keys than are deleted at once."""
+def are_large(tables: Tables, commands: Sequence[object]) -> bool:
+    """Whether ``commands`` taken together have more keys to delete than are deleted at once."""
     found = 0
-    for counted in tables.cur.counts(request.key, open_end(request.range_end), PIECE_KEYS):
-        found += counted
-        if found > PIECE_KEYS:
-            return True
+    for table, key, end in ranges_deleted(tables, commands):
+        for counted in table.counts(key, end, PIECE_KEYS):
+            found += counted
+            if found > PIECE_KEYS:
+                return True
     return False

@@ -39,6 +39,19 @@ def lease_key(lease_id: int) -> bytes:
         raise LeaseNotFound from None
 
 
+def fits_lease(lease_id: int) -> bool:
+    """Whether it is a number that a lease can have."""
+    return -(1 << 63) <= lease_id < 1 << 63
+
+
+def keys_of_lease(lease_id: int, after: bytes | None = None) -> tuple[bytes, bytes | None]:
+    """Where the keys of a lease are in ``leased``, from the first or from behind the key ``after`` on, and where they
+    end (None: with the table). Raises as :func:`lease_key`."""
+    low = lease_key(lease_id)
+    end = int.from_bytes(low) + 1
+    return low if after is None else low + after + b"\0", end.to_bytes(len(low)) if end < 1 << 64 else None
+
+
 encode_record = msgspec.msgpack.Encoder().encode
 decode_value = msgspec.msgpack.Decoder(KeyValue).decode
 """The :class:`KeyValue` at the front of a record."""

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kvraft.errors import Compacted, FutureRevision, KeyNotFound, KvraftError, LeaseNotFound, ReadsTooMuch
-from kvraft.mvcc.bounds import PIECE_KEYS, WITHOUT_BOUND, Room, check_reads, deletions, is_large, whole
+from kvraft.mvcc.bounds import PIECE_KEYS, WITHOUT_BOUND, Room, are_large, check_reads, whole
 from kvraft.mvcc.check import ANY_OPS, check_command, check_range
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
 from kvraft.mvcc.counts import CountCache
@@ -16,12 +16,14 @@ from kvraft.mvcc.reading import open_end, read_changes, read_key, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
+    LEASE_ID,
     POSITION,
     POSITION_BYTES,
     Change,
     decode_trace,
     decode_value,
     encode_record,
+    keys_of_lease,
     lease_key,
 )
 from kvraft.mvcc.scan import RangeScan, passes, without_value
@@ -70,6 +72,8 @@ class Store:
         self._main = 0
         self._sub = 0
         self._in_pieces = False
+        self._piece_left = PIECE_KEYS
+        """Deletions until the next rest, if there are rests."""
         self.others: dict[type, Callable[[Any], Response]] = {}
         """Who does the commands of ``execute_all`` that are not the store's own."""
         self.around: Callable[[Command], Response] | None = None
@@ -127,7 +131,7 @@ class Store:
             assert type(command) is TxnRequest
             work = self._txn(command)
         work = self._to_revision(work)
-        return work if self._in_pieces else whole(work)  # type: ignore[return-value]
+        return self.in_this_piece(work)
 
     def _to_revision(self, work: Work[T]) -> Work[T]:
         """``work``, and the revision for what it has changed."""
@@ -160,9 +164,8 @@ class Store:
         return answers
 
     def takes_long(self, commands: Sequence[object]) -> bool:
-        """Whether one of ``commands`` is about to delete more than a piece."""
-        tables = self._environment.tables
-        return any(is_large(tables, deletion) for deletion in deletions(commands))
+        """Whether ``commands`` are about to delete more than a piece."""
+        return are_large(self._environment.tables, commands)
 
     def execute_in_pieces(self, commands: Sequence[Command]) -> Work[list[Response | KvraftError]]:
         """The same as :meth:`execute_all`, with rests after some ``PIECE_KEYS`` deletions each.
@@ -171,6 +174,7 @@ class Store:
         """
         answers: list[Response | KvraftError] = []
         self._counts.clear()
+        self._piece_left = PIECE_KEYS
         for command in commands:
             self._in_pieces = True
             try:
@@ -180,7 +184,13 @@ class Store:
             if isinstance(answer, Generator):
                 answer = yield from self._resting(answer)
             answers.append(answer)
+            if self._piece_left <= 0:
+                yield from self._resting(self._rest())
         return answers
+
+    def _rest(self) -> Work[None]:
+        self._piece_left = PIECE_KEYS
+        yield
 
     def _resting(self, work: Work[T]) -> Work[T]:
         """``work``, whose rests leave nothing of it here for those who read meanwhile."""
@@ -208,17 +218,30 @@ class Store:
         except KvraftError as error:
             return error
 
-    def delete_keys(self, keys: Sequence[bytes]) -> None:
-        """Delete what is there of ``keys``, in one revision of its own."""
-        meta, cur = self._environment.meta, self._environment.tables.cur
-        self._main, self._sub = meta.revision + 1, 0
-        for key in keys:
-            head = cur.get(key)
-            if head is not None:
-                self._delete(key, head)
-        if self._sub:
-            meta.revision = self._main
-            self._sub = 0
+    def delete_leased(self, lease_id: int) -> Work[None]:
+        """Delete the keys that hang on a lease, in order, in one revision of its own; see :meth:`in_this_piece`."""
+        self._main, self._sub = self.revision + 1, 0
+        return self._to_revision(self._delete_leased(lease_id))
+
+    def in_this_piece(self, work: Work[T]) -> T:
+        """The answer of ``work``, done at once; for :meth:`execute_in_pieces` ``work`` itself."""
+        return work if self._in_pieces else whole(work)  # type: ignore[return-value]
+
+    def _delete_leased(self, lease_id: int) -> Work[None]:
+        after: bytes | None = None
+        while True:
+            tables = self._environment.tables
+            walk = tables.leased.walk(*keys_of_lease(lease_id, after))
+            doomed = [leased[LEASE_ID.size :] for leased, _ in islice(walk, PIECE_KEYS)]
+            for key in doomed:
+                head = tables.cur.get(key)
+                if head is not None:
+                    self._delete(key, head)
+            if self._piece_left <= 0:
+                yield from self._rest()
+            if len(doomed) < PIECE_KEYS:
+                return
+            after = doomed[-1]
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Read. Raises EmptyKey, InvalidSortOption, Compacted, FutureRevision."""
@@ -390,8 +413,8 @@ class Store:
                 self._delete(key, head)
             deleted += len(doomed)
             key = key + b"\0" if len(doomed) == PIECE_KEYS else None
-            if key is not None:
-                yield
+            if self._piece_left <= 0:
+                yield from self._rest()
         return DeleteRangeResponse(self._reached(), deleted, prev_kvs)
 
     def _delete(self, key: bytes, head: bytes) -> None:
@@ -401,6 +424,7 @@ class Store:
         previous = head[:POSITION_BYTES]
         if version % ANCHOR == 0:
             tables.hist.put(key_id + previous, b"")
+        self._piece_left -= 1
         self._recent.forget(key)
         self._counts.deleted(key)
         tables.cur.pop(key)

@@ -14,6 +14,8 @@ from kvraft.raft.messages import Configuration, Entry
 from kvraft.types import (
     CompactRequest,
     DeleteRangeRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
     TxnRequest,
@@ -31,7 +33,12 @@ def entry(index: int, *commands) -> Entry:
     return Entry(index, 1, 0, join_commands([encode_command(command) for command in commands]))
 
 
-FILLING = entry(1, *(PutRequest(b"k%05d" % number, b"v") for number in range(KEYS)))
+FILLING = entry(
+    1,
+    LeaseGrantRequest(60, 7),
+    LeaseGrantRequest(60, 8),
+    *(PutRequest(b"k%05d" % number, b"v", lease=7 if number else 8) for number in range(KEYS)),
+)
 
 
 def open_machine(path) -> StateMachine:
@@ -89,7 +96,10 @@ class Sink:
             CompactRequest(3),
         ),
         (TxnRequest((), (EVERY,)), PutRequest(b"gone", b"", ignore_lease=True), PutRequest(b"x", b"")),
+        (LeaseRevokeRequest(7), PutRequest(b"k00000", b"", lease=7), LeaseRevokeRequest(7), LeaseRevokeRequest(1 << 63)),
+        (*(DeleteRangeRequest(b"k%02d" % tens, b"k%02d" % (tens + 1)) for tens in range(41)), LeaseRevokeRequest(8)),
     ],
+    ids=["all", "all twice", "transaction", "then refused", "lease", "many small ones"],
 )
 def test_in_pieces_it_is_the_same_as_at_once(tmp_path, machine, commands):
     whole = open_machine(tmp_path / "whole")
@@ -133,6 +143,24 @@ def test_nobody_sees_half_of_it(machine):
     assert late_watcher.state is WatcherState.SYNCED
     machine.apply([entry(3, PutRequest(b"more", b""))])
     assert early.events[-1] == (revision + 3, b"more")
+
+
+def test_whoever_waits_for_a_lease_to_end_hears_of_it_when_its_keys_are_gone(machine):
+    ended = []
+
+    class Observer:
+        granted = staticmethod(lambda lease_id, ttl: None)
+        revoked = staticmethod(lambda lease_id: ended.append((lease_id, machine.range(COUNT).count)))
+
+    machine.leases.observer = Observer()
+    revoking = [entry(2, LeaseRevokeRequest(7))]
+    assert machine.apply(revoking) == []
+    assert machine.leases.get(7) is not None
+    while not machine.apply(revoking):
+        assert machine.range(COUNT).count == KEYS
+        assert not ended
+    assert ended == [(7, 1)]
+    assert machine.leases.get(7) is None
 
 
 def test_what_is_half_done_is_never_committed(tmp_path):
