@@ -217,6 +217,8 @@ class SimNode:
         driver = self.driver
         for _ in range(MAX_TURNS):
             driver.turn()
+            if self.leases is not None:
+                self.leases.lessor.flush()
             self._observe(driver.raft)
             if not driver.has_work:
                 return

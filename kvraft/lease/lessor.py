@@ -10,7 +10,10 @@ log too: the leader writes down twice in an election timeout how late it is, for
 on from there, and a lease that is not written down gets all of its TTL; each gets a quarter of an election timeout on
 top, for clocks that differ. So nobody gains more than an election timeout by a change of leaders. Time without a
 leader does not count.
-A renewal of what is written down must first take that back in the log, as it would otherwise be lost with the leader.
+A renewal of what is written down must first change that in the log, as it would otherwise be lost with the leader.
+Whoever renews again before it would have been written down has it taken back, and writes nothing from then on; whoever
+renews seldom has it written down at once when the lease ends now, which is the same entry, and the only one. All
+renewals of a turn of the member go into one command.
 
 Every lease has one place in a heap, for the first thing that is to happen to it. A renewal that changes no more than
 the time of that does not touch the heap: it is found out when the old time comes. Leases that nothing happens to cost
@@ -75,7 +78,7 @@ class Records(Protocol):
 class _Timer:
     """One lease on the leader's clock."""
 
-    __slots__ = ("checkpoint_at", "expiry", "is_revoking", "is_written_down", "ttl", "wake")
+    __slots__ = ("checkpoint_at", "expiry", "is_revoking", "is_written_down", "renewing", "ttl", "wake")
 
     def __init__(self, ttl: int, expiry: float, checkpoint_at: float, *, is_written_down: bool) -> None:
         self.ttl = ttl
@@ -84,8 +87,22 @@ class _Timer:
         self.is_written_down = is_written_down
         """Whether the log says, or may say, when it ends."""
         self.is_revoking = False
+        self.renewing = 0
+        """Renewals on their way into the log: nothing else is written of it until they have ended."""
         self.wake = min(expiry, checkpoint_at)
         """Its place in the heap; an entry that says anything else is not valid any more."""
+
+
+class _Renewal:
+    """A renewal that changes what is written down. ``left_ms`` is what the log is told: 0 takes it back."""
+
+    __slots__ = ("answer", "lease_id", "left_ms", "timer")
+
+    def __init__(self, lease_id: int, timer: _Timer, answer: Renewed) -> None:
+        self.lease_id = lease_id
+        self.timer = timer
+        self.answer = answer
+        self.left_ms = 0
 
 
 class Lessor:
@@ -109,6 +126,8 @@ class Lessor:
         self._allowance = 0.0
         self._waiting: dict[int, list[Renewed]] = {}
         self._waiting_count = 0
+        self._renewals: list[_Renewal] = []
+        """Of what is written down; they go into the log with the next ``flush``."""
 
     # ------------------------------------------------------------------ time
 
@@ -147,7 +166,8 @@ class Lessor:
         self._heap.clear()
         self._loading = False
         waiting, self._waiting, self._waiting_count = self._waiting, {}, 0
-        for renewals in waiting.values():
+        unwritten, self._renewals = self._renewals, []
+        for renewals in (*waiting.values(), [renewal.answer for renewal in unwritten]):
             for answer in renewals:
                 answer(NotLeader())
 
@@ -195,8 +215,9 @@ class Lessor:
             else:
                 if timer.checkpoint_at <= now:
                     timer.checkpoint_at = inf
-                    timer.is_written_down = True
-                    written.append((lease_id, ceil((timer.expiry - now) * 1000)))
+                    if not timer.renewing:
+                        timer.is_written_down = True
+                        written.append((lease_id, ceil((timer.expiry - now) * 1000)))
                 timer.wake = min(timer.expiry, timer.checkpoint_at)
                 heapreplace(heap, (timer.wake, lease_id))
         for start in range(0, len(written), CHECKPOINT_LEASES):
@@ -204,9 +225,13 @@ class Lessor:
 
     def _write(self, now: float, left: list[tuple[int, int]]) -> None:
         """Have it written down what is left of leases, and how late it is."""
+        request = LeaseCheckpointRequest(tuple(left), self._now_ms(now))
+        self._propose(request, partial(self._wrote, [lease for lease, _ in left]))
+
+    def _now_ms(self, now: float) -> int:
+        """How late it is on the leases' clock; it is about to be written down."""
         self._clock_due = now + self._election_seconds * CLOCK_SHARE
-        clock_ms = self._since_ms + int((now - self._since) * 1000)
-        self._propose(LeaseCheckpointRequest(tuple(left), clock_ms), partial(self._wrote, [lease for lease, _ in left]))
+        return self._since_ms + int((now - self._since) * 1000)
 
     def _wrote(self, lease_ids: list[int], outcome: object) -> None:
         """What got lost is written down again with the next tick."""
@@ -257,29 +282,56 @@ class Lessor:
                 self._waiting_count += 1
                 self._waiting.setdefault(lease_id, []).append(answer)
         elif timer.is_written_down:
-            timer.checkpoint_at = inf  # not again while it is being taken back
-            self._propose(LeaseCheckpointRequest(((lease_id, 0),)), partial(self._taken_back, lease_id, timer, answer))
+            timer.renewing += 1
+            self._renewals.append(_Renewal(lease_id, timer, answer))
         else:
             self._start_afresh(lease_id, timer)
             answer(timer.ttl)
+
+    def flush(self) -> None:
+        """Propose the renewals that must be in the log, those of a turn together."""
+        renewals, self._renewals = self._renewals, []
+        for start in range(0, len(renewals), CHECKPOINT_LEASES):
+            self._write_renewals(self._clock(), renewals[start : start + CHECKPOINT_LEASES])
+
+    def _write_renewals(self, now: float, renewals: list[_Renewal]) -> None:
+        for renewal in renewals:
+            timer = renewal.timer
+            is_frequent = now - (timer.expiry - timer.ttl) < self._unwritten_seconds
+            renewal.left_ms = 0 if is_frequent else timer.ttl * 1000
+        left = tuple((renewal.lease_id, renewal.left_ms) for renewal in renewals)
+        self._propose(LeaseCheckpointRequest(left, self._now_ms(now)), partial(self._renewed, now, renewals))
 
     def _start_afresh(self, lease_id: int, timer: _Timer) -> None:
         timer.expiry = self._clock() + timer.ttl
         self._write_at(self._clock() + self._unwritten_seconds, lease_id, timer)
 
-    def _taken_back(self, lease_id: int, timer: _Timer, answer: Renewed, outcome: object) -> None:
-        if self._timers.get(lease_id) is not timer:
-            answer(0 if self.term and self._records.get(lease_id) is None else NotLeader())
-        elif isinstance(outcome, KvraftError):
-            self._write_at(self._clock(), lease_id, timer)  # nobody knows what the log says now
-            answer(outcome)
-        else:
-            timer.is_written_down = False
-            if not timer.is_revoking and timer.expiry > self._clock():
-                self._start_afresh(lease_id, timer)
-                answer(timer.ttl)
+    def _renewed(self, asked: float, renewals: list[_Renewal], outcome: object) -> None:
+        for renewal in renewals:
+            renewal.timer.renewing -= 1
+            if self._timers.get(renewal.lease_id) is not renewal.timer:
+                gone = self.term and self._records.get(renewal.lease_id) is None
+                renewal.answer(0 if gone else NotLeader())
+            elif isinstance(outcome, KvraftError):
+                if not renewal.timer.renewing:  # nobody knows what the log says now
+                    self._write_at(self._clock(), renewal.lease_id, renewal.timer)
+                renewal.answer(outcome)
             else:
-                self.renew(lease_id, answer)
+                self._changed_in_log(asked, renewal)
+
+    def _changed_in_log(self, asked: float, renewal: _Renewal) -> None:
+        """The log has the renewal that was written at ``asked``."""
+        lease_id, timer = renewal.lease_id, renewal.timer
+        timer.is_written_down = bool(renewal.left_ms)
+        if timer.is_revoking or timer.expiry <= self._clock():
+            self.renew(lease_id, renewal.answer)
+            return
+        if timer.is_written_down:
+            timer.expiry = max(asked + timer.ttl, timer.expiry)  # later: its place in the heap can stay
+            timer.checkpoint_at = inf
+        else:
+            self._start_afresh(lease_id, timer)
+        renewal.answer(timer.ttl)
 
     def remaining(self, lease_id: int) -> tuple[float, int] | None:
         """What is left of it and what it was granted for, in seconds; None when there is no such lease."""

@@ -131,7 +131,8 @@ class Store:
             assert type(command) is TxnRequest
             work = self._txn(command)
         work = self._to_revision(work)
-        return self.in_this_piece(work)
+        answer: Response = self.in_this_piece(work)
+        return answer
 
     def _to_revision(self, work: Work[T]) -> Work[T]:
         """``work``, and the revision for what it has changed."""

@@ -66,6 +66,10 @@ class LeaseService:
         """Time has passed."""
         self.lessor.tick(self.driver.leading_term)
 
+    def flush(self) -> None:
+        """A turn is over: what it has renewed goes into the log together."""
+        self.lessor.flush()
+
     def handlers(self) -> dict[type, Handler]:
         """By the kind of request."""
         return {

@@ -334,6 +334,7 @@ class Member:
             applied = self.machine.applied_index
             try:
                 driver.turn()
+                self.service.leases.flush()
                 self.membership.turn()
                 driver.commit_if_due(due=False)
                 changed = self.machine.applied_index != applied

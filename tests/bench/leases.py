@@ -62,6 +62,7 @@ class Leader:
             if renewed is not None:
                 for lease_id in renewed[len(renewed) * (tick - 1) // ticks : len(renewed) * tick // ticks]:
                     self.lessor.renew(lease_id, _ignore)
+                self.lessor.flush()
         return (time.process_time() - begun) / seconds
 
 

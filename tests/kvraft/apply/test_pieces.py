@@ -96,7 +96,12 @@ class Sink:
             CompactRequest(3),
         ),
         (TxnRequest((), (EVERY,)), PutRequest(b"gone", b"", ignore_lease=True), PutRequest(b"x", b"")),
-        (LeaseRevokeRequest(7), PutRequest(b"k00000", b"", lease=7), LeaseRevokeRequest(7), LeaseRevokeRequest(1 << 63)),
+        (
+            LeaseRevokeRequest(7),
+            PutRequest(b"k00000", b"", lease=7),
+            LeaseRevokeRequest(7),
+            LeaseRevokeRequest(1 << 63),
+        ),
         (*(DeleteRangeRequest(b"k%02d" % tens, b"k%02d" % (tens + 1)) for tens in range(41)), LeaseRevokeRequest(8)),
     ],
     ids=["all", "all twice", "transaction", "then refused", "lease", "many small ones"],

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvraft.errors import KvraftError, LeaseNotFound, NotLeader, OutcomeUnknown
-from kvraft.lease.lessor import CLOCK_SHARE, EXPIRIES_PER_SECOND, LOADED_PER_TICK, MARGIN_SHARE, RETRY_SECONDS, Lessor
+from kvraft.lease.lessor import (
+    CHECKPOINT_LEASES,
+    CLOCK_SHARE,
+    EXPIRIES_PER_SECOND,
+    LOADED_PER_TICK,
+    MARGIN_SHARE,
+    RETRY_SECONDS,
+    Lessor,
+)
 from kvraft.types import (
     LeaseCheckpointRequest,
     LeaseCheckpointResponse,
@@ -55,7 +63,8 @@ class Log:
         self.lessor.granted(lease_id, ttl)
 
     def apply(self) -> list[LeaseCommand]:
-        """Commit what has been proposed."""
+        """A turn is over; commit what has been proposed."""
+        self.lessor.flush()
         taken, self.proposed = self.proposed, []
         for command, waiter in taken:
             waiter(self._execute(command))
@@ -63,6 +72,7 @@ class Log:
 
     def lose(self) -> None:
         """Nobody learns what became of the proposals, and they became nothing."""
+        self.lessor.flush()
         taken, self.proposed = self.proposed, []
         for _, waiter in taken:
             waiter(OutcomeUnknown())
@@ -148,17 +158,82 @@ def test_how_late_it_is_is_written_down_as_long_as_there_are_leases() -> None:
     assert log.clock_ms == pytest.approx(25_000, abs=1100)
 
 
-def test_a_renewal_takes_back_what_is_written_down_first() -> None:
+def test_a_renewal_of_what_is_written_down_is_written_down_first_and_only_once() -> None:
     log = leading()
     log.grant(7, 30)
     log.run(24)
-    answers = log.renew(7)
-    assert answers == []
-    assert log.apply() == [LeaseCheckpointRequest(((7, 0),))]
-    assert answers == [30]
-    assert log.records[7] == (30, 0)
-    assert revokes(log.run(29.9)) == []
+    for _ in range(3):
+        answers = log.renew(7)
+        assert answers == []
+        (command,) = log.apply()
+        assert isinstance(command, LeaseCheckpointRequest)
+        assert command.left_ms == ((7, 30_000),)
+        assert answers == [30]
+        found = log.run(24)
+        assert written(found) == []
+        assert revokes(found) == []
+    assert revokes(log.run(5.9)) == []
     assert [lease for _, lease in revokes(log.run(0.2))] == [7]
+
+
+def test_who_begins_to_renew_at_once_has_it_taken_back_and_writes_nothing_more() -> None:
+    log = leading()
+    log.grant(7, 30)
+    log.run(24)
+    for left in (((7, 30_000),), ((7, 0),)):
+        log.renew(7)
+        assert [command.left_ms for command in log.apply() if isinstance(command, LeaseCheckpointRequest)] == [left]
+        assert written(log.run(ELECTION * 0.4)) == []
+    for _ in range(10):
+        assert log.renew(7) == [30]
+        assert written(log.run(ELECTION * 0.4)) == []
+    assert log.records[7] == (30, 0)
+
+
+def test_renewals_of_one_turn_are_one_command() -> None:
+    log = leading()
+    count = CHECKPOINT_LEASES + 3
+    for lease_id in range(1, count + 1):
+        log.grant(lease_id, 60)
+    log.run(20)
+    answers = [log.renew(lease_id) for lease_id in range(1, count + 1)]
+    commands = log.apply()
+    assert [len(command.left_ms) for command in commands if isinstance(command, LeaseCheckpointRequest)] == [
+        CHECKPOINT_LEASES,
+        3,
+    ]
+    assert answers == [[60]] * count
+
+
+def test_nothing_older_is_written_over_a_renewal_that_is_on_its_way() -> None:
+    """What was to be written down got lost meanwhile: the lease must not end early under the next leader."""
+    log = leading()
+    log.grant(7, 30)
+    log.now += 1
+    log.lessor.tick(1)
+    lost, log.proposed = log.proposed, []
+    answers = log.renew(7)
+    log.lessor.flush()
+    for _, waiter in lost:
+        waiter(OutcomeUnknown())
+    log.now += TICK
+    log.lessor.tick(1)
+    log.apply()
+    assert answers == [30]
+    log.lessor.tick(0)
+    log.lessor.tick(2)
+    found = log.lessor.remaining(7)
+    assert found is not None
+    assert found[0] >= 30
+
+
+def test_renewals_that_were_to_be_written_down_end_with_leadership() -> None:
+    log = leading()
+    log.grant(7, 30)
+    log.run(20)
+    answers = log.renew(7)
+    log.lessor.tick(0)
+    assert [type(answer) for answer in answers] == [NotLeader]
 
 
 def test_a_renewal_that_cannot_be_written_down_fails_and_changes_nothing() -> None:
