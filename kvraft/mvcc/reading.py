@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kvraft.types import KeyValue
 
 
+LONG_CHANGES = 4000
+"""A revision with more than so many changes is read in parts; some 30 ms."""
+
+
 def open_end(range_end: bytes) -> bytes | None:
     """The ``end`` of a request's ``range_end``, which is not empty."""
     return None if range_end == b"\0" else range_end
@@ -97,20 +101,42 @@ def _merge(
 def read_changes(tables: Tables, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int | None]:
     """Changes from revision ``low`` on, whole revisions, until one of the bounds is reached.
 
-    Also the last revision that was read as a whole; None when everything there is was read.
+    Also the last revision that was read as a whole; None when everything there is was read. A revision with more than
+    ``LONG_CHANGES`` ends it as well, and is not read: see :func:`read_part`.
     """
     found: list[Change] = []
     room = max_bytes
-    last = 0
+    last = begin = 0
     cursor = tables.rev
     more = cursor.set_range(POSITION.pack(low, 0))
     while more:
         position, raw = cursor.item()
         main = int.from_bytes(position[:8])
-        if main != last and found and (len(found) >= max_changes or room <= 0):
-            return found, last
+        if main != last:
+            if found and (len(found) >= max_changes or room <= 0):
+                return found, last
+            begin = len(found)
+        elif len(found) - begin >= LONG_CHANGES:
+            return found[:begin], main - 1
         found.append(decode_change(raw))
         room -= len(raw)
         last = main
+        more = cursor.next()
+    return found, None
+
+
+def read_part(tables: Tables, revision: int, sub: int, max_changes: int) -> tuple[list[Change], int | None]:
+    """Some changes of ``revision``, from place ``sub`` on, and the place where it goes on, if it does."""
+    found: list[Change] = []
+    cursor = tables.rev
+    more = cursor.set_range(POSITION.pack(revision, sub))
+    while more:
+        position, raw = cursor.item()
+        main, place = POSITION.unpack(position)
+        if main != revision:
+            break
+        if len(found) >= max_changes:
+            return found, place
+        found.append(decode_change(raw))
         more = cursor.next()
     return found, None

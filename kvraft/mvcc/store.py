@@ -12,7 +12,7 @@ from kvraft.mvcc.check import ANY_OPS, check_command, check_range
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
 from kvraft.mvcc.counts import CountCache
 from kvraft.mvcc.puts import RecentHeads, begin_key, change_lease, end_of_puts, put_all
-from kvraft.mvcc.reading import open_end, read_changes, read_key, read_value
+from kvraft.mvcc.reading import open_end, read_changes, read_key, read_part, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
@@ -282,10 +282,15 @@ class Store:
     def changes(self, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int]:
         """Changes from revision ``low`` on, whole revisions until a bound is reached, and the last one covered.
 
-        ``low`` is not below the compacted revision.
+        ``low`` is not below the compacted revision. A revision that is too long for this is left to :meth:`part`; when
+        it is ``low`` there are no changes, and ``low - 1`` is covered.
         """
         found, covered = read_changes(self._environment.tables, low, max_changes, max_bytes)
         return found, self.revision if covered is None else covered
+
+    def part(self, revision: int, sub: int, max_changes: int) -> tuple[list[Change], int | None]:
+        """Changes of one revision from place ``sub`` on, and where it goes on; None: nowhere."""
+        return read_part(self._environment.tables, revision, sub, max_changes)
 
     def previous(self, change: Change) -> KeyValue | None:
         """The key before ``change``; None for a create, or when a compaction has removed it."""

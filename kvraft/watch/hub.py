@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kvraft.types import Event, WatchBatch
 from kvraft.watch.index import Group, WatcherIndex
+from kvraft.watch.long import LongRevision
 from kvraft.watch.progress import INTERVAL_SECONDS, PeriodicProgress
 from kvraft.watch.standing import Standing
 from kvraft.watch.watcher import Sink, Watcher, WatcherState
@@ -37,7 +38,12 @@ class ChangeSource(Protocol):
     def compacted_revision(self) -> int: ...
 
     def changes(self, low: int, max_changes: int, max_bytes: int) -> tuple[list[Change], int]:
-        """Whole revisions from ``low`` on until a bound is reached, and the last revision covered."""
+        """Whole revisions from ``low`` on until a bound is reached, and the last revision covered: ``low - 1`` when
+        ``low`` has so many changes that it must be read in parts."""
+        ...
+
+    def part(self, revision: int, sub: int, max_changes: int) -> tuple[list[Change], int | None]:
+        """See :class:`~kvraft.watch.long.PartSource`."""
         ...
 
     def previous(self, change: Change) -> KeyValue | None:
@@ -87,6 +93,7 @@ class WatchHub:
         self._queue: dict[Watcher, None] = {}  # the lagging ones, whose turn is next first
         self._standing = Standing()  # the same ones, by what they have
         self._blocked: dict[Watcher, None] = {}
+        self._long: LongRevision | None = None
         self._published = source.revision
         self.events = 0
         """Delivered since the start, once for each watcher."""
@@ -174,6 +181,9 @@ class WatchHub:
         first goes to the end of the queue, so that nobody waits for the one who is furthest behind.
         """
         source = self._source
+        if self._long is not None:
+            self._serve_part(self._long, max_events)
+            return bool(self._queue)
         for _ in range(max_events):
             first = next(iter(self._queue), None)
             if first is None:
@@ -192,6 +202,7 @@ class WatchHub:
 
     def replaced(self) -> None:
         """The source is another state now, of a snapshot. What a watcher has seen it will not see again."""
+        self._long = None
         for watcher in self._synced.watchers():
             watcher.next_revision = max(watcher.next_revision, self._published + 1)
             self._enter(watcher, WatcherState.LAGGING)
@@ -226,6 +237,9 @@ class WatchHub:
 
     def _serve_chunk(self, low: int, max_events: int) -> None:
         changes, last = self._source.changes(low, max_events, CHUNK_BYTES)
+        if last < low:
+            self._long = LongRevision(self._source, low, self._lagging, self._standing.within(low, low))
+            return
         chunk = _Chunk(self._source, changes, last)
         hits = self._hits(self._lagging, chunk)
         shared: dict[Group, WatchBatch] = {}
@@ -244,6 +258,25 @@ class WatchHub:
                     continue
             self._standing.move(watcher, last + 1)
             if last == self._source.revision:
+                self._enter(watcher, WatcherState.SYNCED)
+
+    def _serve_part(self, long: LongRevision, max_events: int) -> None:
+        """Go on with a revision that is made in pieces, and deliver it once that is done."""
+        waiting = [watcher for watcher in long.watchers if watcher.state is WatcherState.LAGGING]
+        if not waiting or long.revision < self._source.compacted_revision:
+            self._long = None
+            return
+        if not long.step(max_events):
+            return
+        self._long = None
+        for watcher in waiting:
+            if watcher.state is not WatcherState.LAGGING:
+                continue  # cancelled by a sink, meanwhile
+            batch = long.batch(watcher)
+            if batch is not None and (not self._offer(watcher, batch) or watcher.state is not WatcherState.LAGGING):
+                continue
+            self._standing.move(watcher, long.revision + 1)
+            if long.revision == self._source.revision:
                 self._enter(watcher, WatcherState.SYNCED)
 
     @staticmethod

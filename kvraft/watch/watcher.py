@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Where batches go. It must not block; of the hub it may call ``cancel`` alone."""
+    """Where batches go. It must not block; of the hub it may call ``cancel`` alone.
+
+    A sink may have ``prepare(part: WatchBatch, *, is_first: bool)``: it is told the parts of a very large batch as they
+    are made, to encode them. Afterwards ``deliver`` gets all of it; or something else, when it has come to nothing.
+    """
 
     def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
         """Take ``batch``; False: full, nothing was taken, ``WatchHub.resume`` will be called."""

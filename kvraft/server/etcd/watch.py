@@ -39,13 +39,27 @@ DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 class Watch:
     """One watch of a stream; the hub's sink."""
 
-    __slots__ = ("_stream", "fragment", "watch_id", "watcher")
+    __slots__ = ("_prepared", "_prepared_is", "_stream", "fragment", "watch_id", "watcher")
 
     def __init__(self, stream: WatchStream, watch_id: int, request: pb.WatchCreateRequest) -> None:
         self._stream = stream
         self.watch_id = watch_id
         self.fragment = request.fragment
         self.watcher: Watcher
+        self._prepared: list[bytes] = []
+        self._prepared_is = (0, 0)  # the revision, and how many of its events
+
+    def prepare(self, part: WatchBatch, *, is_first: bool) -> None:
+        """See ``watcher.Sink``."""
+        if is_first:
+            self._prepared, self._prepared_is = [], (part.revision, 0)
+        self._prepared += self._stream.encode(self, part)
+        self._prepared_is = (part.revision, self._prepared_is[1] + len(part.events))
+
+    def take_prepared(self, batch: WatchBatch) -> list[bytes]:
+        """``batch``, encoded, if that has been done already; and nothing is kept."""
+        prepared, self._prepared = self._prepared, []
+        return prepared if self._prepared_is == (batch.revision, len(batch.events)) else []
 
     def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
         """See ``watcher.Sink``."""
@@ -132,12 +146,14 @@ class WatchStream:
     def deliver(self, watch: Watch, batch: WatchBatch) -> bool:
         """Queue a batch; False when the client does not keep up. One without events is a report of progress."""
         if self._call.full:
+            watch.take_prepared(batch)
             self._blocked[watch] = None
             return False
         if batch.compact_revision:
             self._forget(watch)
-        limit = self._services.max_message_bytes
-        parts = split_batch(batch, limit - HEAD_BYTES) if watch.fragment else [batch]
+        parts = watch.take_prepared(batch) or self.encode(watch, batch)
+        if not watch.fragment:
+            parts = [b"".join(parts)]  # protobuf puts together what follows each other
         for place, part in enumerate(parts, 1):
             head = pb.WatchResponse(
                 watch_id=watch.watch_id,
@@ -146,9 +162,14 @@ class WatchStream:
                 fragment=place < len(parts),
             )
             self._services.stamp.on(head.header, batch.revision)
-            # Protobuf puts together what follows each other.
-            self._call.send(head.SerializeToString() + self._services.encoded_events(part))
+            self._call.send(head.SerializeToString() + part)
         return True
+
+    def encode(self, watch: Watch, batch: WatchBatch) -> list[bytes]:
+        """The events of ``batch`` for the messages that ``watch`` gets, each behind a head of its own."""
+        limit = self._services.max_message_bytes - HEAD_BYTES
+        parts = split_batch(batch, limit) if watch.fragment else [batch]
+        return [self._services.encoded_events(part) for part in parts]
 
     def _send(self, **values: object) -> None:
         """An answer without events."""

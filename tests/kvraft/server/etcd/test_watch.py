@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvraft.server.member import Member
+    from kvraft.types import WatchBatch
 
 ALL = {"key": b"\0", "range_end": b"\0"}
 
@@ -209,6 +210,42 @@ async def test_large_revisions_come_in_fragments_to_who_asks(tmp_path: Path, fra
 
     async with open_member(tmp_path / "data", max_request_bytes=1_000_000) as member:
         await in_thread(member.client_urls[0], converse)
+
+
+@pytest.mark.parametrize("fragment", [False, True])
+async def test_a_long_revision_is_encoded_in_pieces(
+    member: Member, monkeypatch: pytest.MonkeyPatch, fragment: bool
+) -> None:
+    monkeypatch.setattr("kvraft.mvcc.reading.LONG_CHANGES", 10)
+    monkeypatch.setattr("kvraft.server.member.CATCH_UP_EVENTS", 16)
+    keys = [b"k%03d" % number for number in range(100)]
+    encoded: list[int] = []
+    encode = member.etcd.encoded_events
+
+    def counted(batch: WatchBatch) -> bytes:
+        encoded.append(len(batch.events))
+        return encode(batch)
+
+    monkeypatch.setattr(member.etcd, "encoded_events", counted)
+
+    def converse(stubs: Stubs) -> None:
+        puts = [{"request_put": {"key": key, "value": b"v"}} for key in keys]
+        stubs.call("KV/Txn", success=puts)
+        stubs.call("KV/DeleteRange", **ALL)
+        stream = stubs.open("Watch/Watch")
+        _create(stream, **ALL, fragment=fragment, prev_kv=True, start_revision=3)
+        answers = [stream.receive()]
+        while answers[-1].fragment:
+            answers.append(stream.receive())
+        assert _seen(answers[0])[0] == (1, b"k000", 3)
+        assert [event.kv.key for answer in answers for event in answer.events] == keys
+        assert {event.prev_kv.value for answer in answers for event in answer.events} == {b"v"}
+        assert (len(answers) > 1) is fragment
+        stream.cancel()
+
+    await in_thread(member.client_urls[0], converse)
+    assert sum(encoded) == len(keys)
+    assert max(encoded) < len(keys)
 
 
 async def test_too_many_watches_of_one_connection(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
