@@ -6,6 +6,7 @@ Servers over one store may all do this at once; what is there already stays as i
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,6 +15,7 @@ from apilayer.api import meta, status
 from apilayer.registry.options import WriteOptions
 from apilayer.registry.roles import reconcile_roles
 from apilayer.registry.services.store import OWN_MANAGER
+from apilayer.registry.together import together
 from apilayer.storage.interface import StoreError
 
 if TYPE_CHECKING:
@@ -50,15 +52,21 @@ async def keep_trying(registry: Registry) -> None:
 
 async def bootstrap(registry: Registry) -> None:
     """Creates what is missing. Raises StoreError, StatusError."""
+    steps = [partial(step, registry) for step in (_namespaces, _priority_classes, _default_cidr)]
+    if registry.has_roles:
+        steps.append(partial(reconcile_roles, registry))
+    await together([*steps, registry.ports.load])
+
+
+async def _namespaces(registry: Registry) -> None:
     for name in SYSTEM_NAMESPACES:
         await create_if_absent(registry, "namespaces", "", {"metadata": {"name": name}})
+
+
+async def _priority_classes(registry: Registry) -> None:
     for name, (value, description) in PRIORITY_CLASSES.items():
         wanted = {"metadata": {"name": name}, "value": value, "description": description}
         await create_if_absent(registry, "priorityclasses.scheduling.k8s.io", "", wanted)
-    await registry.ports.load()
-    if registry.has_roles:
-        await reconcile_roles(registry)
-    await _default_cidr(registry)
 
 
 async def create_if_absent(registry: Registry, group_resource: str, namespace: str, obj: Object) -> None:

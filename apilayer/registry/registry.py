@@ -93,6 +93,8 @@ class Registry:
         self.admission = Chain(plugins, self.refresh, trio.sleep)
         self.has_roles = False
         """Whether the roles in the cluster decide: then the default ones are kept in it."""
+        self.roles_are_there = False
+        """Whether the default roles have been brought to where they are to be."""
 
     def _store_of(self, resource: Resource, clock: Callable[[], datetime]) -> ResourceStore:
         if resource.group_resource == "namespaces":

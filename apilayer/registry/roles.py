@@ -8,16 +8,17 @@ Source: Kubernetes documentation, "Using RBAC Authorization", "Default roles and
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import trio
 
 from apilayer.api import status
 from apilayer.pipeline.rbac import missing_from, parse_rules
 from apilayer.registry.options import DeleteOptions, WriteOptions
 from apilayer.registry.services.store import OWN_MANAGER
+from apilayer.registry.together import together
 
 if TYPE_CHECKING:
     from apilayer.registry.registry import Registry
@@ -27,8 +28,6 @@ Object = dict[str, Any]
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-AT_ONCE = 64
-"""So many are written at a time: the store commits them together."""
 
 
 def default_roles() -> list[tuple[str, str, Object]]:
@@ -48,21 +47,8 @@ def default_roles() -> list[tuple[str, str, Object]]:
 
 async def reconcile_roles(registry: Registry) -> None:
     """Brings the default roles and bindings to where they are to be. Raises StoreError, StatusError."""
-    limit = trio.CapacityLimiter(AT_ONCE)
-    failures: list[Exception] = []
-
-    async def one(resource: str, namespace: str, wanted: Object) -> None:
-        async with limit:
-            try:
-                await _reconcile(registry, resource, namespace, wanted)
-            except Exception as error:
-                failures.append(error)
-
-    async with trio.open_nursery() as nursery:
-        for item in default_roles():
-            nursery.start_soon(one, *item)
-    if failures:
-        raise failures[0]
+    await together([partial(_reconcile, registry, *item) for item in default_roles()])
+    registry.roles_are_there = True
 
 
 async def _reconcile(registry: Registry, resource: str, namespace: str, wanted: Object) -> None:

@@ -15,6 +15,7 @@ from apilayer.pipeline.node import NodeAuthorizer
 from apilayer.pipeline.rbac import RoleAuthorizer, parse_rules
 from apilayer.registry.following import CachedGraph, CachedRoles
 from apilayer.registry.roles import default_roles
+from apilayer.server.health import Check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from apilayer.pipeline.rbac import Rule
     from apilayer.registry.registry import Registry
     from apilayer.server.authorization_file import WebhookEntry
+    from apilayer.server.health import Health
 
 MODES = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 MAX_POLICY_BYTES = 16 * 1024 * 1024
@@ -107,6 +109,16 @@ class AuthorizationPlan:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             for client in self._clients:
                 await client.aclose()
+
+
+def watch_roles(registry: Registry, health: Health) -> None:
+    """Where roles decide, nobody is sent here before the default ones are there."""
+
+    async def passes() -> bool:
+        return registry.roles_are_there
+
+    if registry.has_roles:
+        health.add(Check("poststarthook/rbac/bootstrap-roles", passes))
 
 
 def _node_rules() -> tuple[Rule, ...]:

@@ -21,6 +21,7 @@ from apilayer.registry.services.repair import Repair
 from apilayer.server.access import AccessError, AccessFiles, read_access
 from apilayer.server.application import Application
 from apilayer.server.audit import AuditError, read_audit
+from apilayer.server.authorization import watch_roles
 from apilayer.server.backend import ETCD, open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
 from apilayer.server.encryption import EncryptionError, read_encryption
@@ -182,6 +183,7 @@ async def run_apiserver(
             encryption.watch_health(health)
             host = options.advertise_address or _reachable(options.bind_address)
             access, issuer = files.over(registry, tls)
+            watch_roles(registry, health)
             app = Application(
                 registry,
                 access,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench import api, compaction, kills, leases, overload, size, steady, store
+from tests.bench import api, authz, compaction, kills, leases, overload, size, steady, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,11 @@ PARTS = {
         "One member each, a million revisions (or `--keys`) of 10,000 keys with 256 bytes. `physical`: it is over when "
         "all is gone.",
         lambda args: compaction.run(args.seconds, args.keys),
+    ),
+    "authz": Part(
+        "Who may do what",
+        "CPU of one decision by nodes and roles, from warm caches, in one process; the least of 20 turns.",
+        lambda _: authz.run(),
     ),
     "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
     "api": Part(

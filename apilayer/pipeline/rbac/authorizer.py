@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 MAX_REMEMBERED = 4096
-"""Decisions that are remembered until a role or binding changes; then, or when there are more, they are forgotten."""
+"""Decisions, and rules of users, that are kept until a role or binding changes or there are more of them."""
 
 
 class RoleSource(Protocol):
@@ -32,6 +32,7 @@ class RoleAuthorizer:
         self._source = source
         self._index = RoleIndex()
         self._decided: dict[tuple[User, RequestInfo], Verdict] = {}
+        self._held_by: dict[tuple[User, str], tuple[tuple[tuple[Rule, str], ...], str]] = {}
 
     def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
@@ -45,15 +46,24 @@ class RoleAuthorizer:
         return found
 
     def _decide(self, user: User, info: RequestInfo) -> Verdict:
-        wrong: list[str] = []
-        for grant, rules in self._index.grants(user, info.namespace if info.is_resource else ""):
-            if rules is None:
-                wrong.append(grant.missing)
-                continue
-            for rule in rules:
-                if rule.allows(info):
-                    return Verdict(True, grant.reason)
-        return Verdict(False, f"RBAC: {aggregate(wrong)}" if wrong else "")
+        held, wrong = self._held(user, info.namespace if info.is_resource else "")
+        for rule, reason in held:
+            if rule.allows(info):
+                return Verdict(True, reason)
+        return Verdict(False, f"RBAC: {wrong}" if wrong else "")
+
+    def _held(self, user: User, namespace: str) -> tuple[tuple[tuple[Rule, str], ...], str]:
+        """The user's rules in the namespace, each with the reason why it is his; and what is wrong with bindings."""
+        key = user, namespace
+        found = self._held_by.get(key)
+        if found is None:
+            if len(self._held_by) >= MAX_REMEMBERED:
+                self._held_by.clear()
+            grants = list(self._index.grants(user, namespace))
+            held = tuple((rule, grant.reason) for grant, rules in grants for rule in rules or ())
+            wrong = aggregate(grant.missing for grant, rules in grants if rules is None)
+            found = self._held_by[key] = held, wrong
+        return found
 
     def rules(self, user: User, namespace: str) -> Rules:
         """See `Authorizer.rules`."""
@@ -84,3 +94,4 @@ class RoleAuthorizer:
     def _bring_up_to_date(self) -> None:
         if self._source.bring_up_to_date(self._index):
             self._decided.clear()
+            self._held_by.clear()

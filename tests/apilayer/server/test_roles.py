@@ -117,6 +117,7 @@ async def test_default_roles_are_made_and_mended(start: Any) -> None:
         }
         assert {item["metadata"]["name"] for item in listed} <= names
         assert len(listed) == 69
+        assert b"[+]poststarthook/rbac/bootstrap-roles ok" in (await admin.request("GET", "/readyz?verbose")).body
         extra = {**READ, "verbs": ["watch"]}
         changed = next(item for item in listed if item["metadata"]["name"] == "system:basic-user")
         await admin.request("PUT", f"{CLUSTER_ROLES}/system:basic-user", {**changed, "rules": [extra]})
