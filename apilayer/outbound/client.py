@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+from contextlib import suppress
 from math import inf
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
@@ -126,15 +127,18 @@ class Client:
         import httpcore
 
         parts: list[bytes] = []
-        size = 0
+        size, cut = 0, False
         try:
             async for part in response.aiter_stream():
                 size += len(part)
-                parts.append(part)
-                if size > self._max_answer_bytes:
+                if size <= self._max_answer_bytes:
+                    parts.append(part)
+                elif not cut:
                     # The library's generators end by an end of the connection, not by being left.
+                    cut = True
                     parts.clear()
-                    response.extensions["network_stream"].get_extra_info("socket").shutdown(SHUT_RDWR)
+                    with suppress(OSError):
+                        response.extensions["network_stream"].get_extra_info("socket").shutdown(SHUT_RDWR)
         except (httpcore.NetworkError, httpcore.ProtocolError):
             if size <= self._max_answer_bytes:
                 raise

@@ -20,7 +20,7 @@ from apilayer.pipeline.request import Repeated
 from apilayer.pipeline.websocket import ProtocolTokenError, protocol_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from apilayer.pipeline.request import Request
 
@@ -179,7 +179,8 @@ class Authenticator:
     """Tries each way in turn; credentials that are there but wrong are an error, never the anonymous user.
 
     `audiences` are the API server's own: who the token file knows is known for these. `requests` are the ways that
-    look at the request itself, `further` those for tokens beside the file and service accounts.
+    look at the request itself, `further` those for tokens beside the file and service accounts; `close` ends what they
+    hold.
     """
 
     def __init__(
@@ -191,11 +192,18 @@ class Authenticator:
         requests: Sequence[Callable[[Request], User | None]] = (Certificates(),),
         further: Sequence[TokenWay] = (),
         anonymous: Anonymous = Anonymous(),  # it never changes
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         known = [KnownTokens(tokens, audiences)] if tokens else []
         self._requests = tuple(requests)
         self._ways: tuple[TokenWay, ...] = (*known, *([] if accounts is None else [accounts]), *further)
         self._anonymous = anonymous
+        self._close = close
+
+    async def aclose(self) -> None:
+        """Closes the connections to whom the ways ask."""
+        if self._close is not None:
+            await self._close()
 
     async def authenticate(self, request: Request) -> User:
         """The user, ANONYMOUS without credentials. Raises StatusError 401 for credentials that do not hold.

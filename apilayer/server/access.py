@@ -10,13 +10,14 @@ import attrs
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
 from apilayer.pipeline.authorization import permits
-from apilayer.server.authentication import AuthenticationFlagError, AuthenticationFlags, read_authentication
+from apilayer.server.authentication import AuthenticationFlags, read_authentication
 from apilayer.server.authorization import (
     AuthorizationError,
     AuthorizationFlags,
     AuthorizationPlan,
     read_authorization,
 )
+from apilayer.server.remote_authentication import AuthenticationFlagError
 from apilayer.server.reviews import Access
 from apilayer.server.token_requests import TokenIssuer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
@@ -10,6 +11,7 @@ from apilayer.pipeline.authentication import Anonymous, Authenticator, Certifica
 from apilayer.pipeline.bootstrap_tokens import BootstrapTokens
 from apilayer.pipeline.front_proxy import FrontProxy, ProxyHeaders
 from apilayer.pipeline.passwords import Passwords, parse_password_file
+from apilayer.server.remote_authentication import AuthenticationFlagError, RemoteFlags, read_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,18 +20,20 @@ if TYPE_CHECKING:
     from apilayer.pipeline.authentication import TokenWay, User
     from apilayer.pipeline.request import Request
     from apilayer.registry.registry import Registry
+    from apilayer.server.remote_authentication import Remote
     from apilayer.server.tls import ServingTls
 
     Parsed = TypeVar("Parsed")
 
 
-class AuthenticationFlagError(Exception):
-    """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
+log = logging.getLogger("apilayer.server.authentication")
 
 
-class AuthenticationFlags(Protocol):
+class AuthenticationFlags(RemoteFlags, Protocol):
     """What the flags say (see `ServerOptions`)."""
 
+    @property
+    def authorization_mode(self) -> Sequence[str]: ...
     @property
     def client_ca_file(self) -> Path | None: ...
     @property
@@ -61,6 +65,8 @@ class AuthenticationFiles:
     _flags: AuthenticationFlags
     _users: Mapping[bytes, User] = attrs.field(repr=False)
     _passwords: Mapping[str, tuple[bytes, User]] = attrs.field(repr=False)
+    _remote: Remote
+    _anonymous: Anonymous
 
     def authenticator(
         self, registry: Registry, tls: ServingTls, accounts: TokenWay | None, audiences: Sequence[str]
@@ -83,15 +89,40 @@ class AuthenticationFiles:
         further: list[TokenWay] = []
         if flags.enable_bootstrap_token_auth:
             further.append(BootstrapTokens(registry.listers.get, audiences))
-        anonymous = Anonymous(flags.anonymous_auth is not False)
-        return Authenticator(self._users, accounts, audiences, requests=requests, further=further, anonymous=anonymous)
+        further += self._remote.ways(audiences)
+        return Authenticator(
+            self._users,
+            accounts,
+            audiences,
+            requests=requests,
+            further=further,
+            anonymous=self._anonymous,
+            close=self._remote.aclose,
+        )
 
 
 def read_authentication(flags: AuthenticationFlags) -> AuthenticationFiles:
     """Reads what the flags name. Raises AuthenticationFlagError."""
     users = _parsed("--token-auth-file", flags.token_auth_file, parse_token_file)
     passwords = _parsed("--basic-auth-file", flags.basic_auth_file, parse_password_file)
-    return AuthenticationFiles(flags, users or {}, passwords or {})
+    remote = read_remote(flags)
+    return AuthenticationFiles(flags, users or {}, passwords or {}, remote, _anonymous(flags, remote))
+
+
+def _anonymous(flags: AuthenticationFlags, remote: Remote) -> Anonymous:
+    said = remote.anonymous
+    if said is not None and flags.anonymous_auth is not None:
+        raise AuthenticationFlagError(
+            "--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration"
+            " file"
+        )
+    found = said or Anonymous(flags.anonymous_auth is not False)
+    if found.enabled and "AlwaysAllow" in flags.authorization_mode:
+        log.warning(
+            "anonymous requests are not let in with the AlwaysAllow authorizer, which would let them do anything"
+        )
+        return Anonymous(enabled=False)
+    return found
 
 
 def _parsed(flag: str, path: Path | None, parse: Callable[[Iterable[str]], Parsed]) -> Parsed | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,19 @@ class ServerOptions:
     requestheader_uid_headers: Sequence[str] = ()
     requestheader_group_headers: Sequence[str] = ()
     requestheader_extra_headers_prefix: Sequence[str] = ()
+    oidc_issuer_url: str = ""
+    oidc_client_id: str = ""
+    oidc_ca_file: Path | None = None
+    oidc_username_claim: str = "sub"
+    oidc_username_prefix: str = ""
+    oidc_groups_claim: str = ""
+    oidc_groups_prefix: str = ""
+    oidc_signing_algs: Sequence[str] = ("RS256",)
+    oidc_required_claim: Sequence[tuple[str, str]] = ()
+    authentication_config: Path | None = None
+    authentication_token_webhook_config_file: Path | None = None
+    authentication_token_webhook_version: str = "v1beta1"  # noqa: S105  # no secret
+    authentication_token_webhook_cache_ttl: float = 120.0
     authorization_mode: Sequence[str] = ()
     authorization_policy_file: Path | None = None
     authorization_config: Path | None = None
@@ -199,7 +213,7 @@ async def run_apiserver(
             running = RunningServer(f"https://{host}:{port}", port, trio.Event() if stop is None else stop)
             prepare = partial(_prepare, registry, options, health, controlled, encryption, app.flow_control)
             own = KubernetesService(registry, host.strip("[]"), port)
-            async with trio.open_nursery() as nursery:
+            async with aclosing(access.authenticator), trio.open_nursery() as nursery:
                 nursery.start_soon(encryption.run)
                 nursery.start_soon(audit.run)
                 nursery.start_soon(registry.cache.run)

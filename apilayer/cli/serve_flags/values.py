@@ -67,3 +67,11 @@ def truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() == "true"
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Two texts with ``=`` between them. Raises ArgumentTypeError."""
+    name, found, value = text.partition("=")
+    if not found or not name.strip():
+        raise argparse.ArgumentTypeError("malformed pair, expect string=string")
+    return name.strip(), value.strip()

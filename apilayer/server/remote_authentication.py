@@ -1,0 +1,208 @@
+"""From flags to the ways of authentication that ask somebody else: identity providers and a webhook.
+
+Nothing of them is imported unless a flag asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from apilayer.outbound.target import Target
+    from apilayer.pipeline.authentication import Anonymous, TokenWay
+    from apilayer.pipeline.oidc.claims import JwtIssuer
+    from apilayer.pipeline.oidc.configuration import Configuration
+
+MAX_FILE_BYTES = 1024 * 1024
+OIDC_CACHE_SECONDS = 10.0
+WEBHOOK_SECONDS = 10.0
+WEBHOOK_VERSIONS = ("v1beta1", "v1")
+_WEBHOOK_FLAG = "--authentication-token-webhook-config-file"
+
+
+class AuthenticationFlagError(Exception):
+    """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
+
+
+class RemoteFlags(Protocol):
+    """What the flags say (see `ServerOptions`)."""
+
+    @property
+    def service_account_issuer(self) -> Sequence[str]: ...
+    @property
+    def oidc_issuer_url(self) -> str: ...
+    @property
+    def oidc_client_id(self) -> str: ...
+    @property
+    def oidc_ca_file(self) -> Path | None: ...
+    @property
+    def oidc_username_claim(self) -> str: ...
+    @property
+    def oidc_username_prefix(self) -> str: ...
+    @property
+    def oidc_groups_claim(self) -> str: ...
+    @property
+    def oidc_groups_prefix(self) -> str: ...
+    @property
+    def oidc_signing_algs(self) -> Sequence[str]: ...
+    @property
+    def oidc_required_claim(self) -> Sequence[tuple[str, str]]: ...
+    @property
+    def authentication_config(self) -> Path | None: ...
+    @property
+    def authentication_token_webhook_config_file(self) -> Path | None: ...
+    @property
+    def authentication_token_webhook_version(self) -> str: ...
+    @property
+    def authentication_token_webhook_cache_ttl(self) -> float: ...
+
+
+@attrs.frozen
+class Remote:
+    """What was read before anything runs; `ways` may be called once."""
+
+    issuers: tuple[JwtIssuer, ...] = ()
+    anonymous: Anonymous | None = None
+    webhook: Target | None = None
+    _version: str = "v1"
+    _cache_seconds: float = 0.0
+    _closing: list[Callable[[], Awaitable[None]]] = attrs.field(factory=list)
+
+    def ways(self, audiences: Sequence[str]) -> list[TokenWay]:
+        """Every issuer, then the webhook; what they say is remembered for a while."""
+        if not self.issuers and self.webhook is None:
+            return []
+        from apilayer.pipeline.token_cache import TokenCache
+
+        found: list[TokenWay] = [
+            TokenCache(self._issuer_way(issuer, audiences), OIDC_CACHE_SECONDS) for issuer in self.issuers
+        ]
+        if self.webhook is not None:
+            way = self._webhook_way(self.webhook, audiences)
+            found.append(TokenCache(way, self._cache_seconds, self._cache_seconds))
+        return found
+
+    def _issuer_way(self, issuer: JwtIssuer, audiences: Sequence[str]) -> TokenWay:
+        from apilayer.pipeline.oidc.provider import OidcTokens, Provider
+
+        provider = Provider(issuer)
+        self._closing.append(provider.aclose)
+        return OidcTokens(issuer, provider, audiences, time.time)
+
+    def _webhook_way(self, target: Target, audiences: Sequence[str]) -> TokenWay:
+        from apilayer.outbound.client import Client
+        from apilayer.outbound.webhook import Webhook
+        from apilayer.pipeline.token_webhook import TokenWebhook
+
+        client = Client(target, timeout_seconds=WEBHOOK_SECONDS)
+        self._closing.append(client.aclose)
+        return TokenWebhook(Webhook(client), self._version, audiences)
+
+    async def aclose(self) -> None:
+        """Closes the connections of the ways."""
+        for close in self._closing:
+            await close()
+
+
+def read_remote(flags: RemoteFlags) -> Remote:
+    """Reads what the flags name. Raises AuthenticationFlagError."""
+    configured = _configuration(flags)
+    issuers = configured.issuers if configured is not None else ()
+    if _any_oidc(flags):
+        if configured is not None:
+            raise AuthenticationFlagError("authentication-config file and oidc-* flags are mutually exclusive")
+        issuers = (_issuer(flags),)
+    return Remote(
+        issuers,
+        configured.anonymous if configured is not None else None,
+        _webhook(flags),
+        flags.authentication_token_webhook_version,
+        flags.authentication_token_webhook_cache_ttl,
+    )
+
+
+def _any_oidc(flags: RemoteFlags) -> bool:
+    return bool(
+        flags.oidc_issuer_url
+        or flags.oidc_client_id
+        or flags.oidc_ca_file
+        or flags.oidc_username_claim != "sub"
+        or flags.oidc_username_prefix
+        or flags.oidc_groups_claim
+        or flags.oidc_groups_prefix
+        or flags.oidc_required_claim
+        or tuple(flags.oidc_signing_algs) != ("RS256",)
+    )
+
+
+def _issuer(flags: RemoteFlags) -> JwtIssuer:
+    from apilayer.pipeline.oidc.configuration import ConfigurationError, issuer_of_flags
+
+    try:
+        return issuer_of_flags(
+            flags.oidc_issuer_url,
+            flags.oidc_client_id,
+            authorities=_read("--oidc-ca-file", flags.oidc_ca_file) if flags.oidc_ca_file is not None else b"",
+            username_claim=flags.oidc_username_claim,
+            username_prefix=flags.oidc_username_prefix,
+            groups_claim=flags.oidc_groups_claim,
+            groups_prefix=flags.oidc_groups_prefix,
+            algorithms=flags.oidc_signing_algs,
+            required=flags.oidc_required_claim,
+        )
+    except ConfigurationError as error:
+        raise AuthenticationFlagError(str(error)) from error
+
+
+def _configuration(flags: RemoteFlags) -> Configuration | None:
+    path = flags.authentication_config
+    if path is None:
+        return None
+    from apilayer.pipeline.oidc.configuration import ConfigurationError, parse_configuration
+
+    data = _read("--authentication-config", path)
+    try:
+        return parse_configuration(yaml.safe_load(data), flags.service_account_issuer)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise AuthenticationFlagError(f"--authentication-config: {path}: not YAML") from error
+    except ConfigurationError as error:
+        raise AuthenticationFlagError(f"--authentication-config: {path}: {error}") from error
+
+
+def _webhook(flags: RemoteFlags) -> Target | None:
+    path = flags.authentication_token_webhook_config_file
+    if path is None:
+        return None
+    from apilayer.outbound.kubeconfig import read_kubeconfig
+    from apilayer.outbound.target import TargetError, client_context
+
+    if flags.authentication_token_webhook_version not in WEBHOOK_VERSIONS:
+        version = flags.authentication_token_webhook_version
+        raise AuthenticationFlagError(
+            f'--authentication-token-webhook-version: unsupported webhook authenticator version "{version}",'
+            ' supported versions are "v1", "v1beta1"'
+        )
+    try:
+        target = read_kubeconfig(path)
+        client_context(target)
+    except TargetError as error:
+        raise AuthenticationFlagError(f"{_WEBHOOK_FLAG}: {error}") from error
+    return target
+
+
+def _read(flag: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise AuthenticationFlagError(f"{flag}: {path}: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise AuthenticationFlagError(f"{flag}: {path}: larger than {MAX_FILE_BYTES} bytes")
+    return data
