@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 GENERATE_NAME_ATTEMPTS = 8
+MAX_WRITTEN = 256
+"""So many states that this server has just written are known before the cache has heard of them."""
 
 
 @attrs.frozen
@@ -69,6 +71,7 @@ class ResourceStore:
         self._codec = self._cache.codec
         self._clock = clock
         self._managers: dict[tuple[str, str], FieldManager] = {}
+        self._written: dict[bytes, Entry] = {}
 
     def key(self, namespace: str, name: str) -> bytes:
         """The store's key of an object; `namespace` "" for cluster-scoped resources."""
@@ -114,6 +117,23 @@ class ResourceStore:
             raise status.internal_error(str(error)) from error
         entry.stale = record.stale
         return entry
+
+    def _note(self, entry: Entry) -> Entry:
+        """Keeps a state that was just written, for the write that follows before the cache has heard of it."""
+        self._written[entry.key] = entry
+        if len(self._written) > MAX_WRITTEN:
+            del self._written[next(iter(self._written))]
+        return entry
+
+    def _newest(self, key: bytes) -> Entry | None:
+        """The newest state known here. It may be stale: what is made of it is only stored if it is not."""
+        cached, written = self._cache.get(key), self._written.get(key)
+        if written is None:
+            return cached
+        if self._all.revision < written.revision:
+            return written
+        del self._written[key]
+        return cached
 
     def _fields(self, subresource: str, options: WriteOptions) -> FieldManager:
         row = options.row or self.resource
@@ -195,7 +215,7 @@ class ResourceStore:
                 raise KeyExists(record)
             return self._codec.entry(key, value, 0)
         try:
-            return self._codec.entry(key, value, await self._store.create(key, value))
+            return self._note(self._codec.entry(key, value, await self._store.create(key, value)))
         except RequestTooLarge as error:
             if obj["metadata"].pop("managedFields", None) is not None:
                 return await self._put_new(key, obj, options)
@@ -341,7 +361,7 @@ class ResourceStore:
         """Reads, transforms, validates and swaps until it fits."""
         key = self.key(namespace, name)
         review = self._review(UPDATE, namespace, name, options, subresource)
-        entry = self._cache.get(key)
+        entry = self._newest(key)
         fresh = entry is None
         if entry is None:
             entry = await self._read(key)
@@ -408,7 +428,7 @@ class ResourceStore:
         if options.dry_run:
             return self._codec.entry(key, value, entry.revision)
         try:
-            return self._codec.entry(key, value, await self._store.update(key, value, entry.revision))
+            return self._note(self._codec.entry(key, value, await self._store.update(key, value, entry.revision)))
         except RequestTooLarge as error:
             if new["metadata"].pop("managedFields", None) is not None:
                 return await self._store_change(key, entry, new, options)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from apilayer.server.h1 import H1Connection
+from apilayer.server.secure_stream import SecureStream
 
 if TYPE_CHECKING:
     from apilayer.server.application import Application
     from apilayer.server.tls import ServingTls
 
 HANDSHAKE_SECONDS = 10.0
-CLOSE_SECONDS = 1.0
 BACKLOG = 1024
 MAX_CONNECTIONS = 20_000
 KEEPALIVE_SECONDS = 180
@@ -99,15 +99,24 @@ class Listener:
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
-        stream = trio.SSLStream(transport, self._tls.context(), server_side=True, https_compatible=True)
+        peer = _address(transport)
+        try:
+            stream = SecureStream(transport, self._tls.context())
+        except OSError as error:
+            log.debug("a connection was reset before TLS: %s", error)
+            await trio.aclose_forcefully(transport)
+            return
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError, trio.ClosedResourceError) as error:
             log.debug("TLS handshake failed: %s", error.__cause__ or error)
-            await trio.aclose_forcefully(transport)
+            stream.close()
             return
-        connection = self._connection(stream, _address(transport))
+        except BaseException:
+            stream.close()
+            raise
+        connection = self._connection(stream, peer)
         self._connections[connection] = None
         try:
             await connection.run()
@@ -115,12 +124,9 @@ class Listener:
             log.exception("a connection failed")
         finally:
             del self._connections[connection]
-            with trio.move_on_after(CLOSE_SECONDS, shield=True) as scope:
-                await stream.aclose()
-            if scope.cancelled_caught:
-                await trio.aclose_forcefully(transport)
+            stream.close(goodbye=True)
 
-    def _connection(self, stream: trio.SSLStream[trio.SocketStream], peer: str) -> _Connection:
+    def _connection(self, stream: SecureStream, peer: str) -> _Connection:
         certificate = self._tls.identity(stream)
         if stream.selected_alpn_protocol() == "h2":
             from apilayer.server.h2 import H2Connection

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    import trio
+    from apilayer.server.secure_stream import SecureStream
 
 # HTTP/1.1 first: every client speaks it, and it costs a tenth of HTTP/2 here.
 ALPN = ["http/1.1", "h2"]
@@ -86,9 +86,9 @@ class ServingTls:
         self._follow_sometimes()
         return self._proxies
 
-    def identity(self, stream: trio.SSLStream[Any]) -> Identity | None:
+    def identity(self, stream: SecureStream) -> Identity | None:
         """Whom the client's certificate names, None without one; the handshake is done."""
-        encoded = stream.getpeercert(binary_form=True)
+        encoded = stream.socket.getpeercert(binary_form=True)
         if not encoded:
             return None
         shown = hashlib.sha256(encoded).hexdigest()
@@ -98,7 +98,7 @@ class ServingTls:
             if len(self._chains) > MAX_REMEMBERED_CHAINS:
                 self._chains.popitem(last=False)
         # A session that is taken up again shows the certificate, but not how it was verified.
-        return identity_of(stream.getpeercert(), encoded, self._chains.get(shown, frozenset()))
+        return identity_of(stream.socket.getpeercert(), encoded, self._chains.get(shown, frozenset()))
 
     # ------------------------------------------------------------------ files
 
@@ -194,9 +194,9 @@ def _digests(flag: str, path: Path | None) -> frozenset[str]:
 # ---------------------------------------------------------------------- certificates of clients
 
 
-def _verified_chain(stream: trio.SSLStream[Any]) -> list[bytes]:
+def _verified_chain(stream: SecureStream) -> list[bytes]:
     """The certificates from the client's to the authority's, as they are; [] for a session that is taken up again."""
-    secured: Any = stream._ssl_object  # the stream passes on older methods only
+    secured: Any = stream.socket
     if hasattr(secured, "get_verified_chain"):
         return list(secured.get_verified_chain())
     chain = secured._sslobj.get_verified_chain() or ()

@@ -54,10 +54,10 @@ class EntriesError(ValueError):
     """managedFields that cannot be read."""
 
 
-def read(entries: Any, *, trusted: bool) -> Managers:
+def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
     """The managers in a decoded ``managedFields``. Raises EntriesError.
 
-    `trusted` entries were written by this server, so their sets are taken as they are.
+    `trusted` entries were written by this server, as those in `known` were, so their sets are taken as they are.
     """
     managers: Managers = {}
     for index, entry in enumerate(entries or ()):
@@ -73,7 +73,7 @@ def read(entries: Any, *, trusted: bool) -> Managers:
         fields = entry.get("fieldsV1") or {}
         if fields.__class__ is not dict:
             raise EntriesError("error decoding set: not an object")
-        if not trusted:
+        if not trusted and entry not in (known or ()):
             try:
                 fields = parse(fields)
             except FieldSetError as error:

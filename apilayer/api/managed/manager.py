@@ -93,7 +93,7 @@ class FieldManager:
             if entries.is_reset(given):
                 return {}
             try:
-                managers = entries.read(given, trusted=False)
+                managers = entries.read(given, trusted=False, known=present)
             except EntriesError:
                 managers = {}
             if managers:
