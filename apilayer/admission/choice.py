@@ -5,41 +5,12 @@ Source: Kubernetes' ``pkg/kubeapiserver/options/plugins.go`` and ``options/admis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from apilayer.admission.plugin import ConfigurationError, Setup
-from apilayer.admission.plugins.always import AlwaysAdmit, AlwaysDeny
-from apilayer.admission.plugins.always_pull_images import AlwaysPullImages
-from apilayer.admission.plugins.certificates import (
-    CertificateApproval,
-    CertificateSigning,
-    CertificateSubjectRestriction,
-)
-from apilayer.admission.plugins.default_ingress_class import DefaultIngressClass
-from apilayer.admission.plugins.default_storage_class import DefaultStorageClass
-from apilayer.admission.plugins.default_toleration_seconds import DefaultTolerationSeconds
-from apilayer.admission.plugins.deny_service_external_ips import DenyServiceExternalIPs
-from apilayer.admission.plugins.event_rate_limit import EventRateLimit
-from apilayer.admission.plugins.extended_resource_toleration import ExtendedResourceToleration
-from apilayer.admission.plugins.limit_pod_hard_anti_affinity_topology import LimitPodHardAntiAffinityTopology
-from apilayer.admission.plugins.limit_ranger import LimitRanger
-from apilayer.admission.plugins.namespace_exists import NamespaceExists
-from apilayer.admission.plugins.namespace_lifecycle import NamespaceLifecycle
-from apilayer.admission.plugins.node_restriction import NodeRestriction
-from apilayer.admission.plugins.owner_references_permission_enforcement import OwnerReferencesPermissionEnforcement
-from apilayer.admission.plugins.persistent_volume_claim_resize import PersistentVolumeClaimResize
-from apilayer.admission.plugins.pod_node_selector import PodNodeSelector
-from apilayer.admission.plugins.pod_security import PodSecurity
-from apilayer.admission.plugins.pod_toleration_restriction import PodTolerationRestriction
-from apilayer.admission.plugins.pod_topology_labels import PodTopologyLabels
-from apilayer.admission.plugins.priority import Priority
-from apilayer.admission.plugins.resource_quota import ResourceQuota
-from apilayer.admission.plugins.runtime_class import RuntimeClass
-from apilayer.admission.plugins.service_account import ServiceAccount
-from apilayer.admission.plugins.storage_object_in_use_protection import StorageObjectInUseProtection
-from apilayer.admission.plugins.taint_nodes_by_condition import TaintNodesByCondition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -49,45 +20,48 @@ if TYPE_CHECKING:
     from apilayer.admission.plugin import Plugin, Writer
     from apilayer.pipeline.authentication import User
 
-ORDER: dict[str, type[Plugin] | None] = {
-    "AlwaysAdmit": AlwaysAdmit,
+ORDER: dict[str, str | None] = {
+    "AlwaysAdmit": "always",
     "NamespaceAutoProvision": None,
-    "NamespaceLifecycle": NamespaceLifecycle,
-    "NamespaceExists": NamespaceExists,
-    "LimitPodHardAntiAffinityTopology": LimitPodHardAntiAffinityTopology,
-    "LimitRanger": LimitRanger,
-    "ServiceAccount": ServiceAccount,
-    "NodeRestriction": NodeRestriction,
-    "TaintNodesByCondition": TaintNodesByCondition,
-    "AlwaysPullImages": AlwaysPullImages,
+    "NamespaceLifecycle": "namespace_lifecycle",
+    "NamespaceExists": "namespace_exists",
+    "LimitPodHardAntiAffinityTopology": "limit_pod_hard_anti_affinity_topology",
+    "LimitRanger": "limit_ranger",
+    "ServiceAccount": "service_account",
+    "NodeRestriction": "node_restriction",
+    "TaintNodesByCondition": "taint_nodes_by_condition",
+    "AlwaysPullImages": "always_pull_images",
     "ImagePolicyWebhook": None,
-    "PodSecurity": PodSecurity,
-    "PodNodeSelector": PodNodeSelector,
-    "Priority": Priority,
-    "DefaultTolerationSeconds": DefaultTolerationSeconds,
-    "PodTolerationRestriction": PodTolerationRestriction,
-    "EventRateLimit": EventRateLimit,
-    "ExtendedResourceToleration": ExtendedResourceToleration,
-    "DefaultStorageClass": DefaultStorageClass,
-    "StorageObjectInUseProtection": StorageObjectInUseProtection,
-    "OwnerReferencesPermissionEnforcement": OwnerReferencesPermissionEnforcement,
-    "PersistentVolumeClaimResize": PersistentVolumeClaimResize,
-    "RuntimeClass": RuntimeClass,
-    "CertificateApproval": CertificateApproval,
-    "CertificateSigning": CertificateSigning,
+    "PodSecurity": "pod_security",
+    "PodNodeSelector": "pod_node_selector",
+    "Priority": "priority",
+    "DefaultTolerationSeconds": "default_toleration_seconds",
+    "PodTolerationRestriction": "pod_toleration_restriction",
+    "EventRateLimit": "event_rate_limit",
+    "ExtendedResourceToleration": "extended_resource_toleration",
+    "DefaultStorageClass": "default_storage_class",
+    "StorageObjectInUseProtection": "storage_object_in_use_protection",
+    "OwnerReferencesPermissionEnforcement": "owner_references_permission_enforcement",
+    "PersistentVolumeClaimResize": "persistent_volume_claim_resize",
+    "RuntimeClass": "runtime_class",
+    "CertificateApproval": "certificates",
+    "CertificateSigning": "certificates",
     "ClusterTrustBundleAttest": None,
-    "CertificateSubjectRestriction": CertificateSubjectRestriction,
-    "DefaultIngressClass": DefaultIngressClass,
-    "DenyServiceExternalIPs": DenyServiceExternalIPs,
-    "PodTopologyLabels": PodTopologyLabels,
+    "CertificateSubjectRestriction": "certificates",
+    "DefaultIngressClass": "default_ingress_class",
+    "DenyServiceExternalIPs": "deny_service_external_ips",
+    "PodTopologyLabels": "pod_topology_labels",
     "MutatingAdmissionPolicy": None,
     "MutatingAdmissionWebhook": None,
     "ValidatingAdmissionPolicy": None,
     "ValidatingAdmissionWebhook": None,
-    "ResourceQuota": ResourceQuota,
-    "AlwaysDeny": AlwaysDeny,
+    "ResourceQuota": "resource_quota",
+    "AlwaysDeny": "always",
 }
-"""Every plugin of Kubernetes by name, in the order in which they are asked; None where this server has none."""
+"""Every plugin of Kubernetes by name, in the order in which they are asked; None where this server has none.
+
+The value is the module of `apilayer.admission.plugins` that has the class of that name; those that are off stay out.
+"""
 
 DEFAULT_ON = frozenset(
     {
@@ -151,7 +125,7 @@ class Choice:
                 flags = "in enable-admission-plugins and disable-admission-plugins overlapped"
                 raise ChoiceError(f"[{' '.join(both)}] {flags}")
             wanted = (DEFAULT_ON | frozenset(self.enable)) - frozenset(self.disable)
-        return tuple(name for name, kind in ORDER.items() if kind is not None and name in wanted)
+        return tuple(name for name, module in ORDER.items() if module is not None and name in wanted)
 
 
 def _check_known(flag: str, names: Iterable[str], *, offered: bool) -> None:
@@ -171,15 +145,17 @@ def build(
     """The plugins that are on. Raises ChoiceError for flags that cannot be used, or a configuration that cannot."""
     plugins = []
     for name in choice.names():
-        kind = ORDER[name]
-        assert kind is not None
         setup = Setup(listers, choice.configuration.get(name))
         if may is not None:
             setup = attrs.evolve(setup, may=may)
         if writer is not None:
             setup = attrs.evolve(setup, writer=writer)
         try:
-            plugins.append(kind(setup))
+            plugins.append(_class_of(name)(setup))
         except ConfigurationError as error:
             raise ChoiceError(f'configuration of admission plugin "{name}": {error}') from error
     return plugins
+
+
+def _class_of(name: str) -> type[Plugin]:
+    return cast("type[Plugin]", getattr(import_module(f"apilayer.admission.plugins.{ORDER[name]}"), name))

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from apilayer.admission.choice import ORDER, Choice, ChoiceError
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import yaml
+else:
+    yaml = Later("yaml")
 
 MAX_FILE_BYTES = 1024 * 1024
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1alpha1")

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import attrs
 import trio
 
 from apilayer.client.leader import LeaderElection
-from apilayer.controllers.aggregation import ClusterRoleAggregation
-from apilayer.controllers.certificates.approving import Approving
-from apilayer.controllers.certificates.cleaning import Cleaning
-from apilayer.controllers.certificates.signing import Signing
 from apilayer.controllers.choice import parse_choice
-from apilayer.controllers.endpoints import EndpointsController
-from apilayer.controllers.endpointslices import EndpointSliceController
-from apilayer.controllers.expiry import EventExpiry, FinishedJobs, TokenCleaner
-from apilayer.controllers.garbage_collector import GarbageCollector
-from apilayer.controllers.namespace import NamespaceController
-from apilayer.controllers.protection import ClaimProtection, VolumeProtection
-from apilayer.controllers.resource_quota import ResourceQuotaController
-from apilayer.controllers.root_ca import RootCaPublisher
-from apilayer.controllers.service_accounts import ServiceAccountController
-from apilayer.controllers.service_cidrs import ServiceCidrController
 from apilayer.server.controller_api import LocalCluster
 from apilayer.server.signing import requester_may
 
@@ -56,38 +44,57 @@ class ControllerOptions:
     authorities: Mapping[str, Authority] = attrs.field(factory=dict)
 
 
+ROOT_CA_PUBLISHER = "root-ca-certificate-publisher-controller"
+EVENT_EXPIRY = "event-expiry-controller"
+SIGNING = "certificatesigningrequest-signing-controller"
+APPROVING = "certificatesigningrequest-approving-controller"
+CLASSES = {
+    "namespace-controller": "namespace.NamespaceController",
+    "garbage-collector-controller": "garbage_collector.GarbageCollector",
+    "serviceaccount-controller": "service_accounts.ServiceAccountController",
+    ROOT_CA_PUBLISHER: "root_ca.RootCaPublisher",
+    "endpointslice-controller": "endpointslices.EndpointSliceController",
+    "endpoints-controller": "endpoints.EndpointsController",
+    "resourcequota-controller": "resource_quota.ResourceQuotaController",
+    "persistentvolume-protection-controller": "protection.VolumeProtection",
+    "persistentvolumeclaim-protection-controller": "protection.ClaimProtection",
+    "clusterrole-aggregation-controller": "aggregation.ClusterRoleAggregation",
+    "service-cidr-controller": "service_cidrs.ServiceCidrController",
+    "token-cleaner-controller": "expiry.TokenCleaner",
+    "ttl-after-finished-controller": "expiry.FinishedJobs",
+    EVENT_EXPIRY: "expiry.EventExpiry",
+    SIGNING: "certificates.signing.Signing",
+    APPROVING: "certificates.approving.Approving",
+    "certificatesigningrequest-cleaner-controller": "certificates.cleaning.Cleaning",
+}
+"""Every controller by its name; imported by the server that leads."""
+
+
 async def nobody_may(*_: object) -> bool:
     """Whether somebody may do something, where nobody can be asked."""
     return False
 
 
 def known(options: ControllerOptions, may: May = nobody_may) -> dict[str, Callable[[Cluster], Controller]]:
-    """Every controller by its name."""
-    return {
-        NamespaceController.name: NamespaceController,
-        GarbageCollector.name: GarbageCollector,
-        ServiceAccountController.name: ServiceAccountController,
-        RootCaPublisher.name: lambda cluster: RootCaPublisher(cluster, options.root_ca),
-        EndpointSliceController.name: EndpointSliceController,
-        EndpointsController.name: EndpointsController,
-        ResourceQuotaController.name: ResourceQuotaController,
-        VolumeProtection.name: VolumeProtection,
-        ClaimProtection.name: ClaimProtection,
-        ClusterRoleAggregation.name: ClusterRoleAggregation,
-        ServiceCidrController.name: ServiceCidrController,
-        TokenCleaner.name: TokenCleaner,
-        FinishedJobs.name: FinishedJobs,
-        EventExpiry.name: lambda cluster: EventExpiry(cluster, options.event_ttl_seconds),
-        Signing.name: lambda cluster: Signing(cluster, options.authorities),
-        Approving.name: lambda cluster: Approving(cluster, may),
-        Cleaning.name: Cleaning,
+    """What makes each controller, by its name."""
+    further: dict[str, Any] = {
+        ROOT_CA_PUBLISHER: options.root_ca,
+        EVENT_EXPIRY: options.event_ttl_seconds,
+        SIGNING: options.authorities,
+        APPROVING: may,
     }
+    return {name: partial(_make, path, [further[name]] if name in further else []) for name, path in CLASSES.items()}
+
+
+def _make(path: str, further: list[Any], cluster: Cluster) -> Controller:
+    module, _, name = path.rpartition(".")
+    return cast("Controller", getattr(import_module(f"apilayer.controllers.{module}"), name)(cluster, *further))
 
 
 def chosen(options: ControllerOptions) -> frozenset[str]:
     """The names of those that run. Raises UnknownController."""
     names = parse_choice(options.chosen, list(known(options)))
-    without = {RootCaPublisher.name: options.root_ca, Signing.name: options.authorities}
+    without = {ROOT_CA_PUBLISHER: options.root_ca, SIGNING: options.authorities}
     return names - {name for name, needed in without.items() if not needed}
 
 
@@ -100,7 +107,10 @@ async def run_controllers(registry: Registry, options: ControllerOptions) -> Non
 
     async def lead() -> None:
         cluster = LocalCluster(registry)
-        controllers = [makers[name](cluster) for name in sorted(names)]
+        controllers = []
+        for name in sorted(names):
+            controllers.append(makers[name](cluster))
+            await trio.lowlevel.checkpoint()  # each takes a while to import
         async with trio.open_nursery() as nursery:
             await nursery.start(cluster.run)
             for controller in controllers:

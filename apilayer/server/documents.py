@@ -14,7 +14,8 @@ import attrs
 import orjson
 import trio
 
-from apilayer.api import discovery, openapi
+from apilayer.api import discovery
+from apilayer.later import Later
 from apilayer.pipeline.encoding import encode, pretty_wanted
 from apilayer.pipeline.negotiation import JSON, NotAcceptable, negotiate, wants_aggregated_discovery
 from apilayer.pipeline.request import Response
@@ -22,8 +23,11 @@ from apilayer.pipeline.request import Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from apilayer.api import openapi
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request import Headers
+else:
+    openapi = Later("apilayer.api.openapi")
 
 AGGREGATED_TYPE = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 GNOSTIC_TYPE = b"application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

@@ -16,15 +16,19 @@ from urllib.parse import unquote
 import trio
 
 from apilayer.api import status
+from apilayer.later import Later
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response
 from apilayer.pipeline.websocket import is_websocket_request
-from apilayer.server import websocket, wire
+from apilayer.server import wire
 from apilayer.server.h1_parser import RequestParser
 
 if TYPE_CHECKING:
     from apilayer.pipeline.request import Headers, Identity, Stream
+    from apilayer.server import websocket
     from apilayer.server.application import Application
     from apilayer.server.h1_parser import Incoming
+else:
+    websocket = Later("apilayer.server.websocket")
 
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0

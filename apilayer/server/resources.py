@@ -12,7 +12,7 @@ from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
-from apilayer.api.validation.warnings import create_warnings, update_warnings
+from apilayer.later import Later
 from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from apilayer.admission.chain import Admission
     from apilayer.api.patch.apply import Patched
     from apilayer.api.resources import Resource
+    from apilayer.api.validation import warnings as advice
     from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.pipeline import Context
     from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
     from apilayer.server.token_requests import TokenIssuer
+else:
+    advice = Later("apilayer.api.validation.warnings", soon=True)
 
 Object = dict[str, Any]
 
@@ -239,7 +242,7 @@ def _advice(call: Call, obj: Object, *, created: bool) -> list[str]:
     """What is allowed but unwise in an object whose defaults have been applied; a status is not advised on."""
     if call.subresource:
         return []
-    advise = create_warnings if created else update_warnings
+    advise = advice.create_warnings if created else advice.update_warnings
     return advise(call.api.resource, obj)
 
 

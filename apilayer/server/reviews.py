@@ -9,7 +9,7 @@ import attrs
 from apilayer.api import meta, status
 from apilayer.api.decode import decode_body
 from apilayer.api.managed import FieldManager
-from apilayer.api.validation.reviews import access_review, local_access_review, subject_access_review
+from apilayer.later import Later
 from apilayer.pipeline.authentication import TokenError
 from apilayer.pipeline.authorization import verdict_of
 from apilayer.pipeline.subject_access import asked_about, evaluation_error, subject_of
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from apilayer.api.field import FieldError
     from apilayer.api.resources import Resource
+    from apilayer.api.validation import reviews as rules
     from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request import Response
     from apilayer.server.forms import Form
+else:
+    rules = Later("apilayer.api.validation.reviews")
 
 Object = dict[str, Any]
 
@@ -72,16 +75,16 @@ class Reviews:
 
     async def _of_oneself(self, user: User, obj: Object) -> Object:
         spec = obj.get("spec") or {}
-        _refuse(access_review(spec))
+        _refuse(rules.access_review(spec))
         return await self._decided(user, spec)
 
     async def _of_subject(self, user: User, obj: Object) -> Object:
         del user
         spec = obj.get("spec") or {}
         if "namespace" in obj["metadata"]:
-            _refuse(local_access_review(spec, obj["metadata"]["namespace"]))
+            _refuse(rules.local_access_review(spec, obj["metadata"]["namespace"]))
         else:
-            _refuse(subject_access_review(spec))
+            _refuse(rules.subject_access_review(spec))
         return await self._decided(subject_of(spec), spec)
 
     async def _decided(self, user: User, spec: Object) -> Object:

@@ -15,6 +15,7 @@ from apilayer.admission.configuration import choose
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
 from apilayer.audit.options import NO_OPTIONS
 from apilayer.controllers.choice import UnknownController
+from apilayer.later import import_next
 from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
 from apilayer.registry.services.pool import ServiceNetwork
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 
 DRAIN_SECONDS = 60.0
+IMPORT_PAUSE_SECONDS = 0.02
 
 log = logging.getLogger("apilayer.server")
 
@@ -343,6 +345,15 @@ async def _prepare(
     health.started = True
     log.info("serving securely on %s", running.url)
     task_status.started(running)
+    nursery.start_soon(_import_the_rest)
+
+
+async def _import_the_rest() -> None:
+    """A module at a time, so that the first to want them need not wait and nobody waits long."""
+    more = True
+    while more:
+        await trio.sleep(IMPORT_PAUSE_SECONDS)
+        more = import_next()
 
 
 async def _drain_when_stopped(

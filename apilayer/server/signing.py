@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from apilayer.controllers.certificates.authority import Authority, AuthorityError
 from apilayer.controllers.certificates.requests import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN
+from apilayer.later import Later
 from apilayer.pipeline.authentication import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from apilayer.controllers.certificates import authority
     from apilayer.controllers.certificates.approving import May
+    from apilayer.controllers.certificates.authority import Authority
     from apilayer.registry.registry import Registry
+else:
+    authority = Later("apilayer.controllers.certificates.authority")
 
 FLAGS = {
     KUBELET_SERVING: "kubelet-serving",
@@ -72,8 +76,8 @@ def _authority(name: str, certificate: Path | None, key: Path | None, seconds: f
         missing = "key without cert" if certificate is None else "cert without key"
         raise SigningError(f'"{flag}": cannot specify {missing}')
     try:
-        return Authority(certificate, key, seconds)
-    except AuthorityError as error:
+        return authority.Authority(certificate, key, seconds)
+    except authority.AuthorityError as error:
         raise SigningError(f"--{flag}-cert-file, --{flag}-key-file: {error}") from error
 
 

@@ -13,17 +13,20 @@ import attrs
 from apilayer.admission.plugin import CREATE
 from apilayer.api import field, meta, status
 from apilayer.api.resources import Resource
-from apilayer.api.validation.reviews import token_request
+from apilayer.later import Later
 from apilayer.pipeline.account_tokens import Bindings
 from apilayer.server.form_choice import form_of
 from apilayer.server.reviews import posted
 
 if TYPE_CHECKING:
+    from apilayer.api.validation import reviews as rules
     from apilayer.pipeline.account_tokens import AccountTokens
     from apilayer.pipeline.request import Response
     from apilayer.registry.registry import Registry
     from apilayer.server.forms import Form
     from apilayer.server.resources import Call
+else:
+    rules = Later("apilayer.api.validation.reviews")
 
 Object = dict[str, Any]
 
@@ -55,7 +58,7 @@ class TokenIssuer:
             spec["audiences"] = list(self.tokens.audiences)
         obj["metadata"] |= {key: account["metadata"][key] for key in ("name", "namespace", "uid")}
         obj["metadata"]["creationTimestamp"] = meta.timestamp(now)
-        errors = token_request(spec)
+        errors = rules.token_request(spec)
         if errors:
             raise status.invalid("TokenRequest", TOKEN_REQUEST.group, "", errors)
         review = call.admission.review(CREATE, call.api.resource, call.subresource, call.namespace, call.name, options)

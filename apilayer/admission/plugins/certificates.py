@@ -9,14 +9,16 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from apilayer.admission.plugin import CREATE, UPDATE, Plugin, on
 from apilayer.api.gotext import quote
+from apilayer.later import Later
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from apilayer.admission.plugin import Attributes, Object, Setup
+else:
+    x509 = Later("cryptography.x509")
 
 REQUESTS = "certificatesigningrequests.certificates.k8s.io"
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
@@ -83,7 +85,7 @@ class CertificateSubjectRestriction(Plugin):
         if spec.get("signerName") != CLIENT_SIGNER:
             return
         try:
-            organizations = subject_names(spec.get("request") or "", NameOID.ORGANIZATION_NAME)
+            organizations = subject_names(spec.get("request") or "", x509.oid.NameOID.ORGANIZATION_NAME)
         except ValueError as error:
             raise attributes.forbidden(f"failed to parse CSR: {error}") from error
         if MASTERS in organizations:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 from apilayer.admission.plugin import CREATE, UPDATE, Plugin, on
 from apilayer.admission.pod_security import configuration
-from apilayer.admission.pod_security.baseline import SECCOMP_ANNOTATION, SECCOMP_POD_ANNOTATION
-from apilayer.admission.pod_security.evaluation import findings
 from apilayer.admission.pod_security.policy import PRIVILEGED, policy_of
 from apilayer.api import status
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from apilayer.admission.plugin import Attributes, Object, Setup
+    from apilayer.admission.pod_security import baseline, evaluation
     from apilayer.admission.pod_security.policy import Policy, Standard
     from apilayer.api.field import FieldError
+else:
+    evaluation = Later("apilayer.admission.pod_security.evaluation", soon=True)
+    baseline = Later("apilayer.admission.pod_security.baseline")
 
 MAX_PODS = 3000
 """How many pods of a namespace are looked at when its label changes."""
@@ -100,7 +103,7 @@ class PodSecurity(Plugin):
 
         def told(standard: Standard) -> str:
             if standard not in known:
-                known[standard] = ", ".join(str(item) for item in findings(standard, metadata, spec))
+                known[standard] = ", ".join(str(item) for item in evaluation.findings(standard, metadata, spec))
             return known[standard]
 
         if told(policy.audit):
@@ -145,7 +148,7 @@ class PodSecurity(Plugin):
             spec = pod.get("spec") or {}
             if spec.get("runtimeClassName") in self._configured.runtime_classes:
                 continue
-            reasons = ", ".join(item.reason for item in findings(enforced, pod["metadata"], spec))
+            reasons = ", ".join(item.reason for item in evaluation.findings(enforced, pod["metadata"], spec))
             if reasons:
                 violating.setdefault(reasons, []).append(pod["metadata"]["name"])
         if violating:
@@ -185,7 +188,7 @@ def _concern(pod: Object) -> tuple[object, ...]:
     profiles = {
         key: value
         for key, value in annotations.items()
-        if key == SECCOMP_POD_ANNOTATION or key.startswith(SECCOMP_ANNOTATION)
+        if key == baseline.SECCOMP_POD_ANNOTATION or key.startswith(baseline.SECCOMP_ANNOTATION)
     }
     images = [
         [(container.get("name"), container.get("image")) for container in spec.get(part) or ()]

@@ -6,13 +6,18 @@ Kubernetes' ``pkg/apis/autoscaling/v1/conversion.go`` and ``annotations.go``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from apilayer.api import types
 from apilayer.api.decode.convert import converter
-from apilayer.api.validation import goform
+from apilayer.later import Later
+
+if TYPE_CHECKING:
+    from apilayer.api.validation import goform
+else:
+    goform = Later("apilayer.api.validation.goform")
 
 Object = dict[str, Any]
 

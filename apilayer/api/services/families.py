@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api import field
 from apilayer.api.services.ranges import IPV4, IPV6, family_of
 from apilayer.api.services.spec import HEADLESS, is_headless, needs_cluster_ip, type_of
-from apilayer.api.validation.service import cluster_addresses
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apilayer.api.field import FieldError
+    from apilayer.api.validation import service
+else:
+    service = Later("apilayer.api.validation.service")
 
 Object = dict[str, Any]
 Errors = list["FieldError"]
@@ -68,7 +71,7 @@ def settle_families(spec: Object, old: Object | None, configured: Sequence[str])
     if spec.get("ipFamilyPolicy") is None:
         inherited = (old or {}).get("ipFamilyPolicy")
         spec["ipFamilyPolicy"] = inherited or (REQUIRE if headless_free else SINGLE)
-    wrong = cluster_addresses(spec, "spec")
+    wrong = service.cluster_addresses(spec, "spec")
     if wrong:
         return wrong
     if old is not None:

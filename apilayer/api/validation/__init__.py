@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apilayer.api.validation.common import part
-from apilayer.api.validation.kinds import NO_RULES, RULES
+from apilayer.api.validation.kinds import rules_of
 from apilayer.api.validation.metadata import (
     validate_finalizers,
     validate_labels,
@@ -26,7 +26,7 @@ __all__ = ["validate_create", "validate_update"]
 
 def validate_create(resource: Resource, obj: Object) -> Errors:
     """What is wrong with a new object; its name and namespace must be set already."""
-    rules = RULES.get(resource.group_resource, NO_RULES)
+    rules = rules_of(resource.group_resource)
     meta = part(obj, "metadata")
     wrong: Errors = []
     if rules.meta_first:
@@ -44,7 +44,7 @@ def validate_update(resource: Resource, new: Object, old: Object, subresource: s
     Errors of metadata come more than once, as from kube-apiserver: its generic checks and those of the kind
     overlap.
     """
-    rules = RULES.get(resource.group_resource, NO_RULES)
+    rules = rules_of(resource.group_resource)
     if subresource == "scale":  # changes the object itself, and has to keep to all its rules
         subresource = ""
     meta = part(new, "metadata")

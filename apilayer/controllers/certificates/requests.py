@@ -10,11 +10,15 @@ import binascii
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from cryptography import x509
+else:
+    x509 = Later("cryptography.x509")
 
 Object = dict[str, Any]
 
@@ -60,8 +64,8 @@ def asked(request: x509.CertificateSigningRequest) -> Asked:
         names = alternative_names(request)
         values = names.get_values_for_type if names is not None else _no_values
         return Asked(
-            "".join(str(part.value) for part in subject.get_attributes_for_oid(NameOID.COMMON_NAME)[-1:]),
-            tuple(str(part.value) for part in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)),
+            "".join(str(part.value) for part in subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME)[-1:]),
+            tuple(str(part.value) for part in subject.get_attributes_for_oid(x509.oid.NameOID.ORGANIZATION_NAME)),
             tuple(values(x509.DNSName)),
             tuple(map(str, values(x509.IPAddress))),
             tuple(values(x509.RFC822Name)),
