@@ -47,6 +47,7 @@ sim: $(STAMP)  ## simulate whole clusters from 2,000 seeds
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,docs]'
+	$(BIN)/python -m compileall -q apilayer kvraft jepsen
 	touch $@
 
 replay: $(STAMP)  ## play what a real kube-apiserver was recorded to answer, where the recordings are

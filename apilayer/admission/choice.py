@@ -151,11 +151,12 @@ def build(
         if writer is not None:
             setup = attrs.evolve(setup, writer=writer)
         try:
-            plugins.append(_class_of(name)(setup))
+            plugins.append(class_of(name)(setup))
         except ConfigurationError as error:
             raise ChoiceError(f'configuration of admission plugin "{name}": {error}') from error
     return plugins
 
 
-def _class_of(name: str) -> type[Plugin]:
+def class_of(name: str) -> type[Plugin]:
+    """The plugin of this name, which this server has."""
     return cast("type[Plugin]", getattr(import_module(f"apilayer.admission.plugins.{ORDER[name]}"), name))

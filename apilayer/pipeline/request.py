@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     import trio
 
@@ -108,10 +108,22 @@ class Stream(Protocol):
         """Frees what the stream holds. Called once, after the last part."""
 
 
-class Response:
-    """An answer: a body, or a stream. Headers beyond Content-Type and those of every reply are in `headers`."""
+class Parts(Protocol):
+    """A body in pieces that are made while they are sent; it can be gone through more than once."""
 
-    __slots__ = ("body", "content_type", "headers", "status", "stream")
+    size: int
+    """Bytes in all."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class Response:
+    """An answer: a body, or a stream. Headers beyond Content-Type and those of every reply are in `headers`.
+
+    A large body may come in `parts`; whoever wants it whole reads `body`.
+    """
+
+    __slots__ = ("_body", "content_type", "headers", "parts", "status", "stream")
 
     def __init__(
         self,
@@ -120,9 +132,26 @@ class Response:
         content_type: bytes = b"application/json",
         headers: Headers = (),
         stream: Stream | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self.status = status
-        self.body = body
+        self._body = body
+        self.parts = parts
         self.content_type = content_type
         self.headers = headers
         self.stream = stream
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        return self._body if self.parts is None else b"".join(self.parts)
+
+    @body.setter
+    def body(self, body: bytes) -> None:
+        self._body = body
+        self.parts = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes the body has."""
+        return len(self._body) if self.parts is None else self.parts.size

@@ -58,7 +58,7 @@ class Application:
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers of every reply. Raises BodyError when the body cannot be read."""
         response, headers = await self._pipeline.handle(request)
-        if len(response.body) > compression.MIN_BYTES:
+        if response.size > compression.MIN_BYTES:
             await compression.compress(request, response)
         return response, headers
 

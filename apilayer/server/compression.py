@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from apilayer.pipeline.request import Request, Response
 
 MIN_BYTES = 128 * 1024
@@ -24,10 +26,10 @@ def accepts_gzip(header: str) -> bool:
     return False
 
 
-def gzip(body: bytes) -> bytes:
-    """`body` as a gzip stream."""
+def gzip(parts: Iterable[bytes]) -> bytes:
+    """What `parts` are together as a gzip stream."""
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    return compressor.compress(body) + compressor.flush()
+    return b"".join([*map(compressor.compress, parts), compressor.flush()])
 
 
 async def compress(request: Request, response: Response) -> None:
@@ -36,5 +38,5 @@ async def compress(request: Request, response: Response) -> None:
         return
     if any(name == b"Content-Encoding" for name, _ in response.headers):
         return
-    response.body = await trio.to_thread.run_sync(gzip, response.body)
+    response.body = await trio.to_thread.run_sync(gzip, response.parts or (response.body,))
     response.headers = (*response.headers, (b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))

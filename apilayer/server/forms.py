@@ -19,7 +19,7 @@ from apilayer.pipeline.request import Response
 from apilayer.storage.codec import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from apilayer.api.resources import Resource
     from apilayer.pipeline.request import Headers
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 MAX_OBJECTS_ON_LOOP = 1000
+PART_BYTES = 128 * 1024
+PART_ITEMS = 64
+_LIST_END = b"]}"
 MAX_WARNING_CHARS = 256
 MAX_WARNINGS_CHARS = 4096
 
@@ -53,6 +56,30 @@ def warning_headers(texts: Sequence[str]) -> Headers:
 def codec_of(resource: Resource) -> Codec:
     """The codec of a version of a resource: one per row, because entries keep the views that they have made."""
     return Codec(resource)
+
+
+class ListedItems:
+    """The JSON of a list, see `Parts`: never whole in memory, and on its way before the last item is looked at."""
+
+    def __init__(self, head: bytes, entries: Sequence[Entry], codec: Codec) -> None:
+        self._head = head
+        converts = bool(entries) and entries[0].codec.resource is not codec.resource
+        self._entries = [entry.seen_by(codec) for entry in entries] if converts else entries
+        self.size = len(head) + len(_LIST_END) + sum([len(entry.item) + 1 for entry in self._entries])
+        if entries:
+            self.size -= 1  # no comma before the first
+
+    def __iter__(self) -> Iterator[bytes]:
+        entries = self._entries
+        part, count = self._head, PART_ITEMS
+        for start in range(0, len(entries), count):
+            part += b",".join([entry.item for entry in entries[start : start + count]])
+            if start + count < len(entries):
+                part += b","
+                if len(part) >= PART_BYTES:
+                    yield part
+                    part = b""
+        yield part + _LIST_END
 
 
 class Form:
@@ -134,8 +161,10 @@ class Form:
         resource, codec = self.resource, self.codec
         if self._bytes_as_stored:
             head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
-            items = b",".join([entry.seen_by(codec).item for entry in listing.entries])
-            body = b'%s,"items":[%s]}' % (head[:-1], items)
+            items = ListedItems(head[:-1] + b',"items":[', listing.entries, codec)
+            if items.size > PART_BYTES:
+                return Response(200, b"", self.accepted.content_type, parts=items)
+            body = b"".join(items)
         else:
             body = self._encode(self._converted_list(listing, metadata))
         return Response(200, body, self.accepted.content_type)

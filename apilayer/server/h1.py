@@ -158,8 +158,8 @@ class H1Connection:
     async def _send(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
         unread = not incoming.complete
         keep = keep and not unread
-        body = response.body
-        framing = b"" if response.status in wire.BODYLESS else b"Content-Length: %d\r\n" % len(body)
+        size = response.size
+        framing = b"" if response.status in wire.BODYLESS else b"Content-Length: %d\r\n" % size
         if not keep:
             framing += CLOSE
         elif incoming.version == "1.0":
@@ -168,11 +168,13 @@ class H1Connection:
         self._started = True
         if incoming.method == "HEAD" or response.status in wire.BODYLESS:
             await self._stream.send_all(head)
-        elif len(body) < RECEIVE_BYTES:
-            await self._stream.send_all(head + body)
+        elif size < RECEIVE_BYTES:
+            await self._stream.send_all(head + response.body)
         else:
             await self._stream.send_all(head)
-            await self._stream.send_all(body)
+            for part in response.parts or (response.body,):
+                await self._stream.send_all(part)
+                await trio.lowlevel.checkpoint()  # a long list lets others have their turn
         if unread:
             await self._linger()
         return keep

@@ -171,12 +171,14 @@ async def _reply(
     if response.content_type:
         headers.append((b"content-type", response.content_type))
     if response.stream is None:
-        headers.append((b"content-length", b"%d" % len(response.body)))
+        headers.append((b"content-length", b"%d" % response.size))
     lowered = [(name.lower(), value) for name, value in headers]
     await send({"type": "http.response.start", "status": response.status, "headers": lowered})
     if response.stream is None:
-        body = b"" if bodyless else response.body
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        parts = () if bodyless else response.parts or (response.body,)
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     stream = response.stream
     try:

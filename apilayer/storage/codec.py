@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from apilayer.api import protobuf
@@ -17,6 +18,8 @@ from apilayer.api.decode import message_name
 from apilayer.api.errors import DecodeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from apilayer.api.resources import Resource
 
 Object = dict[str, Any]
@@ -56,6 +59,9 @@ class Codec:
         """The start of an object's protobuf envelope."""
         self._head = self.type_head + b'"metadata":{'
         self._head_length = len(self._head)
+        self._skeleton: Callable[[bytes], Any] | None = None
+        self._read: tuple[tuple[str, ...], ...] = ()
+        """The paths that selectors read."""
 
     def encode(self, obj: Object) -> bytes:
         """The bytes to store for `obj`; its resourceVersion is left out. Metadata must hold a name."""
@@ -81,6 +87,25 @@ class Codec:
         obj = _parse(key, value)
         obj["metadata"]["resourceVersion"] = str(revision)
         return obj
+
+    def skeleton(self, entry: Entry) -> Object:
+        """The labels of an object and the fields that the resource lets selectors read; the rest is passed over."""
+        if self._skeleton is None:
+            self._read = tuple(self.resource.field_selectors.values())
+            self._skeleton = msgspec.json.Decoder(_sketch([("metadata", "labels"), *self._read])).decode
+        try:
+            seen = self._skeleton(entry.item)
+        except msgspec.MsgspecError:  # labels that are no object, say: another program's doing
+            return _skeleton(self.resource, entry.object())
+        kept: Object = {"metadata": {"labels": _at(seen, ("metadata", "labels"))}}
+        for path in self._read:
+            value = _at(seen, path)
+            if value is not None:
+                target = kept
+                for step in path[:-1]:
+                    target = target.setdefault(step, {})
+                target[path[-1]] = value
+        return kept
 
     def _relaid(self, key: bytes, value: bytes) -> bytes:
         obj = _parse(key, value)
@@ -164,8 +189,27 @@ class Entry:
     def selectable(self) -> Object:
         """Only what label and field selectors read, parsed once. Shared: do not change."""
         if self._selectable is None:
-            self._selectable = _skeleton(self.codec.resource, self.object())
+            self._selectable = self.codec.skeleton(self)
         return self._selectable
+
+
+def _sketch(paths: Iterable[tuple[str, ...]]) -> type[msgspec.Struct]:
+    """A struct of what lies on the paths, whose decoder skips everything else."""
+    below: dict[str, list[tuple[str, ...]]] = {}
+    for first, *rest in paths:
+        below.setdefault(first, []).append(tuple(rest))
+    fields: list[tuple[str, Any, None]] = [
+        (name, Any if () in rests else _sketch(rests) | None, None) for name, rests in below.items()
+    ]
+    return msgspec.defstruct("Sketch", fields, gc=False)
+
+
+def _at(seen: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if seen is None:
+            return None
+        seen = getattr(seen, step)
+    return seen
 
 
 def _skeleton(resource: Resource, obj: Object) -> Object:

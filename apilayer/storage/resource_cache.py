@@ -148,10 +148,7 @@ class ResourceCache:
         if not limit and selection.everything:
             return [entries[key] for key in keys[low:high]], None, 0
         found: list[Entry] = []
-        for index in range(low, high):
-            entry = entries[keys[index]]
-            if not selection.matches(entry):
-                continue
+        for entry in selection.among(entries[key] for key in keys[low:high]):
             if limit and len(found) == limit:
                 last = bisect_left(keys, found[-1].key)
                 return found, found[-1].key, high - last - 1

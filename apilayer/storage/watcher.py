@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from apilayer.api.selectors import FieldSelector, LabelSelector
     from apilayer.storage.codec import Entry
@@ -22,6 +22,9 @@ MAX_PENDING_EVENTS = 8192
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 STALL_SECONDS = 5.0
 """How long a peer whose queue has overflowed may take for what is being sent to it."""
+
+
+_NONE: Mapping[str, str] = {}
 
 
 class CachedEvent:
@@ -73,6 +76,17 @@ class Selection:
             return True
         selectable = entry.selectable
         return self.labels.matches(selectable["metadata"]["labels"]) and self.fields.matches(selectable)
+
+    def among(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Those of the entries that are selected."""
+        if self.everything:
+            yield from entries
+            return
+        labels, fields = self.labels.predicate(), None if self.fields.empty else self.fields.matches
+        for entry in entries:
+            selectable = entry.selectable
+            if labels(selectable["metadata"]["labels"] or _NONE) and (fields is None or fields(selectable)):
+                yield entry
 
     def event_type(self, event: CachedEvent) -> EventType | None:
         """What the event is to somebody who sees only the selected objects; None: nothing."""

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from apilayer.admission.choice import ORDER, _class_of
 from apilayer.later import Later
 from apilayer.server.controllers import CLASSES, ControllerOptions, known
 
@@ -38,11 +37,6 @@ def test_a_server_starts_without_most_of_what_it_can_do() -> None:
     text = f"import sys, apilayer.cli.serve, apilayer.server.run; print([m for m in {LATER} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("name", [name for name, module in ORDER.items() if module is not None])
-def test_every_plugin_is_where_the_chain_says(name: str) -> None:
-    assert _class_of(name).name == name
 
 
 def test_every_controller_is_where_the_table_says() -> None:

@@ -1,0 +1,45 @@
+"""What selectors see of an object: the same whether it is read from the bytes or from the whole object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apilayer.api.resources import RESOURCES, find
+from apilayer.storage.codec import Codec, _skeleton
+
+PODS = find("", "v1", "pods")
+assert PODS is not None
+LEAVES = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3) | st.dictionaries(st.just("a"), st.none())
+LABELS = st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2) | LEAVES
+
+
+def agrees(codec: Codec, obj: dict[str, Any]) -> None:
+    entry = codec.entry(b"/k", codec.encode(obj), 5)
+    assert codec.skeleton(entry) == _skeleton(codec.resource, entry.object())
+
+
+@given(
+    labels=LABELS,
+    metadata=st.fixed_dictionaries({"name": LEAVES}, optional={"namespace": LEAVES}),
+    spec=LEAVES | st.fixed_dictionaries({}, optional={"nodeName": LEAVES, "hostNetwork": LEAVES, "x": LEAVES}),
+    status=LEAVES | st.fixed_dictionaries({}, optional={"phase": LEAVES, "podIP": LEAVES}),
+)
+@settings(max_examples=100, deadline=None)
+def test_of_pods(labels: Any, metadata: dict[str, Any], spec: Any, status: Any) -> None:
+    assert PODS is not None
+    agrees(Codec(PODS), {"metadata": {**metadata, "labels": labels}, "spec": spec, "status": status})
+
+
+@pytest.mark.parametrize("row", [row for row in RESOURCES if row.field_selectors], ids=lambda row: row.group_resource)
+def test_of_every_kind(row: Any) -> None:
+    obj: dict[str, Any] = {"metadata": {"name": "n"}}
+    for number, path in enumerate(row.field_selectors.values()):
+        target = obj
+        for step in path[:-1]:
+            target = target.setdefault(step, {})
+        target[path[-1]] = f"v{number}"
+    agrees(Codec(row), obj)
