@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
-import yaml
 
 from apilayer.api import field
+from apilayer.later import Later
 from apilayer.pipeline.deadline import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import yaml
+
     from apilayer.api.field import FieldError
+else:
+    yaml = Later("yaml")
 
 API_VERSIONS = ("apiserver.config.k8s.io/v1", "v1")
 KINDS = ("EncryptionConfiguration", "EncryptionConfig")
