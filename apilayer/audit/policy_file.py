@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from apilayer.api import field
 from apilayer.api.names import dns_subdomain
 from apilayer.audit.policy import LEVELS, STAGES, GroupResources, Level, Policy, Rule
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import yaml
+
     from apilayer.api.field import FieldError
+else:
+    yaml = Later("yaml")
 
 API_VERSION = "audit.k8s.io/v1"
 MAX_FILE_BYTES = 1024 * 1024

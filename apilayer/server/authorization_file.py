@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
-import yaml
 
 from apilayer.api import field
 from apilayer.api.names import dns_subdomain
+from apilayer.later import Later
 from apilayer.outbound.kubeconfig import read_kubeconfig
 from apilayer.outbound.target import Target, TargetError, client_context
 from apilayer.pipeline.authorization import aggregate
@@ -24,7 +24,11 @@ from apilayer.server.authorization import MODES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import yaml
+
     from apilayer.api.field import FieldError
+else:
+    yaml = Later("yaml")
 
 WEBHOOK = "Webhook"
 MAX_FILE_BYTES = 1024 * 1024

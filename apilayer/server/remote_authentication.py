@@ -9,16 +9,21 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
-import yaml
+
+from apilayer.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    import yaml
+
     from apilayer.outbound.target import Target
     from apilayer.pipeline.authentication import Anonymous, TokenWay
     from apilayer.pipeline.oidc.claims import JwtIssuer
     from apilayer.pipeline.oidc.configuration import Configuration
+else:
+    yaml = Later("yaml")
 
 MAX_FILE_BYTES = 1024 * 1024
 OIDC_CACHE_SECONDS = 10.0
