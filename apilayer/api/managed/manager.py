@@ -7,6 +7,7 @@ metadata of an update's new object.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api import status
@@ -183,7 +184,8 @@ class FieldManager:
         try:
             check(shape, config)
         except TypedError as error:
-            raise status.raw(500, f"failed to create typed patch object ({_described(config)}): {error}") from error
+            text = f"failed to create typed patch object ({_described(config)}): {_shown(config, error)}"
+            raise status.raw(500, text) from error
         manager = Manager(name, APPLY, "", self._subresource)
         before = managers.get(manager)
         try:
@@ -223,6 +225,12 @@ def ordered_set(fields: Fields) -> Fields:
 
 def _without_managers(obj: Object) -> Object:
     return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}
+
+
+def _shown(config: Object, error: TypedError) -> str:
+    """What is wrong, without what was found there in a Secret: messages are audited."""
+    text = str(error)
+    return re.sub(", got .*", "", text) if (config.get("apiVersion"), config.get("kind")) == ("v1", "Secret") else text
 
 
 def _described(config: Object) -> str:

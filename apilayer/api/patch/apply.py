@@ -112,12 +112,12 @@ def _strategic(document: Object, body: bytes, resource: Resource, field_validati
             raise status.bad_request(str(error)) from error
         if error.code == 422:
             raise status.unprocessable() from error
-        raise status.raw(error.code, str(error)) from error
+        raise status.raw(error.code, _shown(resource, str(error)) or "the patch cannot be applied") from error
     try:
         return _decode(patched, problems, resource, field_validation)
     except DecodeError as error:
         problem = restore_error(patched, message_name(resource)) or str(error)
-        raise _invalid_patch(go_value(patch or {}), problem) from error
+        raise _invalid_patch(_shown(resource, go_value(patch or {})), problem) from error
 
 
 def _finish(
@@ -135,7 +135,7 @@ def _finish(
         _check_other_kind(patched, resource)
         return _decode(patched, problems, resource, field_validation)
     except DecodeError as error:
-        raise _invalid_patch(_sorted_text(document, patched, resource), str(error)) from error
+        raise _invalid_patch(_shown(resource, _sorted_text(document, patched, resource)), str(error)) from error
 
 
 def _decode(patched: Object, problems: list[str], resource: Resource, field_validation: FieldValidation) -> Patched:
@@ -181,6 +181,12 @@ def _sorted_text(document: Object, patched: Any, resource: Resource) -> str:
     untouched = struct_order({key: document[key] for key in patched if key in document}, message_name(resource))
     shown = {key: untouched[key] if patched[key] == document.get(key) else patched[key] for key in sorted(patched)}
     return json_text(shown)
+
+
+def _shown(resource: Resource, text: str) -> str:
+    """What a message may show of a patch and its result: of a Secret nothing, for messages are audited and logged, and
+    who may patch a Secret need not be allowed to read it."""
+    return "" if resource.group_resource == "secrets" else text
 
 
 def _invalid_patch(value: str, detail: str) -> status.StatusError:
