@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,7 @@ import trio
 from apilayer.server.health import Check
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import Configuration, ConfigurationError, parse, read
+from apilayer.storage.encryption.counts import FAILURE, SUCCESS
 from apilayer.storage.encryption.store import EncryptedStore, Transformers
 from apilayer.storage.interface import StoreError
 
@@ -125,7 +127,7 @@ class Encryption:
         except ConfigurationError as error:
             reason = str(error).encode()
             if reason != self._data:
-                log.error("%s: not reloaded: %s", FLAG, error)
+                self._not_taken_up(str(error))
                 self._data = reason
             return None
         if data == self._data or configuration == self._configuration:
@@ -141,14 +143,20 @@ class Encryption:
         for plugin in transformers.plugins:
             await plugin.refresh()
             if plugin.fault:
-                log.error("%s: not reloaded: %s", FLAG, plugin.fault)
+                self._not_taken_up(plugin.fault)
                 return
         if self._own:
             await self.claim_again(configuration)
         self._configuration, self._data = configuration, data
         self._store.use(transformers)
+        self._store.counts.reloaded(SUCCESS, time.time())
         log.info("%s: the changed configuration is in use", FLAG)
         await self._run_plugins(nursery, list(transformers.plugins))
+
+    def _not_taken_up(self, reason: str) -> None:
+        assert self._store is not None
+        self._store.counts.reloaded(FAILURE, time.time())
+        log.error("%s: not reloaded: %s", FLAG, reason)
 
     async def claim_again(self, configuration: Configuration) -> None:
         """The mark follows the key that writes; a store that does not answer is asked at the next start."""

@@ -11,6 +11,7 @@ from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
 from apilayer.server.audit_metrics import audit_families
 from apilayer.server.flow_metrics import families
+from apilayer.server.sealing_metrics import sealing_families
 from apilayer.server.version import VERSION
 from apilayer.storage.measured import STORE_BUCKETS
 
@@ -160,6 +161,8 @@ class Metrics:
             group, resource = _resource_at(prefix)
             durations.add_metric((operation, group, resource), _cumulative(timing), timing[1])
         yield durations
+        if self._store.sealing is not None:
+            yield from sealing_families(self._store.sealing)
 
     @staticmethod
     def _build() -> Any:

@@ -188,7 +188,8 @@ async def run_apiserver(
     try:
         port = sock.getsockname()[1]
         async with open_store(options, store_tls) as opened:
-            store = MeasuredStore(encryption.over(opened, Prefix(options.etcd_prefix)))
+            sealed = encryption.over(opened, Prefix(options.etcd_prefix))
+            store = MeasuredStore(sealed, sealed.counts)
             registry = _registry(options, store, network, admission)
             health = Health(
                 store,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from apilayer.storage.encryption.counts import SealingCounts
     from apilayer.storage.interface import ChangeStream, Page, Record, Store
 
 STORE_BUCKETS = (
@@ -20,7 +21,9 @@ STORE_BUCKETS = (
 class MeasuredStore:
     """As `Store`. `timings` holds (operation, key prefix of the resource) -> [number, seconds in all, by bucket...]."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sealing: SealingCounts | None = None) -> None:
+        """`sealing`: what the store below has sealed and opened."""
+        self.sealing = sealing
         self._store = store
         self.timings: dict[tuple[str, bytes], list[float]] = {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,6 +17,7 @@ import trio
 from apilayer.api.resources import RESOURCES
 from apilayer.storage.codec import Undecodable
 from apilayer.storage.encryption.configuration import AESCBC, AESGCM, IDENTITY, SECRETBOX
+from apilayer.storage.encryption.counts import SealingCounts
 from apilayer.storage.encryption.transformers import (
     NO_PREFIX,
     AesCbc,
@@ -76,10 +78,13 @@ class Transformers:
         keys = [(f"{key.name}:".encode(), cipher(key.secret)) for key in provider.keys]
         return prefix, InTurn(keys, f"no matching key was found for the provided {name} transformer")
 
-    def of(self, group_resource: str) -> Transformer | None:
+    def of(self, group_resource: str, counts: SealingCounts) -> Transformer | None:
         """Who seals values of a resource; None when they are stored as they are."""
         providers = self._configuration.providers_of(group_resource)
-        return InTurn([self._made[provider] for provider in providers], NO_PREFIX) if providers else None
+        if not providers:
+            return None
+        told = partial(counts.transformed, group_resource)
+        return InTurn([self._made[provider] for provider in providers], NO_PREFIX, told)
 
 
 def resource_of(key: bytes) -> tuple[bytes, str]:
@@ -105,6 +110,7 @@ class EncryptedStore:
     """`Store` over another one. `transformers` may be replaced while it is in use: see `use`."""
 
     def __init__(self, store: Store, transformers: Transformers, prefix: Prefix) -> None:
+        self.counts = SealingCounts()
         self._store = store
         self._outer = prefix.outer
         self._transformers = transformers
@@ -134,7 +140,7 @@ class EncryptedStore:
         except KeyError:
             pass
         prefix, resource = resource_of(key)
-        found = self._transformers.of(resource) if resource else None
+        found = self._transformers.of(resource, self.counts) if resource else None
         if prefix == segment and resource:
             if len(self._by_segment) >= MAX_REMEMBERED:
                 self._by_segment.clear()

@@ -13,8 +13,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from apilayer.storage.encryption.counts import FAILED, FROM_STORAGE, OK, TO_STORAGE
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Told = Callable[[str, str, str], None]
+    """Called with direction, prefix and outcome, as `counts` names them."""
 
 SEALED = b"k8s:enc:"
 """How every sealed value begins."""
@@ -132,21 +137,28 @@ class Secretbox:
             raise Unreadable("output array was not large enough for encryption") from error  # as upstream words it
 
 
+def _nobody(direction: str, prefix: str, outcome: str) -> None:
+    """Nobody counts."""
+
+
 class InTurn:
     """Transformers with a prefix each: the first one seals, whichever prefix fits opens.
 
     Prefixes may be the same, as of one provider that is listed twice while keys change: all that fit are tried.
     """
 
-    def __init__(self, members: Sequence[tuple[bytes, Transformer]], unknown: str) -> None:
-        """`unknown`: the reason to give when no prefix fits."""
+    def __init__(self, members: Sequence[tuple[bytes, Transformer]], unknown: str, told: Told | None = None) -> None:
+        """`unknown`: the reason to give when no prefix fits. `told` is called with what was done."""
         self._members = tuple(members)
         self._unknown = unknown
+        self._told = told or _nobody
 
     async def seal(self, plain: bytes, context: bytes) -> bytes:
         """See `Transformer.seal`."""
         prefix, transformer = self._members[0]
-        return prefix + await transformer.seal(plain, context)
+        sealed = prefix + await transformer.seal(plain, context)
+        self._told(TO_STORAGE, prefix.decode() or "identity", OK)
+        return sealed
 
     async def open(self, sealed: bytes, context: bytes) -> tuple[bytes, bool]:
         """See `Transformer.open`."""
@@ -159,8 +171,12 @@ class InTurn:
             except Unreadable as error:
                 if prefix:  # one without a prefix was not meant
                     reasons.append(str(error))
+                    self._told(FROM_STORAGE, prefix.decode(), FAILED)
                 continue
+            self._told(FROM_STORAGE, prefix.decode() or "identity", OK)
             return plain, stale or place > 0
+        if not reasons:
+            self._told(FROM_STORAGE, "unknown", FAILED)
         raise Unreadable(joined(reasons) or self._unknown)
 
 

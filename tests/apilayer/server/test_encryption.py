@@ -12,6 +12,7 @@ import trio
 
 from apilayer.server.encryption import RELOAD_SECONDS, Encryption, EncryptionError, read_encryption
 from apilayer.server.run import ServerOptions
+from apilayer.server.sealing_metrics import sealing_families
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import parse, read
 from apilayer.storage.encryption.generated import MARK, ForeignKey, claim, ensure
@@ -208,6 +209,14 @@ async def test_changes_of_the_file_are_taken_up(tmp_path: Path, autojump_clock: 
         with serving_plugin(plugin, tmp_path / "kms"):
             await trio.sleep(RELOAD_SECONDS + 1)
             assert (await written()).startswith(b"k8s:enc:kms:v2:vault:")
+        counts = store.counts
+        assert counts.reloads["success"] == 3
+        assert counts.reloads["failure"] >= 4
+        assert counts.transformations["secrets", "to_storage", "k8s:enc:aescbc:v1:", "OK"] == 1
+        told = {family.name: family for family in sealing_families(counts)}
+        (operations, reloads, _) = told.values()
+        assert operations.samples[0].name == "apiserver_storage_transformation_operations_total"
+        assert {sample.labels["status"] for sample in reloads.samples} == {"success", "failure"}
         nursery.cancel_scope.cancel()
 
 

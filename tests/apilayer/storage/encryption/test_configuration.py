@@ -151,7 +151,7 @@ NAMES = ["secrets", "pods", "*.", "*.*", "*.apps", "deployments.apps", "widgets.
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.sampled_from(["", "v2", KEYS["a"], *NAMES]),
+        st.none() | st.booleans() | st.integers(-10, 10) | st.sampled_from(["", "v2", KEYS["a"], *NAMES]),
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
