@@ -84,7 +84,7 @@ class Pipeline:
             user = await self._authenticator.authenticate(request)
             subject = selected(info, query)
             await record.received(subject, user)
-            user = await impersonate(self._authorizer, user, request.headers, info, record)
+            user = await impersonate(self._authorizer, user, request.headers, subject, record)
             async with self._flow_control.admit(user, info, query) as place:
                 flow = place.headers
                 await require(self._authorizer, user, subject, record)

@@ -6,10 +6,9 @@ import pytest
 
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, TokenFileError, User, parse_token_file
-from apilayer.pipeline.authorization import Constant, Privileged, Verdict, require
-from apilayer.pipeline.impersonation import impersonate
+from apilayer.pipeline.authorization import Privileged, require
 from apilayer.pipeline.request import Identity, Request
-from apilayer.pipeline.request_info import RequestInfo, parse
+from apilayer.pipeline.request_info import parse
 
 FILE = ['secret,admin,1,"system:masters,extra"', "", "plain,bob,2"]
 MASTER = User("admin", groups=("system:masters",))
@@ -116,90 +115,3 @@ async def test_nobody_may_do_nothing_else(path: str) -> None:
 async def test_somebody_is_told_what_is_missing(method: str, path: str, message: str) -> None:
     error = await refusal(BOB, method, path)
     assert (error.code, str(error)) == (403, message)
-
-
-INFO = parse("GET", "/api/v1/namespaces/n/pods")
-
-
-async def acting(user: User, **headers: str) -> User:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await impersonate(Privileged(), user, named, INFO)
-
-
-async def test_masters_may_act_as_others() -> None:
-    assert await acting(MASTER) is MASTER
-    jane = await acting(MASTER, impersonate_user="jane", impersonate_group="a,b", impersonate_uid="7")
-    assert jane == User("jane", "7", ("a", "b", "system:authenticated"))
-    account = await acting(MASTER, impersonate_user="system:serviceaccount:ns:sa")
-    assert account.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
-    assert await acting(MASTER, impersonate_user="system:anonymous") == ANONYMOUS
-    extra = {"impersonate-user": "jane", "impersonate-extra-acme.com%2fP": "x", "impersonate-extra-scopes": "a,b"}
-    assert (await impersonate(Privileged(), MASTER, extra, INFO)).extra == (
-        ("acme.com/p", ("x",)),
-        ("scopes", ("a", "b")),
-    )
-
-
-@pytest.mark.parametrize(
-    ("user", "headers", "code", "message"),
-    [
-        (
-            BOB,
-            {"impersonate_user": "jane", "impersonate_group": "system:masters"},
-            403,
-            'pods is forbidden: User "bob" cannot impersonate-on:user-info:list resource "pods" '
-            'in API group "" in the namespace "n"',
-        ),
-        (
-            ANONYMOUS,
-            {"impersonate_user": "jane"},
-            403,
-            'pods is forbidden: User "system:anonymous" cannot impersonate-on:user-info:list resource "pods" '
-            'in API group "" in the namespace "n"',
-        ),
-        (
-            MASTER,
-            {"impersonate_group": "g"},
-            400,
-            'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}, Extra:map[string][]string(nil)} '
-            "without impersonating a user name",
-        ),
-    ],
-)
-async def test_others_may_not(user: User, headers: dict[str, str], code: int, message: str) -> None:
-    with pytest.raises(StatusError) as caught:
-        await acting(user, **headers)
-    assert (caught.value.code, str(caught.value)) == (code, message)
-
-
-class May(Constant):
-    """Allows impersonating these alone."""
-
-    def __init__(self, *allowed: str) -> None:
-        super().__init__(Verdict(False))
-        self.allowed = allowed
-
-    def decide(self, user: User, info: RequestInfo) -> Verdict:
-        part = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-        return Verdict(
-            info.verb == "impersonate" and f"{info.group}|{part}|{info.namespace}|{info.name}" in self.allowed
-        )
-
-
-ALL_OF_JANE = ("|users||jane", "|groups||g", "authentication.k8s.io|uids||7", "authentication.k8s.io|userextras/k||v")
-
-
-@pytest.mark.parametrize("missing", ["", *ALL_OF_JANE])
-async def test_each_part_of_somebody_must_be_allowed(missing: str) -> None:
-    headers = {"impersonate-user": "jane", "impersonate-group": "g", "impersonate-uid": "7", "impersonate-extra-k": "v"}
-    may = May(*(part for part in ALL_OF_JANE if part != missing))
-    if not missing:
-        assert (await impersonate(may, BOB, headers, INFO)).name == "jane"
-        return
-    with pytest.raises(StatusError):
-        await impersonate(may, BOB, headers, INFO)
-
-
-async def test_an_account_is_impersonated_in_its_namespace() -> None:
-    headers = {"impersonate-user": "system:serviceaccount:ns:sa"}
-    assert (await impersonate(May("|serviceaccounts|ns|sa"), BOB, headers, INFO)).name == "system:serviceaccount:ns:sa"
