@@ -15,6 +15,7 @@ import attrs
 
 from apilayer.api import meta
 from apilayer.api.gotext import quote
+from apilayer.pipeline import legacy_tokens
 from apilayer.pipeline.authentication import AUTHENTICATED, CREDENTIAL_ID, InvalidToken, NotOurs, TokenUser, User
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class AccountTokens:
         lookup: Lookup,
         refresh: Callable[[], Awaitable[object]],
         clock: Callable[[], datetime] = meta.utc_now,
+        *,
+        look_up: bool = True,
     ) -> None:
         self.issuer = issuers[0]
         self.audiences = tuple(audiences)
@@ -69,6 +72,8 @@ class AccountTokens:
         self._lookup = lookup
         self._refresh = refresh
         self._clock = clock
+        self._look_up = look_up
+        """Whether tokens of the old kind must be in their Secrets."""
         self._verified: OrderedDict[bytes, Object] = OrderedDict()
 
     # ------------------------------------------------------------------ issue
@@ -111,15 +116,18 @@ class AccountTokens:
         """
         claims = self._claims(token)
         wanted = audiences or self.audiences
-        meant = tuple(name for name in wanted if name in _audiences(claims))
+        given = _audiences(claims)
+        if not given and claims["iss"] == legacy_tokens.ISSUER:
+            given = self.audiences
+        meant = tuple(name for name in wanted if name in given)
         if not meant:
-            shown, asked = _shown(_audiences(claims)), _shown(wanted)
+            shown, asked = _shown(given), _shown(wanted)
             raise InvalidToken(f"token audiences {shown} is invalid for the target audiences {asked}")
         try:
-            return TokenUser(self._user(claims), meant)
+            return TokenUser(self._user(claims, token), meant)
         except InvalidToken:
             await self._refresh()
-            return TokenUser(self._user(claims), meant)
+            return TokenUser(self._user(claims, token), meant)
 
     def _claims(self, token: str) -> Object:
         """The claims of a token with a valid signature of one of the keys, in its time."""
@@ -130,7 +138,7 @@ class AccountTokens:
             if len(self._verified) > MAX_REMEMBERED:
                 self._verified.popitem(last=False)
         now = self._clock().timestamp()
-        if now > claims["exp"]:
+        if now > claims.get("exp", now):
             raise InvalidToken("service account token has expired")
         if now < claims.get("nbf", 0):
             raise InvalidToken("service account token is not valid yet")
@@ -143,7 +151,7 @@ class AccountTokens:
             raise NotOurs("too long")
         # Times and audiences are looked at each time, not only when the signature is.
         options: Any = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "aud")}
-        options["require"] = ["exp", "sub"]
+        options["require"] = ["iss", "sub"]
         try:
             header = jwt.get_unverified_header(token)
             named = self.keys.get(str(header.get("kid", "")))
@@ -159,21 +167,29 @@ class AccountTokens:
 
     def _ours(self, claims: Object) -> Object:
         """Raises NotOurs unless the claims are those of a service account."""
+        if not all(isinstance(claims.get(name, 0), (int, float)) for name in ("exp", "nbf")):
+            raise NotOurs("of no time")
+        if claims["iss"] == legacy_tokens.ISSUER:
+            if legacy_tokens.parse_legacy(claims) is None:
+                raise NotOurs("of no service account")
+            return claims
         private = claims.get("kubernetes.io")
         if claims.get("iss") not in self._issuers or not isinstance(private, dict):
             raise NotOurs("of another issuer")
         namespace, account = private.get("namespace"), private.get("serviceaccount")
         if not isinstance(account, dict) or claims["sub"] != user_name(str(namespace), str(account.get("name"))):
             raise NotOurs("of no service account")
-        if not all(isinstance(claims.get(name, 0), (int, float)) for name in ("exp", "nbf")):
-            raise NotOurs("of no time")
+        if "exp" not in claims:
+            raise NotOurs("of no end")
         bound = [private[kind] for kind in _BOUND if kind in private]
         if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in bound):
             raise NotOurs("bound to nothing that has a name")
         return claims
 
-    def _user(self, claims: Object) -> User:
+    def _user(self, claims: Object, token: str) -> User:
         """The user, once all that the token is bound to is seen to be there."""
+        if claims["iss"] == legacy_tokens.ISSUER:
+            return self._legacy_user(claims, token)
         private = claims["kubernetes.io"]
         namespace, account = private["namespace"], private["serviceaccount"]
         self._require("serviceaccounts", namespace, account)
@@ -193,6 +209,16 @@ class AccountTokens:
                     extra[f"{_EXTRA}{kind}-uid"] = (bound["uid"],)
         groups = (ACCOUNTS_GROUP, f"{ACCOUNTS_GROUP}:{namespace}", AUTHENTICATED)
         return User(claims["sub"], account.get("uid") or "", groups, tuple(sorted(extra.items())))
+
+    def _legacy_user(self, claims: Object, token: str) -> User:
+        said = legacy_tokens.parse_legacy(claims)
+        assert said is not None, "looked at when the signature was"
+        if self._look_up:
+            secret = self._lookup("secrets", said.namespace, said.secret)
+            account = self._lookup("serviceaccounts", said.namespace, said.account)
+            legacy_tokens.check_legacy(said, token, secret, account)
+        groups = (ACCOUNTS_GROUP, f"{ACCOUNTS_GROUP}:{said.namespace}", AUTHENTICATED)
+        return User(claims["sub"], said.uid, groups)
 
     def _require(self, resource: str, namespace: str, reference: Mapping[str, Any]) -> None:
         found = self._lookup(resource, namespace, reference.get("name") or "")

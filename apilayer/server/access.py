@@ -47,6 +47,8 @@ class AccessFlags(AuthenticationFlags, AuthorizationFlags, Protocol):
     @property
     def service_account_issuer(self) -> Sequence[str]: ...
     @property
+    def service_account_lookup(self) -> bool: ...
+    @property
     def service_account_jwks_uri(self) -> str: ...
     @property
     def service_account_max_token_expiration(self) -> float: ...
@@ -85,6 +87,7 @@ class AccessFiles:
                 audiences,
                 registry.listers.get,
                 registry.refresh,
+                look_up=flags.service_account_lookup,
             )
             issuer = TokenIssuer(
                 tokens,

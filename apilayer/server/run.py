@@ -100,6 +100,7 @@ class ServerOptions:
     service_account_signing_key_file: Path | None = None
     service_account_key_file: Sequence[Path] = ()
     service_account_issuer: Sequence[str] = ()
+    service_account_lookup: bool = True
     service_account_jwks_uri: str = ""
     service_account_max_token_expiration: float = 0.0
     service_account_extend_token_expiration: bool = True

@@ -41,6 +41,15 @@ def add_accounts(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="who tokens are issued by; further ones are accepted",
     )
+    accounts.add_argument(
+        "--service-account-lookup",
+        type=truth,
+        nargs="?",
+        const=True,
+        default=True,
+        metavar="true|false",
+        help="tokens of the old kind must be in their Secrets (default true)",
+    )
     accounts.add_argument("--service-account-jwks-uri", default="", metavar="URL", help="where others find the keys")
     accounts.add_argument(
         "--service-account-max-token-expiration", type=duration, default=0.0, metavar="DURATION", help="0: no bound"

@@ -272,3 +272,70 @@ async def test_tokens_of_both_kinds() -> None:
         assert str(caught.value).startswith(text)
     with pytest.raises(TokenError, match="invalid bearer token"):
         await authenticator.of_token("secret", ["x"])
+
+
+OLD_CLAIM = "kubernetes.io/serviceaccount/"
+OLD: Object = {
+    "iss": "kubernetes/serviceaccount",
+    "sub": "system:serviceaccount:ns:sa",
+    OLD_CLAIM + "namespace": "ns",
+    OLD_CLAIM + "secret.name": "sa-token",
+    OLD_CLAIM + "service-account.name": "sa",
+    OLD_CLAIM + "service-account.uid": "u-sa",
+}
+OLD_TOKEN = jwt.encode(OLD, EC_KEY, "ES256")
+
+
+def kept(token: str = OLD_TOKEN, **metadata: Any) -> Object:
+    """The Secret that holds a token of the old kind."""
+    return {"metadata": metadata, "data": {"token": base64.b64encode(token.encode()).decode()}}
+
+
+async def test_a_token_of_the_old_kind_is_worth_as_much_as_its_secret() -> None:
+    cluster = Cluster()
+    cluster.objects["secrets", "ns", "sa-token"] = kept()
+    tokens = cluster.tokens()
+    found = await tokens.authenticate(OLD_TOKEN)
+    groups = ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    assert (found.user, found.audiences) == (User("system:serviceaccount:ns:sa", "u-sa", groups), ("api",))
+    with pytest.raises(InvalidToken, match="audiences"):
+        await tokens.authenticate(OLD_TOKEN, ["vault"])
+    again = jwt.encode({**OLD, "jti": "2"}, EC_KEY, "ES256")
+    marked = kept(labels={"kubernetes.io/legacy-token-invalid-since": "2026-01-01"})
+    gone: Object = {"metadata": {"uid": "u-sa", "deletionTimestamp": "2026-01-01T11:59:59Z"}}
+    cases: list[tuple[Object | None, Object | None, str]] = [
+        (None, ACCOUNT, "Token has been invalidated"),
+        (kept(deletionTimestamp="x"), ACCOUNT, "Token has been invalidated"),
+        (kept(again), ACCOUNT, "Token does not match server's copy"),
+        ({"metadata": {}}, ACCOUNT, "Token does not match server's copy"),
+        (kept(), None, "ServiceAccount ns/sa has been deleted"),
+        (kept(), gone, "ServiceAccount ns/sa has been deleted"),
+        (kept(), {"metadata": {"uid": "v"}}, r"ServiceAccount UID \(v\) does not match claim \(u-sa\)"),
+        (marked, ACCOUNT, "has been marked invalid"),
+    ]
+    for secret, account, reason in cases:
+        cluster.objects["secrets", "ns", "sa-token"] = secret  # type: ignore[assignment]
+        cluster.objects["serviceaccounts", "ns", "sa"] = account  # type: ignore[assignment]
+        with pytest.raises(InvalidToken, match=reason):
+            await tokens.authenticate(OLD_TOKEN)
+    tokens = AccountTokens(
+        read_signing_key(private_pem(EC_KEY)), [], [ISSUER], ["api"], cluster.lookup, cluster.refresh, look_up=False
+    )
+    await tokens.authenticate(OLD_TOKEN)
+
+
+@pytest.mark.parametrize("missing", [*OLD, "signature", "subject", "issuer"])
+async def test_what_is_no_token_of_the_old_kind(missing: str) -> None:
+    said = {name: value for name, value in OLD.items() if name != missing}
+    if missing == "subject":
+        said["sub"] = "system:serviceaccount:ns:admin"
+    if missing == "issuer":
+        said["iss"] = ISSUER  # where only tokens of the new kind come from
+    key = OTHER_KEY if missing == "signature" else EC_KEY
+    cluster = Cluster()
+    token = jwt.encode(said, key, "ES256")
+    cluster.objects["secrets", "ns", "sa-token"] = kept(token)
+    with pytest.raises(NotOurs):
+        await user_of(cluster, token)
+    with pytest.raises(NotOurs):
+        await user_of(cluster, signed(exp=None))
