@@ -123,22 +123,37 @@ ALWAYS_ALLOW = Constant(
 ALWAYS_DENY = Constant(Verdict(False, "Everything is forbidden."))
 
 
+@attrs.define
+class Step:
+    """One authorizer of several: its mode and name, and how often it was the one that decided."""
+
+    authorizer: Authorizer
+    mode: str = ""
+    name: str = ""
+    allowed: int = 0
+    denied: int = 0
+
+
 class InTurn:
     """Members of system:masters may do everything; else the first authorizer that allows or denies decides."""
 
-    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
-        self._authorizers = authorizers
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
 
     async def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
         if MASTERS in user.groups:
             return Verdict(True)
         reasons, errors = [], []
-        for authorizer in self._authorizers:
-            verdict = authorizer.decide(user, info)
+        for step in self.steps:
+            verdict = step.authorizer.decide(user, info)
             if not isinstance(verdict, Verdict):
                 verdict = await verdict
-            if verdict.allowed or verdict.denied:
+            if verdict.allowed:
+                step.allowed += 1
+                return verdict
+            if verdict.denied:
+                step.denied += 1
                 return verdict
             if verdict.reason:
                 reasons.append(verdict.reason)
@@ -148,7 +163,7 @@ class InTurn:
 
     def rules(self, user: User, namespace: str) -> Rules:
         """See `Authorizer.rules`."""
-        found = [authorizer.rules(user, namespace) for authorizer in self._authorizers]
+        found = [step.authorizer.rules(user, namespace) for step in self.steps]
         return Rules(
             tuple(rule for rules in found for rule in rules.resources),
             tuple(rule for rules in found for rule in rules.paths),

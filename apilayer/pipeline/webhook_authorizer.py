@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from apilayer.outbound.client import OutboundError
+from apilayer.outbound.client import OutboundError, TooSlow
 from apilayer.pipeline.authorization import Rules, Verdict
 from apilayer.pipeline.subject_access import review_spec
 
@@ -83,6 +83,8 @@ class WebhookAuthorizer:
         self._ask = ask
         self._rules = rules
         self._remembered = Remembered()
+        self.evaluations: dict[str, int] = {}
+        """How often it was asked, by what came of it: success, timeout, error."""
 
     def decide(self, user: User, info: RequestInfo) -> Verdict | Awaitable[Verdict]:
         """See `Authorizer.decide`."""
@@ -94,11 +96,16 @@ class WebhookAuthorizer:
         try:
             verdict = verdict_in(await self._ask(review_of(user, info, rules.version)), rules.version)
         except (OutboundError, BadAnswer) as error:
+            self._count("timeout" if isinstance(error, TooSlow) else "error")
             return Verdict(False, denied=rules.denies_on_error, error=str(error))
+        self._count("success")
         seconds = rules.seconds(verdict)
         if seconds and not verdict.error and may_be_remembered(info):
             self._remembered.put((user, info), verdict, trio.current_time() + seconds)
         return verdict
+
+    def _count(self, result: str) -> None:
+        self.evaluations[result] = self.evaluations.get(result, 0) + 1
 
     def rules(self, user: User, namespace: str) -> Rules:
         """See `Authorizer.rules`."""

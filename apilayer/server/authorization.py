@@ -10,7 +10,7 @@ import trio
 
 from apilayer.admission.plugins.role_escalation import RoleEscalation
 from apilayer.pipeline.abac import Policy, PolicyAuthorizer, PolicyError, parse_policies
-from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Privileged
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Privileged, Step
 from apilayer.pipeline.node import NodeAuthorizer
 from apilayer.pipeline.rbac import RoleAuthorizer, parse_rules
 from apilayer.registry.following import CachedGraph, CachedRoles
@@ -61,27 +61,35 @@ class AuthorizationFlags(Protocol):
 
 
 @attrs.frozen
-class AuthorizationPlan:
-    """What was read before anything runs: the modes in their order, each with its webhook if it has one."""
+class Planned:
+    """One authorizer that there will be; `webhook` is set for those of mode Webhook."""
 
-    _steps: tuple[tuple[str, WebhookEntry | None], ...]
-    _policies: tuple[Policy, ...]
+    mode: str
+    name: str
+    webhook: WebhookEntry | None = None
+
+
+@attrs.frozen
+class AuthorizationPlan:
+    """What was read before anything runs: the authorizers in their order."""
+
+    _planned: tuple[Planned, ...]
+    _policies: tuple[Policy, ...] = ()
     _clients: list[Client] = attrs.field(factory=list)
 
     def over(self, registry: Registry) -> Authorizer:
         """The authorizer of a cluster, in which default roles are kept if roles decide."""
-        if not self._steps:
+        if not self._planned:
             return Privileged()
         roles = RoleAuthorizer(CachedRoles(registry))
-        authorizer = InTurn([self._authorizer(*step, registry, roles) for step in self._steps])
-        if any(mode == "RBAC" for mode, _ in self._steps):
+        made = [(self._authorizer(item, registry, roles), item) for item in self._planned]
+        authorizer = InTurn([Step(one, item.mode, item.name) for one, item in made])
+        if any(item.mode == "RBAC" for item in self._planned):
             registry.use_roles(RoleEscalation(registry.listers, authorizer, roles))
         return authorizer
 
-    def _authorizer(
-        self, mode: str, webhook: WebhookEntry | None, registry: Registry, roles: RoleAuthorizer
-    ) -> Authorizer:
-        match mode:
+    def _authorizer(self, planned: Planned, registry: Registry, roles: RoleAuthorizer) -> Authorizer:
+        match planned.mode:
             case "RBAC":
                 return roles
             case "Node":
@@ -89,8 +97,8 @@ class AuthorizationPlan:
             case "ABAC":
                 return PolicyAuthorizer(self._policies)
             case "Webhook":
-                assert webhook is not None
-                return self._asking(webhook)
+                assert planned.webhook is not None
+                return self._asking(planned.webhook)
             case "AlwaysDeny":
                 return ALWAYS_DENY
         return ALWAYS_ALLOW
@@ -132,17 +140,20 @@ def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
         if _has_others(flags):
             others = "--authorization-mode or --authorization-webhook-* flags"
             raise AuthorizationError(f"--authorization-config can not be specified when {others} are defined")
-        steps = _configured(flags.authorization_config)
+        planned = _configured(flags.authorization_config)
     else:
         _check_modes(tuple(flags.authorization_mode))
+        planned = tuple(Planned(mode, mode.lower()) for mode in flags.authorization_mode)
         webhook = _webhook(flags)
-        steps = tuple((mode, webhook if mode == "Webhook" else None) for mode in flags.authorization_mode)
-    file, is_used = flags.authorization_policy_file, any(mode == "ABAC" for mode, _ in steps)
+        if webhook is not None:
+            asking = Planned("Webhook", "default", webhook)
+            planned = tuple(asking if item.mode == "Webhook" else item for item in planned)
+    file, is_used = flags.authorization_policy_file, any(item.mode == "ABAC" for item in planned)
     if file is not None and not is_used:
         raise AuthorizationError("cannot specify --authorization-policy-file without mode ABAC")
     if file is None and is_used:
         raise AuthorizationError("authorization-mode ABAC's authorization policy file not passed")
-    return AuthorizationPlan(steps, () if file is None else _policies(file))
+    return AuthorizationPlan(planned, () if file is None else _policies(file))
 
 
 def _has_others(flags: AuthorizationFlags) -> bool:
@@ -155,11 +166,11 @@ def _has_others(flags: AuthorizationFlags) -> bool:
     return bool(flags.authorization_mode) or flags.authorization_webhook_config_file is not None or given != usual
 
 
-def _configured(path: Path) -> tuple[tuple[str, WebhookEntry | None], ...]:
+def _configured(path: Path) -> tuple[Planned, ...]:
     from apilayer.server.authorization_file import ConfigurationError, read_configuration
 
     try:
-        return tuple((entry.mode, entry.webhook) for entry in read_configuration(path))
+        return read_configuration(path)
     except ConfigurationError as error:
         raise AuthorizationError(f"--authorization-config: {path}: {error}") from error
 

@@ -19,7 +19,7 @@ from apilayer.outbound.target import Target, TargetError, client_context
 from apilayer.pipeline.authorization import aggregate
 from apilayer.pipeline.deadline import parse_duration
 from apilayer.pipeline.webhook_authorizer import WebhookRules
-from apilayer.server.authorization import MODES
+from apilayer.server.authorization import MODES, Planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +49,6 @@ class WebhookEntry:
     target: Target
     rules: WebhookRules
     timeout_seconds: float = MAX_TIMEOUT_SECONDS
-
-
-@attrs.frozen
-class Entry:
-    """One authorizer; `webhook` is set for those of mode Webhook."""
-
-    mode: str
-    name: str
-    webhook: WebhookEntry | None = None
 
 
 class _Model(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -98,7 +89,7 @@ class _Document(_Model):
     authorizers: list[_Authorizer] = []
 
 
-def read_configuration(path: Path) -> tuple[Entry, ...]:
+def read_configuration(path: Path) -> tuple[Planned, ...]:
     """The authorizers of a file. Raises ConfigurationError."""
     try:
         with path.open("rb") as file:
@@ -112,7 +103,7 @@ def read_configuration(path: Path) -> tuple[Entry, ...]:
         raise ConfigurationError(f"not YAML: {error}") from error
 
 
-def parse_configuration(document: Any) -> tuple[Entry, ...]:
+def parse_configuration(document: Any) -> tuple[Planned, ...]:
     """The authorizers of a document. Pure, but for the files that must be there. Raises ConfigurationError."""
     try:
         parsed = msgspec.convert(document, _Document)
@@ -123,7 +114,7 @@ def parse_configuration(document: Any) -> tuple[Entry, ...]:
     wrong = list(_checked(parsed.authorizers))
     if wrong:
         raise ConfigurationError(aggregate(map(str, wrong)))
-    return tuple(Entry(item.type, item.name, _entry(item.webhook)) for item in parsed.authorizers)
+    return tuple(Planned(item.type, item.name, _entry(item.webhook)) for item in parsed.authorizers)
 
 
 def _entry(webhook: _Webhook | None) -> WebhookEntry | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
 from apilayer.server.audit_metrics import audit_families
+from apilayer.server.authorization_metrics import authorization_families
 from apilayer.server.flow_metrics import families
 from apilayer.server.sealing_metrics import sealing_families
 from apilayer.server.version import VERSION
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apilayer.audit.counts import AuditCounts
+    from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.registry.registry import Registry
@@ -38,12 +40,14 @@ class Metrics:
         registry: Registry,
         store: MeasuredStore | None,
         audit: AuditCounts | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self.requests = requests
         self.flow_control = flow_control
         self._registry = registry
         self._store = store
         self._audit = audit
+        self._authorizer = authorizer
         self._collector: Any = None
 
     def prepare(self) -> None:
@@ -75,6 +79,8 @@ class Metrics:
             yield from families(self.flow_control)
         if self._audit is not None:
             yield from audit_families(self._audit)
+        if self._authorizer is not None:
+            yield from authorization_families(self._authorizer)
         yield self._build()
 
     def _of_requests(self) -> Iterator[Any]:

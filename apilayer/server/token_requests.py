@@ -51,6 +51,8 @@ class TokenIssuer:
         form = form_of(call.context, TOKEN_REQUEST)
         form.require_fit(to_list=False)
         obj, options, warnings = await posted(call.context, TOKEN_REQUEST, call.subresource)
+        review = call.admission.review(CREATE, call.api.resource, call.subresource, call.namespace, call.name, options)
+        await review.mutate(obj, None)
         _check_names(obj, call)
         account = (await registry.of("serviceaccounts").store.get(call.namespace, call.name)).object()
         spec, now = obj["spec"], meta.utc_now()
@@ -61,8 +63,8 @@ class TokenIssuer:
         errors = rules.token_request(spec)
         if errors:
             raise status.invalid("TokenRequest", TOKEN_REQUEST.group, "", errors)
-        review = call.admission.review(CREATE, call.api.resource, call.subresource, call.namespace, call.name, options)
-        await review.whole(obj, None)
+        await review.validate(obj, None)
+        await review.reserve(obj, None)
         bindings = await _bindings(registry, call, spec.get("boundObjectRef"))
         if 0 < self.max_seconds < spec["expirationSeconds"]:
             asked, most = spec["expirationSeconds"], self.max_seconds

@@ -13,7 +13,7 @@ from apilayer.pipeline.authorization import verdict_of
 from apilayer.pipeline.request_info import parse
 from apilayer.registry.registry import Registry
 from apilayer.registry.roles import default_roles
-from apilayer.server.authorization import AuthorizationPlan
+from apilayer.server.authorization import AuthorizationPlan, Planned
 from apilayer.storage.interface import Change
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Cluster:
             self.put(f"roles.{GROUP}", f"n{index}", {"metadata": {"name": "reader"}, "rules": [rule]})
         for index in range(bindings):
             self.bind(index)
-        self.authorizer: Authorizer = AuthorizationPlan((("Node", None), ("RBAC", None)), ()).over(self.registry)
+        modes = (Planned("Node", "node"), Planned("RBAC", "rbac"))
+        self.authorizer: Authorizer = AuthorizationPlan(modes).over(self.registry)
 
     def bind(self, index: int) -> None:
         """Binds one user, by his name or a group, to the role of one namespace."""

@@ -11,13 +11,14 @@ from cryptography.x509.oid import NameOID
 
 from apilayer.admission.plugin import CREATE, DELETE, UPDATE, Plugin, on
 from apilayer.admission.plugins.certificates import REQUESTS, subject_names
+from apilayer.admission.plugins.node_audiences import check_audiences
 from apilayer.admission.pods import config_map_names, is_mirror, projections, secret_names
 from apilayer.api import status
 from apilayer.api.gotext import quote
 from apilayer.pipeline.node.identity import node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from apilayer.admission.plugin import Attributes, Object, Setup
 
@@ -61,7 +62,8 @@ class NodeRestriction(Plugin):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._rules: dict[str, Callable[[str, Attributes], None]] = {
+        self._may = setup.may
+        self._rules: dict[str, Callable[[str, Attributes], Awaitable[None] | None]] = {
             "pods": self._pod,
             "pods/status": _pod_status,
             "pods/eviction": self._eviction,
@@ -75,21 +77,20 @@ class NodeRestriction(Plugin):
             REQUESTS: _request,
         }
 
-    def mutate(self, attributes: Attributes) -> None:
+    def mutate(self, attributes: Attributes) -> Awaitable[None] | None:
         """Raises StatusError 403 for what is not the node's, 404 for a pod or node that is not there."""
         node = node_of(attributes.user)
         if node is None:
-            return
+            return None
         if not node:
             raise attributes.forbidden(f"could not determine node from user {quote(attributes.user.name)}")
         rule = self._rules.get(attributes.path)
         if rule is not None:
-            rule(node, attributes)
-        elif attributes.resource.group_resource == "pods":
+            return rule(node, attributes)
+        if attributes.resource.group_resource == "pods":
             allowed = "only 'status' and 'eviction' are allowed"
             raise attributes.forbidden(f"unexpected pod subresource {quote(attributes.subresource)}, {allowed}")
-        else:
-            raise attributes.forbidden("may only update PVC status")
+        raise attributes.forbidden("may only update PVC status")
 
     def _pod(self, node: str, attributes: Attributes) -> None:
         if attributes.operation == CREATE:
@@ -143,8 +144,8 @@ class NodeRestriction(Plugin):
         if not _runs_on(pod, node):
             raise attributes.forbidden(f"node {node} can only evict pods with spec.nodeName set to itself")
 
-    def _token(self, node: str, attributes: Attributes) -> None:
-        """A node asks for tokens of pods that it runs."""
+    def _token(self, node: str, attributes: Attributes) -> Awaitable[None]:
+        """A node asks for tokens of pods that it runs, and for whom these need them."""
         bound = (attributes.new.get("spec") or {}).get("boundObjectRef") or {}
         if bound.get("apiVersion") != "v1" or bound.get("kind") != "Pod" or not bound.get("name"):
             raise attributes.forbidden("node requested token not bound to a pod")
@@ -158,6 +159,7 @@ class NodeRestriction(Plugin):
             )
         if not _runs_on(pod, node):
             raise attributes.forbidden("node requested token bound to a pod scheduled on a different node")
+        return check_audiences(attributes, pod, self.listers, self._may)
 
     def _existing_pod(self, attributes: Attributes, name: str) -> Object:
         pod = self.listers.get("pods", attributes.namespace, name)

@@ -222,6 +222,49 @@ def test_tokens_of_pods_that_it_runs(bound: Object, expected: str) -> None:
     assert refusal(CREATE, "serviceaccounts", request, subresource="token") == expected
 
 
+@pytest.mark.parametrize(
+    ("audiences", "granted", "expected"),
+    [
+        ([], "nobody", 'audience "" not found in pod spec volume'),
+        (["vault"], "nobody", ""),
+        (["inline"], "nobody", ""),
+        (["claimed"], "nobody", ""),
+        (["ephemeral"], "nobody", ""),
+        (["other"], "nobody", 'audience "other" not found in pod spec volume'),
+        (["other"], "other", ""),
+        (["https://x/y"], "https://x/y", ""),
+        (["vault", "inline"], "nobody", "node may only request 0 or 1 audiences"),
+    ],
+)
+def test_whom_tokens_are_for(audiences: list[str], granted: str, expected: str) -> None:
+    async def may(user: User, *what: str) -> bool:
+        assert what[:2] == ("request-serviceaccounts-token-audience", "")
+        return (user, *what[2:]) == (NODE, granted, "ns", "account")
+
+    volumes = [
+        {"name": "a", "projected": {"sources": [{"serviceAccountToken": {"audience": "vault"}}, {"secret": {}}]}},
+        {"name": "b", "csi": {"driver": "inline"}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "d", "ephemeral": {"volumeClaimTemplate": {}}},
+        {"name": "e", "persistentVolumeClaim": {"claimName": "unbound"}},
+        {"name": "f", "emptyDir": {}},
+    ]
+    cluster = Cluster().put("pods", {**pod(), "spec": {"nodeName": "n", "volumes": volumes}}, "ns")
+    for claim_name, driver in (("c", "claimed"), ("p-d", "ephemeral")):
+        cluster.put("persistentvolumeclaims", {"metadata": {"name": claim_name}, "spec": {"volumeName": driver}}, "ns")
+        cluster.put("persistentvolumes", {"metadata": {"name": driver}, "spec": {"csi": {"driver": driver}}})
+    for driver in ("inline", "claimed", "ephemeral"):
+        made = {"metadata": {"name": driver}, "spec": {"tokenRequests": [{"audience": driver}]}}
+        cluster.put("csidrivers.storage.k8s.io", made)
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"}
+    request = {"metadata": {}, "spec": {"boundObjectRef": bound, "audiences": audiences}}
+    plugin = NodeRestriction(setup(cluster, may=may))
+    outcome = review(plugin, CREATE, "serviceaccounts", request, user=NODE, subresource="token", name="account")
+    text = outcome.refusal.partition(" is forbidden: ")[2]
+    assert text.startswith(expected)
+    assert bool(text) is bool(expected)
+
+
 @pytest.mark.parametrize("user", [ALICE, User("system:node:n", groups=("devs",)), User("n", groups=("system:nodes",))])
 def test_nobody_else_is_restricted(user: User) -> None:
     assert refusal(CREATE, "nodes", node("m", RESTRICTED), user=user) == ""

@@ -13,7 +13,7 @@ import pytest
 
 from apilayer.controllers.aggregation import aggregated, is_aggregated
 from apilayer.pipeline.authentication import ANONYMOUS, AUTHENTICATED, User
-from apilayer.pipeline.authorization import InTurn, verdict_of
+from apilayer.pipeline.authorization import InTurn, Step, verdict_of
 from apilayer.pipeline.node import NodeAuthorizer, NodeGraph
 from apilayer.pipeline.rbac import RoleAuthorizer, RoleIndex, parse_rules
 from apilayer.pipeline.request_info import RequestInfo
@@ -162,7 +162,7 @@ def rules_of_nodes() -> Sequence[Rule]:
 
 @pytest.fixture(scope="module")
 def authorizer() -> Authorizer:
-    return InTurn([NodeAuthorizer(Graph(), rules_of_nodes), RoleAuthorizer(Roles())])
+    return InTurn([Step(NodeAuthorizer(Graph(), rules_of_nodes)), Step(RoleAuthorizer(Roles()))])
 
 
 ROWS = [line.split() for line in TABLE.strip().splitlines() if not line.startswith("#")]

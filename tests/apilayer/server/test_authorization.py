@@ -174,6 +174,11 @@ async def test_a_server_that_asks(start_server: Any, certificates: Path, tmp_pat
             assert len(hook.asked) == 1, "a yes holds for a while"
             assert hook.asked[0].headers["authorization"] == "Bearer of-the-server"
             assert hook.asked[0].json["spec"]["user"] == "bob"
+            async with server.connect() as admin:
+                metrics = (await admin.request("GET", "/metrics")).body
+            counted = b'apiserver_authorization_decisions_total{decision="allowed",name="hook",type="Webhook"} 2.0'
+            assert counted in metrics
+            assert b'authorization_webhook_evaluations_total{name="hook",result="success"} 1.0' in metrics
             refused = await bob.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}})
             assert (refused.status, refused.message.endswith(": as the webhook says")) == (403, True)
             unknown = await bob.request("DELETE", f"{CONFIGMAPS}/x")

@@ -39,11 +39,11 @@ async def test_what_is_counted(client, server) -> None:
     assert value(text, "apiserver_request_duration_seconds_count", *wanted) == 4
     assert value(text, "apiserver_request_duration_seconds_bucket", *wanted, 'le="+Inf"') == 4
     assert value(text, "apiserver_current_inflight_requests", 'request_kind="readOnly"') >= 1
-    assert value(text, "apiserver_storage_objects", 'resource="configmaps"') == 1
+    assert value(text, "apiserver_storage_objects", 'resource="configmaps"') == 2, "one is the server's own"
     assert value(text, "apiserver_resource_objects", 'resource="namespaces"') == 4
     assert value(text, "apiserver_watch_events_total", 'kind="ConfigMap"') == 1
     created = ('operation="create"', 'resource="configmaps"')
-    assert value(text, "etcd_request_duration_seconds_count", *created) == 1
+    assert value(text, "etcd_request_duration_seconds_count", *created) == 2
     assert value(text, "kubernetes_build_info", 'major="1"', 'minor="36"') == 1
     assert value(text, "process_resident_memory_bytes") > 1e6
 

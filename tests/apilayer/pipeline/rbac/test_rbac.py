@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apilayer.api.selectors import FieldTerm, Requirement
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import User
-from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Rules, Verdict, require
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Rules, Step, Verdict, require
 from apilayer.pipeline.rbac import RoleAuthorizer, RoleIndex, missing_from, parse_rule, parse_rules, shown
 from apilayer.pipeline.request_info import RequestInfo, parse
 from apilayer.pipeline.selected import selected
@@ -176,16 +176,36 @@ async def test_authorizers_in_turn() -> None:
         def rules(self, *_: object) -> Rules:
             return Rules(error="cannot tell")
 
+    def turn(*authorizers: Any) -> InTurn:
+        return InTurn([Step(authorizer) for authorizer in authorizers])
+
     broken, says_no = Asking(False, "", False, "out of reach"), Asking(False, "no", True)
-    assert await InTurn([ALWAYS_DENY]).decide(masters, info) == Verdict(True)
-    assert await InTurn([ALWAYS_DENY]).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
-    assert (await InTurn([ALWAYS_DENY, broken, ALWAYS_ALLOW]).decide(User("x"), info)).allowed
-    assert await InTurn([says_no, ALWAYS_ALLOW]).decide(User("x"), info) == Verdict(False, "no", denied=True)
-    unsure = InTurn([ALWAYS_DENY, broken, broken])
+    assert await turn(ALWAYS_DENY).decide(masters, info) == Verdict(True)
+    assert await turn(ALWAYS_DENY).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
+    allowing = turn(ALWAYS_DENY, broken, ALWAYS_ALLOW)
+    assert (await allowing.decide(User("x"), info)).allowed
+    assert [step.allowed for step in allowing.steps] == [0, 0, 1]
+    denying = turn(says_no, ALWAYS_ALLOW)
+    assert await denying.decide(User("x"), info) == Verdict(False, "no", denied=True)
+    assert [step.denied for step in denying.steps] == [1, 0]
+    unsure = turn(ALWAYS_DENY, broken, broken)
     assert await unsure.decide(User("x"), info) == Verdict(False, "Everything is forbidden.", error="out of reach")
     with pytest.raises(StatusError, match='Internal Server Error: "/api/v1/pods": out of reach'):
         await require(unsure, User("x"), info)
-    assert InTurn([ALWAYS_ALLOW, broken]).rules(User("x"), "n").error == "cannot tell"
+    assert turn(ALWAYS_ALLOW, broken).rules(User("x"), "n").error == "cannot tell"
+
+
+def test_bindings_of_others_cost_nothing() -> None:
+    """What is looked at for a decision is what the user has, whatever thousand others have."""
+    others = [binding(f"b{index}", "reader", subject("User", f"u{index}")) for index in range(1000)]
+    mine = binding("mine", "reader", subject("User", "jane"))
+    source = Source(
+        clusterroles=[{"metadata": {"name": "reader"}, "rules": [rule("get list", "pods")]}],
+        clusterrolebindings=[*others, mine],
+    )
+    roles = RoleAuthorizer(source)
+    assert roles.decide(User("jane"), parse("GET", "/api/v1/pods")).allowed
+    assert len(list(roles._index.grants(User("jane", groups=("devs",)), "n"))) == 1
 
 
 # ---------------------------------------------------------------------- against a naive evaluator
