@@ -171,6 +171,7 @@ class Connection:
         finally:
             self._pending.pop(request_id, None)
             self._wire.forget(request_id)
+            self._close_when_done()
         answer = slot.answer
         if isinstance(answer, KvraftError):
             raise answer
@@ -243,11 +244,19 @@ class Connection:
         for watch_id, sink in watches.items():
             self._wire.forget(watch_id)
             sink(Stopped(), 0)
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if not self.alive and not self._pending:
+            self._death = "the member wants no more requests"
+            self._channel.close()
 
     def _handle(self, request_id: bytes, answer: Answer, size: int) -> None:
         slot = self._pending.get(request_id)
         if slot is not None:
             slot.settle(answer)
+        elif request_id == native.CONNECTION_ID and isinstance(answer, Stopped):
+            self._retire()
         elif request_id == native.CONNECTION_ID:
             raise ProtocolError(str(answer))
         elif request_id in self._watches:
@@ -277,9 +286,7 @@ class Connection:
             for slot in self._pending.values():
                 if slot.deadline <= now:
                     slot.settle(DeadlineExceeded())
-            if not self.alive and not self._pending:
-                self._death = "the member wants no more requests"
-                self._channel.close()
+            if self._channel.closed:
                 return
             self._silent_sweeps += 1
             if self._silent_sweeps == self._ask_sweeps:

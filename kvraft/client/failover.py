@@ -92,6 +92,8 @@ class Failover:
         async with self._dialing:
             if self._current is not None and self._current.alive:
                 return self._current
+            if self._current is not None:
+                self.turn_away(self._current)  # a member that has ended it is likely to be going
             reasons = []
             start = self.endpoints.index(self._preferred) if self._preferred in self.endpoints else -1
             others = (*self.endpoints[start + 1 :], *self.endpoints[: max(start, 0)])

@@ -71,6 +71,10 @@ class Speaker(Protocol):
         """The member is going to stop: queue what sends the client elsewhere, if the protocol has that."""
         ...
 
+    def ask_to_leave(self) -> bool:
+        """Nothing is left to do here: queue what has the client close the connection. False: it would not know how."""
+        ...
+
     def stop(self) -> None:
         """The member stops: queue the end of everything that goes on."""
         ...
@@ -90,6 +94,8 @@ class ClientConnection:
         """Requests under way; see MAX_UNANSWERED."""
         self.watches = 0
         """Watches that go on; see MAX_WATCHES."""
+        self.ended = trio.Event()
+        """Nothing more comes from this client."""
         self._channel = channel
         self._speaker: Speaker | None = None
         self._held: list[Callable[[], None]] = []
@@ -122,6 +128,7 @@ class ClientConnection:
         finally:
             self._channel.close()
             del self.member.connections[self]
+            self.ended.set()
             if self._speaker is not None:
                 self._speaker.lost()
 
@@ -180,6 +187,10 @@ class ClientConnection:
         """See ``Speaker``."""
         if self._speaker is not None:
             self._speaker.leave()
+
+    def ask_to_leave(self) -> bool:
+        """See ``Speaker``."""
+        return self._speaker is not None and self._speaker.ask_to_leave()
 
     def stop(self) -> None:
         """See ``Speaker``."""

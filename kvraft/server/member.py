@@ -65,8 +65,10 @@ SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
 HANDOVER_SECONDS = 0.9
+SEE_OFF_SECONDS = 0.2
+"""For so long clients may take to leave once they have been asked to."""
 CLOSE_SECONDS = 0.3
-"""For so long the last write to the log may take at the end: with the handover, less than the process has left."""
+"""For so long the last write to the log may take at the end: with the others, less than the process has left."""
 
 
 class Member:
@@ -305,7 +307,16 @@ class Member:
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
                 await self._handed_over.wait()
+        await self._see_off()
         self._stopping.set()
+
+    async def _see_off(self) -> None:
+        """Answer what clients have sent by now: whose request meets a closed socket never learns what came of it."""
+        asked = [connection for connection in self.connections if connection.ask_to_leave()]
+        self._flush()
+        with trio.move_on_after(SEE_OFF_SECONDS):
+            for connection in asked:
+                await connection.ended.wait()
 
     def _heir(self) -> int:
         """The member to hand leadership to: of those connected the furthest; nobody if it is not ours to give."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from kvraft.auth.identity import Credentials
-from kvraft.errors import KvraftError, ProtocolError, TooManyRequests
+from kvraft.errors import KvraftError, ProtocolError, Stopped, TooManyRequests
 from kvraft.server import clients
 from kvraft.types import SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
 from kvraft.wire import native
@@ -60,6 +60,11 @@ class NativeSpeaker:
 
     def leave(self) -> None:
         """Clients of this protocol follow the leader by themselves."""
+
+    def ask_to_leave(self) -> bool:
+        """They close the connection once what they have asked is answered, and ask nothing more on it."""
+        self._connection.queue(native.encode_answer(native.CONNECTION_ID, native.to_failure(Stopped())))
+        return True
 
     def stop(self) -> None:
         """Whoever waits for an answer gets it from the driver; watches just end."""

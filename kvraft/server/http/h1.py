@@ -99,6 +99,10 @@ class Http1Speaker:
         """The next answer is the last."""
         self._leaving = True
 
+    def ask_to_leave(self) -> bool:
+        """They have been told by ``leave``."""
+        return False
+
     def stop(self) -> None:
         """Streams just end."""
 

@@ -103,6 +103,10 @@ class Http2Speaker:
         """New calls go elsewhere."""
         self.http.leave()
 
+    def ask_to_leave(self) -> bool:
+        """They have been told by ``leave``."""
+        return False
+
     def stop(self) -> None:
         """Streams end; calls of one message have been answered."""
         self.http.leave()
