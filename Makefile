@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A file's tests stay together: they share clusters, certificates and the ports that the documentation names.
+ON_EVERY_CORE := -n auto --dist loadfile
+
 # Hundreds of processes start in the tests: where this is set, each of them would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -13,10 +16,10 @@ up: $(STAMP)  ## run three replicas and an API server here, in the foreground
 	$(BIN)/apilayer up $(ARGS)
 
 test: $(STAMP)  ## every test, on every core
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest $(ON_EVERY_CORE) $(ARGS)
 
 test-fast: $(STAMP)  ## the tests that take milliseconds, on every core
-	$(BIN)/python -m pytest -m "not slow" -n auto $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ON_EVERY_CORE) $(ARGS)
 
 coverage: $(STAMP)  ## the raft core and the wire formats, whose every branch must be tested
 	$(BIN)/coverage run --source=kvraft/raft,kvraft/wire -m pytest -q tests/kvraft/raft tests/kvraft/wire

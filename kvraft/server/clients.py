@@ -22,7 +22,7 @@ from kvraft.wire.http2.frames import PREFACE as HTTP2_PREFACE
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kvraft.server.member import Member
 
@@ -34,6 +34,8 @@ MAX_UNREAD_BYTES = 16 << 20
 MAX_UNREAD_SECONDS = 120.0
 """... and after so long without reading anything its connection is closed."""
 GOODBYE_SECONDS = 1.0
+SEE_OFF_SECONDS = 0.2
+"""For so long clients may take to leave once they have been asked to."""
 MAX_WATCHES = 10_000
 MAX_UNANSWERED = 8192
 """Requests of one connection under way at once; past it: TooManyRequests."""
@@ -309,3 +311,12 @@ async def serve_client(member: Member, sock: socket.socket, tls: ssl.SSLContext 
         log.debug("client connection broke", extra=fields(error=str(error)))
         return
     await ClientConnection(member, channel, offer).run()
+
+
+async def see_off(connections: Iterable[ClientConnection], flush: Callable[[], None]) -> None:
+    """Answer what clients have sent by now: whose request meets a closed socket never learns what came of it."""
+    asked = [connection for connection in connections if connection.ask_to_leave()]
+    flush()
+    with trio.move_on_after(SEE_OFF_SECONDS):
+        for connection in asked:
+            await connection.ended.wait()

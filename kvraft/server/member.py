@@ -21,6 +21,7 @@ from kvraft.raft.messages import NO_NODE, Configuration, RaftConfig, RaftStart, 
 from kvraft.server.alarms import SpaceWatch
 from kvraft.server.auth import AuthService
 from kvraft.server.autocompact import parse_retention
+from kvraft.server.clients import ClientConnection, see_off
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kvraft.server.autocompact import AutoCompaction
-    from kvraft.server.clients import ClientConnection
     from kvraft.server.contracts import Machine
     from kvraft.server.etcd.services import EtcdServices
     from kvraft.server.http.app import Route
@@ -65,8 +65,6 @@ SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
 HANDOVER_SECONDS = 0.9
-SEE_OFF_SECONDS = 0.2
-"""For so long clients may take to leave once they have been asked to."""
 CLOSE_SECONDS = 0.3
 """For so long the last write to the log may take at the end: with the others, less than the process has left."""
 
@@ -307,16 +305,8 @@ class Member:
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
                 await self._handed_over.wait()
-        await self._see_off()
+        await see_off(self.connections, self._flush)
         self._stopping.set()
-
-    async def _see_off(self) -> None:
-        """Answer what clients have sent by now: whose request meets a closed socket never learns what came of it."""
-        asked = [connection for connection in self.connections if connection.ask_to_leave()]
-        self._flush()
-        with trio.move_on_after(SEE_OFF_SECONDS):
-            for connection in asked:
-                await connection.ended.wait()
 
     def _heir(self) -> int:
         """The member to hand leadership to: of those connected the furthest; nobody if it is not ours to give."""

@@ -7,6 +7,7 @@ waited for; a line ``^C`` ends the latest of them. ```python blocks are run afte
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -122,7 +123,8 @@ class Reader:
         while not any(sign in log.read_bytes() for sign in READY):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-            os.sched_yield()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)  # and leave the processor to what starts
 
     def leave(self) -> None:
         """Ctrl-C in every terminal; what a page that failed left in the background ends too."""

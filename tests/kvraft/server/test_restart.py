@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,10 +16,13 @@ from kvraft.client import open_client
 from kvraft.embed import open_member
 from kvraft.errors import Corrupt, KvraftError, OutcomeUnknown, Stopped
 from kvraft.raft.messages import Role
+from kvraft.server import clients
 from kvraft.server import member as member_module
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.member import Member
 from kvraft.storage.errors import InUse
+from kvraft.types import PutRequest, PutResponse
+from kvraft.wire import native
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.members import PATIENCE_SECONDS, free_ports, open_members, until
@@ -114,6 +118,33 @@ async def test_stopping_the_leader_hands_over_and_leaves_no_write_unanswered(
             stop.set()
         assert failures == []
         assert {member.driver.raft.term for member in members.running.values()} == {term + 1}
+
+
+async def test_what_is_sent_before_a_client_learns_that_a_member_stops_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "SEE_OFF_SECONDS", PATIENCE_SECONDS)
+    async with open_member(tmp_path / "m") as member:
+        channel = await dial(member.client_urls[0], None)
+        frames = FrameDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
+
+        async def next_answer() -> tuple[bytes, object]:
+            with trio.fail_after(PATIENCE_SECONDS):
+                while True:
+                    for payload in frames.feed(await channel.receive()):
+                        return payload[: native.ID_BYTES], native.decode_answer(payload[native.ID_BYTES :])
+
+        ask = partial(native.encode_request, request=PutRequest(b"k", b"v"))
+        await channel.send(native.PREFACE + ask(b"\0\0\0\1"))
+        assert (await next_answer())[0] == b"\0\0\0\1"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(member.stop)
+            number, told = await next_answer()
+            assert (number, type(told)) == (native.CONNECTION_ID, Stopped)
+            await channel.send(ask(b"\0\0\0\2"))
+            number, answer = await next_answer()
+            assert (number, type(answer)) == (b"\0\0\0\2", PutResponse)
+            channel.close()
 
 
 async def test_who_waits_when_a_member_stops_is_told(tmp_path: Path) -> None:
