@@ -107,3 +107,14 @@ def test_every_module_is_used() -> None:
 def test_every_folder_of_the_product_is_a_package() -> None:
     bare = {relative(path.parent) for path in PRODUCT if not (path.parent / "__init__.py").is_file()}
     assert not bare, "without __init__.py"
+
+
+def test_exceptions_from_the_rules_of_security_have_a_reason() -> None:
+    bare = re.compile(r"# noqa: (?:[A-Z]+\d+, )*S\d+(?:, [A-Z]+\d+)*\s*$")
+    found = [
+        f"{relative(path)}:{number}"
+        for path in ALL
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if bare.search(line)
+    ]
+    assert not found, "say why the rule does not hold here"

@@ -5,7 +5,7 @@ Source: Kubernetes' ``apiserver/pkg/endpoints/filters/audit.go`` and ``apiserver
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -326,7 +326,6 @@ class _Followed:
         self._ended()
 
 
-@lru_cache(maxsize=1024)
 def user_info(user: User) -> UserInfo:
     """A user as events show him."""
     return UserInfo(user.name, user.uid, user.groups, dict(user.extra))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 import httptools
@@ -13,6 +14,7 @@ MAX_HEADERS = 256
 MAX_URL_BYTES = 64 * 1024
 MAX_BODY_OVERHEAD = 8
 """A message may take so many times the body limit on the wire (chunk framing)."""
+_HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,;=:\[\]._~-]*")
 
 
 class BadMessage(Exception):
@@ -115,15 +117,17 @@ class RequestParser:
             raise BadMessage(414, "")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:
-            return  # a trailer: nothing that we read is ever sent as one
         assert self._current is not None
         self._header_count += 1
         if self._header_count > MAX_HEADERS:
             raise BadMessage(431, "")
+        if self._in_body:
+            return  # a trailer: nothing that we read is ever sent as one
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         headers = self._current.headers
+        if key == "host" and key in headers:
+            raise BadMessage(400, "too many Host headers")
         headers[key] = joined(headers[key], text) if key in headers else text
 
     def on_headers_complete(self) -> None:
@@ -135,10 +139,19 @@ class RequestParser:
         incoming.keep_alive = parser.should_keep_alive()
         if incoming.version not in ("1.1", "1.0"):
             raise BadMessage(505, "unsupported protocol version")
-        if incoming.version == "1.1" and "host" not in incoming.headers:
+        headers = incoming.headers
+        if incoming.version == "1.1" and "host" not in headers:
             raise BadMessage(400, "missing required Host header")
-        incoming.expects_continue = incoming.headers.get("expect", "").lower() == "100-continue"
-        length = incoming.headers.get("content-length", "")
+        if not _HOST.fullmatch(headers.get("host", "")):
+            raise BadMessage(400, "malformed Host header")
+        coding = headers.get("transfer-encoding")
+        if coding is not None and (incoming.version, coding.lower()) != ("1.1", "chunked"):
+            raise BadMessage(501, "Unsupported transfer encoding")
+        expectation = headers.get("expect", "").lower()
+        if expectation not in ("", "100-continue"):
+            raise BadMessage(417, "")
+        incoming.expects_continue = bool(expectation)
+        length = headers.get("content-length", "")
         if len(length) > 18 or (length.isdecimal() and int(length) > self._max_body_bytes):
             incoming.too_large = True
         self._in_body = True

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import trio
+from h2.errors import ErrorCodes
 from h2.events import DataReceived
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
@@ -21,6 +22,7 @@ from apilayer.api import status
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.pipeline import timed_out
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, joined
+from apilayer.server.h2_frames import FrameLengths
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +51,11 @@ class _Protocol(H2Protocol):
                 await self._flush()
             else:
                 await super()._handle_events([event])
+
+    async def refuse_frame(self) -> None:
+        """Says why the connection ends: a frame is too long."""
+        self.connection.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+        await self._flush()
 
 
 class H2Connection:
@@ -95,6 +102,7 @@ class H2Connection:
                 None,
                 self._send,
             )
+            lengths = FrameLengths()
             await protocol.initiate()
             self._scope.deadline = trio.current_time() + IDLE_SECONDS
             try:
@@ -104,6 +112,9 @@ class H2Connection:
                         break
                     if self._closing:
                         await self._context.terminated.set()
+                    if not lengths.allows(bytes(data)):
+                        await protocol.refuse_frame()
+                        break
                     await protocol.handle(RawData(bytes(data)))
             finally:
                 await protocol.handle(Closed())

@@ -318,7 +318,7 @@ def _network(options: ServerOptions) -> ServiceNetwork:
 
 
 def _reachable(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - nothing is bound here
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apilayer.cli.cluster import account_key
+from apilayer.cli.cluster.audit_policy import audit_flags
 from apilayer.cli.cluster.supervisor import Spec
 
 if TYPE_CHECKING:
@@ -96,4 +97,5 @@ def api_flags(data_dir: Path, topology: Topology) -> tuple[str, ...]:
         f"--etcd-cafile={pki / 'etcd' / 'ca.crt'}",
         f"--etcd-certfile={pki / 'apiserver-etcd-client.crt'}",
         f"--etcd-keyfile={pki / 'apiserver-etcd-client.key'}",
+        *audit_flags(data_dir),
     )

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from apilayer.cli.cluster import account_key, certificates, directory, kubeconfig, ports, state
+from apilayer.cli.cluster import account_key, audit_policy, certificates, directory, kubeconfig, ports, state
 from apilayer.cli.cluster.commands import children, stop_order
 from apilayer.cli.cluster.failure import ClusterError, explained
 from apilayer.cli.cluster.screen import next_text, status_text
@@ -154,6 +154,7 @@ def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen, *, de
     made = account_key.ensure_account_key(pki) or made
     screen.step(f"certificates {'made' if made else 'found'} in {pki}")
     kubeconfig.ensure_tokens(data_dir / "tokens.csv")
+    audit_policy.ensure_policy(data_dir / audit_policy.NAME)
     kubeconfig.write_kubeconfig(
         data_dir / "kubeconfig", topology.api_url, pki / "ca.crt", pki / "admin.crt", pki / "admin.key"
     )

@@ -225,7 +225,7 @@ class Supervisor:
         argv = [sys.executable, "-m", "apilayer.cli.cluster.child", child.spec.module, *child.spec.arguments]
         with open(child.spec.log, "ab") as log:
             child.log_start = log.tell()
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own modules, by our own interpreter, without a shell
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_serving(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the listener."""
     network = parser.add_argument_group("serving")
-    network.add_argument("--bind-address", default="0.0.0.0", metavar="IP")  # noqa: S104
+    network.add_argument("--bind-address", default="0.0.0.0", metavar="IP")  # noqa: S104 - its default
     network.add_argument("--advertise-address", default="", metavar="HOST", help="what clients are told to connect to")
     network.add_argument("--secure-port", type=port, default=6443, metavar="PORT")
     network.add_argument("--tls-cert-file", type=Path, required=True, metavar="FILE")

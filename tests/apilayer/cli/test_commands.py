@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from apilayer.audit.policy import Level
+from apilayer.audit.policy_file import read_policy
+from apilayer.cli.cluster.audit_policy import ensure_policy
 from apilayer.cli.cluster.commands import children, stop_order
 from apilayer.cli.cluster.ports import plan
+from apilayer.pipeline.authentication import User
+from apilayer.pipeline.request_info import parse
 
 D = Path("/d")
 
@@ -41,6 +46,8 @@ def test_the_api_server_gets_kube_apiservers_flags() -> None:
     assert given["--etcd-cafile"] == "/d/pki/etcd/ca.crt"
     assert given["--client-ca-file"] == "/d/pki/ca.crt"
     assert given["--token-auth-file"] == "/d/tokens.csv"
+    assert given["--audit-policy-file"] == "/d/audit-policy.yaml"
+    assert given["--audit-log-path"] == "/d/logs/audit.log"
 
 
 def test_flags_that_are_passed_on_come_last() -> None:
@@ -62,3 +69,24 @@ def test_one_node_is_one_process_with_both_sets_of_flags() -> None:
 def test_the_api_server_ends_before_its_store() -> None:
     assert stop_order(children(D, plan(3, None), (), ())) == (("apiserver",), ("kvraft-1", "kvraft-2", "kvraft-3"))
     assert stop_order(children(D, plan(1, None), (), ())) == ((), ("kvraft-1",))
+
+
+def test_the_audit_policy_is_made_once_and_can_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "audit-policy.yaml"
+    ensure_policy(path)
+    policy, unknown = read_policy(path)
+    assert (path.stat().st_mode & 0o777, unknown) == (0o600, [])
+    levels = [
+        policy.decide(User("x"), parse(method, path)).level
+        for method, path in (
+            ("POST", "/api/v1/namespaces/a/secrets"),
+            ("GET", "/api/v1/namespaces/a/secrets"),
+            ("PUT", "/apis/coordination.k8s.io/v1/namespaces/a/leases/x"),
+            ("POST", "/api/v1/namespaces/a/events"),
+            ("POST", "/api/v1/namespaces/a/pods/x/eviction"),
+        )
+    ]
+    assert levels == [Level.METADATA, Level.NONE, Level.NONE, Level.NONE, Level.METADATA]
+    path.write_text("mine")
+    ensure_policy(path)
+    assert path.read_text() == "mine"

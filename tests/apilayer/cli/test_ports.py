@@ -65,7 +65,7 @@ def test_a_base_out_of_range(base: int, fits: bool) -> None:
             plan(3, base)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - for a moment
 def test_a_taken_port_names_its_process(host: str) -> None:
     with socket.socket() as taken:
         taken.bind((host, 0))

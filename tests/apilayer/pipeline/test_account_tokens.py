@@ -253,7 +253,7 @@ def test_keys_that_are_too_weak() -> None:
     with pytest.raises(KeyFileError, match="must be RSA, or ECDSA over"):
         read_signing_key(weak)
     with pytest.raises(KeyFileError, match="1024 bits is too short"):
-        read_verifying_keys(public_pem(rsa.generate_private_key(65537, 1024)))
+        read_verifying_keys(public_pem(rsa.generate_private_key(65537, 1024)))  # noqa: S505 - it is refused
     with pytest.raises(KeyFileError):
         read_verifying_keys(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from apilayer.cli.serve_flags import add_flags
 from apilayer.cli.serve_flags.audit import audit_options
+from apilayer.server.run import OptionsError
 from tests.apilayer.https_server import Asked, Reply, https_server
 from tests.apilayer.server.test_h2 import opened
 
@@ -127,6 +129,23 @@ async def test_a_webhook(start_server, policy: Path, tmp_path: Path, certificate
         (asked,) = hook.asked  # what waited was sent at the end
     assert (asked.target, asked.headers["authorization"]) == ("/events?timeout=30s", "Bearer hook-token")
     assert [item["objectRef"]["name"] for item in asked.json["items"]] == ["a", "b"]
+
+
+@pytest.fixture
+def bad_policy(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(POLICY.replace("level: Metadata", "level: Everything"))
+    return path
+
+
+async def test_a_policy_with_an_error_keeps_the_server_from_starting(start_server, bad_policy: Path) -> None:
+    wrong = 'rules[1].level: Unsupported value: "Everything": supported values: "None", "Metadata", "Request", '
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(OptionsError, match=re.escape(f"--audit-policy-file: loading audit policy file: {wrong}")),
+        flatten_subgroups=True,
+    ):
+        async with start_server(audit=flags(f"--audit-policy-file={bad_policy}", "--audit-log-path=-")):
+            pass
 
 
 def test_defaults_are_kube_apiservers() -> None:

@@ -99,7 +99,7 @@ async def test_a_round_without_news_writes_only_the_lease(registry: Registry) ->
     assert await registry.store.current_revision() == before + 1
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "169.254.1.1", ""])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost", "0.0.0.0", "169.254.1.1", ""])  # noqa: S104 - no bind
 def test_addresses_that_mean_nothing_to_others(address: str) -> None:
     assert not kubernetes.is_publishable(address)
 
