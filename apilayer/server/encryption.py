@@ -11,7 +11,7 @@ import trio
 
 from apilayer.server.health import Check
 from apilayer.storage.encryption import generated
-from apilayer.storage.encryption.configuration import Configuration, ConfigurationError, parse, read
+from apilayer.storage.encryption.configuration import Configuration, ConfigurationError
 from apilayer.storage.encryption.counts import FAILURE, SUCCESS
 from apilayer.storage.encryption.store import EncryptedStore, Transformers
 from apilayer.storage.interface import StoreError
@@ -110,7 +110,7 @@ class Encryption:
                 await trio.sleep(RELOAD_SECONDS)
                 changed = self._changed()
                 if changed is not None:
-                    await self._take_up(nursery, changed)
+                    await self._take_up(nursery, *changed)
 
     async def _run_plugins(self, nursery: trio.Nursery, plugins: list[KmsTransformer]) -> None:
         self._plugins_scope.cancel()
@@ -120,10 +120,10 @@ class Encryption:
                 await plugin.refresh()
             nursery.start_soon(_within, scope, plugin)
 
-    def _changed(self) -> bytes | None:
+    def _changed(self) -> tuple[Configuration, bytes] | None:
         """What the file holds when that is something else; what cannot be read is told once it differs."""
         try:
-            configuration, data = read(self._path)
+            configuration, data = generated.read(self._path)
         except ConfigurationError as error:
             reason = str(error).encode()
             if reason != self._data:
@@ -133,12 +133,11 @@ class Encryption:
         if data == self._data or configuration == self._configuration:
             self._data = data
             return None
-        return data
+        return configuration, data
 
-    async def _take_up(self, nursery: trio.Nursery, data: bytes) -> None:
+    async def _take_up(self, nursery: trio.Nursery, configuration: Configuration, data: bytes) -> None:
         """Seals by the new configuration, if its plugins are there."""
         assert self._store is not None
-        configuration = parse(data)
         transformers = Transformers(configuration)
         for plugin in transformers.plugins:
             await plugin.refresh()
@@ -184,7 +183,7 @@ def read_encryption(flags: EncryptionFlags) -> Encryption:
         own = True
         _make(path)
     try:
-        configuration, data = read(path)
+        configuration, data = generated.read(path)
         Transformers(configuration)
     except ConfigurationError as error:
         raise EncryptionError(f"{FLAG}: {error}") from error

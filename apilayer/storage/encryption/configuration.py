@@ -118,6 +118,12 @@ def _canonical(name: str) -> str:
 
 def read(path: Path) -> tuple[Configuration, bytes]:
     """The configuration in a file, and the bytes that it was read from. Raises ConfigurationError."""
+    data = load(path)
+    return parse(data), data
+
+
+def load(path: Path) -> bytes:
+    """What a file holds, which is something and not too much. Raises ConfigurationError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -130,7 +136,7 @@ def read(path: Path) -> tuple[Configuration, bytes]:
         raise ConfigurationError(f'encryption provider configuration file "{path}" is over {MAX_FILE_BYTES} bytes')
     if not data:
         raise ConfigurationError(f'encryption provider configuration file "{path}" is empty')
-    return parse(data), data
+    return data
 
 
 def parse(data: bytes) -> Configuration:

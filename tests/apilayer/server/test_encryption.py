@@ -121,7 +121,8 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
     file = tmp_path / "encryption.yaml"
     made = file.read_bytes()
     assert file.stat().st_mode & 0o777 == 0o600
-    configuration, _ = read(file)
+    configuration, data = read(file)
+    assert generated.read(file) == (configuration, data), "as it is read without YAML"
     (provider, identity) = configuration.providers_of("secrets")
     assert (provider.kind, len(provider.keys[0].secret), identity.kind) == ("aesgcm", 32, "identity")
     assert read_encryption(options(tmp_path))
