@@ -116,7 +116,7 @@ class EncryptedStore:
         self._transformers = transformers
         self._by_segment: dict[bytes, Transformer | None] = {}
         self._unreadable: set[bytes] = set()
-        self._streams: set[OpenedChanges] = set()
+        self._watches: set[trio.CancelScope] = set()
 
     @property
     def plugins(self) -> Sequence[KmsTransformer]:
@@ -129,8 +129,17 @@ class EncryptedStore:
         self._by_segment.clear()
         if self._unreadable:
             self._unreadable.clear()
-            for stream in self._streams:
-                stream.end()
+            for scope in self._watches:
+                scope.cancel()
+
+    def concerns(self, changes: Sequence[Change]) -> bool:
+        """Whether values of any of them may be sealed; False for nearly all that is written."""
+        known, start = self._by_segment, len(ROOT)
+        for change in changes:
+            key = change.key
+            if known.get(key[: key.find(b"/", start) + 1], key) is not None:
+                return True
+        return False
 
     def _transformer(self, key: bytes) -> Transformer | None:
         """Who seals the value of `key`."""
@@ -211,13 +220,15 @@ class EncryptedStore:
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[OpenedChanges]:
         """See `Store.watch`. Ends with StoreUnavailable when other keys are used that may open more."""
-        async with self._store.watch(prefix, from_revision) as stream:
-            opened = OpenedChanges(stream, self)
-            self._streams.add(opened)
+        with trio.CancelScope() as scope:
+            self._watches.add(scope)
             try:
-                yield opened
+                async with self._store.watch(prefix, from_revision) as stream:
+                    yield OpenedChanges(stream, self)
             finally:
-                self._streams.discard(opened)
+                self._watches.discard(scope)
+        if scope.cancelled_caught:
+            raise StoreUnavailable("other keys are used from now on")
 
     async def compact(self, revision: int) -> None:
         """See `Store.compact`."""
@@ -231,22 +242,13 @@ class OpenedChanges:
         self._stream = stream
         self._changes = aiter(stream)
         self._store = store
-        self._scope = trio.CancelScope()
-        self._over = False
-
-    def end(self) -> None:
-        """Nothing more is told."""
-        self._over = True
-        self._scope.cancel()
 
     def __aiter__(self) -> OpenedChanges:
         return self
 
     async def __anext__(self) -> ChangeBatch:
-        if not self._over:
-            with trio.CancelScope() as self._scope:
-                return await self._opened(await anext(self._changes))
-        raise StoreUnavailable("other keys are used from now on")
+        batch = await anext(self._changes)
+        return await self._opened(batch) if self._store.concerns(batch.changes) else batch
 
     async def _opened(self, batch: ChangeBatch) -> ChangeBatch:
         changes: list[Change] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +33,16 @@ def test_a_ca_is_published_and_signs_only_when_there_is_one() -> None:
     ("options", "text"),
     [
         ({"controllers": "nothing"}, '--controllers: "nothing" is not in the list of known controllers: '),
+        (
+            {"encryption_provider_config": Path("/none")},
+            "--encryption-provider-config: error opening encryption provider",
+        ),
+        ({"cluster_signing_key_file": Path("/none")}, '"cluster-signing": cannot specify key without cert'),
         ({"service_cluster_ip_range": "x"}, "--service-cluster-ip-range: 'x' is not a CIDR"),
         ({"service_node_port_range": "9-1"}, "--service-node-port-range: '9-1': the range ends before it starts"),
     ],
 )
-async def test_flags_that_cannot_be_used(start_server: Any, options: dict[str, str], text: str) -> None:
+async def test_flags_that_cannot_be_used(start_server: Any, options: dict[str, Any], text: str) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         async with start_server(**options):
             pass

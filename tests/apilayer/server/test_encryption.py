@@ -11,12 +11,14 @@ import pytest
 import trio
 
 from apilayer.server.encryption import RELOAD_SECONDS, Encryption, EncryptionError, read_encryption
+from apilayer.server.health import Health
 from apilayer.server.run import ServerOptions
 from apilayer.server.sealing_metrics import sealing_families
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import parse, read
 from apilayer.storage.encryption.generated import MARK, ForeignKey, claim, ensure
 from apilayer.storage.prefix import Prefix
+from apilayer.storage.watch_cache import WatchCache
 from tests.apilayer.in_process import serving
 from tests.apilayer.memory_store import MemoryStore
 from tests.apilayer.storage.encryption.configurations import IDENTITY, document, keyed, rule, sealing, transformers
@@ -219,6 +221,36 @@ async def test_changes_of_the_file_are_taken_up(tmp_path: Path, autojump_clock: 
         assert operations.samples[0].name == "apiserver_storage_transformation_operations_total"
         assert {sample.labels["status"] for sample in reloads.samples} == {"success", "failure"}
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("reloads", "name"), [(False, "kms-provider-0"), (True, "kms-providers")])
+async def test_plugins_have_a_health_check(tmp_path: Path, reloads: bool, name: str) -> None:
+    file = tmp_path / "e.json"
+    plugin = Plugin()
+    with serving_plugin(plugin, tmp_path / "kms") as endpoint:
+        kms = {"kms": {"apiVersion": "v2", "name": "vault", "endpoint": endpoint}}
+        file.write_bytes(document(rule([kms], "secrets")))
+        given = {"encryption_provider_config": file, "encryption_provider_config_automatic_reload": reloads}
+        encryption = read_encryption(options(tmp_path, **given))
+        store = encryption.over(MemoryStore(), Prefix())
+        health = Health(store, WatchCache(store, ()))
+        encryption.watch_health(health)
+
+        async def checked() -> int:
+            codes = set()
+            for endpoint in ("healthz", "livez", "readyz"):
+                response = await health.respond(f"/{endpoint}/{name}", {})
+                assert response is not None
+                codes.add(response.status)
+            (code,) = codes
+            return code
+
+        assert await checked() == 500, "it was not asked yet"
+        await store.plugins[0].refresh()
+        assert await checked() == 200
+        plugin.healthz = "sealed"
+        await store.plugins[0].refresh()
+        assert await checked() == 500
 
 
 def loaded(file: Path) -> Encryption:

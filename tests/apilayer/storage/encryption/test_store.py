@@ -6,12 +6,14 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.secret import SecretBox
+from trio.testing import wait_all_tasks_blocked
 
 from apilayer.storage.codec import Undecodable
 from apilayer.storage.encryption.store import resource_of
@@ -148,21 +150,33 @@ async def test_a_watch_opens_what_it_tells_and_begins_anew_when_more_can_be_open
     memory = MemoryStore()
     older = sealing(memory, rule([keyed("aesgcm", "a")], "secrets"))
     newer = sealing(memory, rule([keyed("aesgcm", "b")], "secrets"))
-    async with newer.watch(b"/registry/", 1) as stream:
+    told: list[bytes | None] = []
+
+    async def follow() -> None:
+        async with newer.watch(b"/registry/", 1) as stream:
+            async for batch in stream:
+                told.extend(change.value for change in batch.changes)
+
+    async def ends() -> None:
+        with pytest.raises(StoreUnavailable, match="other keys are used"):
+            await follow()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ends)
         await newer.create(SECRET, PLAIN)
         await newer.create(POD, PLAIN)
-        batch = await anext(aiter(stream))
-        assert [change.value for change in batch.changes] == [PLAIN, PLAIN]
+        await wait_all_tasks_blocked()
+        assert told == [PLAIN, PLAIN]
         newer.use(transformers(rule([keyed("aesgcm", "b", "a")], "secrets")))
         await older.create(SECRET + b"2", PLAIN)
-        assert (await anext(aiter(stream))).changes[0].value == PLAIN, "there was nothing unreadable: it goes on"
+        await wait_all_tasks_blocked()
+        assert told[2:] == [PLAIN], "there was nothing unreadable: it goes on"
         newer.use(transformers(rule([keyed("aesgcm", "c")], "secrets")))
         await older.create(SECRET + b"3", PLAIN)
-        assert (await anext(aiter(stream))).changes[0].value == b""
+        await wait_all_tasks_blocked()
+        assert told[3:] == [b""]
         newer.use(transformers(rule([keyed("aesgcm", "a", "b")], "secrets")))
-        await newer.delete(SECRET, 2)
-        with pytest.raises(StoreUnavailable):
-            await anext(aiter(stream))
+    assert len(told) == 4
 
 
 @pytest.mark.parametrize(
