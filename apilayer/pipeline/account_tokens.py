@@ -107,6 +107,14 @@ class AccountTokens:
         key = self._signing
         return jwt.encode(claims, key.key, key.verifying.algorithm, headers={"kid": key.verifying.key_id, "typ": None})
 
+    def issue_legacy(self, account: Object, secret: Object) -> str:
+        """A token of the account without an end, to be kept in the Secret."""
+        import jwt
+
+        claims = legacy_tokens.claims_of(account, secret)
+        key = self._signing
+        return jwt.encode(claims, key.key, key.verifying.algorithm, headers={"kid": key.verifying.key_id, "typ": None})
+
     # ------------------------------------------------------------------ check
 
     async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:

@@ -34,6 +34,19 @@ class LegacyToken:
     uid: str
 
 
+def claims_of(account: Object, secret: Object) -> Object:
+    """What a token says that is kept in the Secret."""
+    metadata = account["metadata"]
+    return {
+        "iss": ISSUER,
+        _CLAIM + "namespace": metadata["namespace"],
+        _CLAIM + "secret.name": secret["metadata"]["name"],
+        _CLAIM + "service-account.name": metadata["name"],
+        _CLAIM + "service-account.uid": metadata["uid"],
+        "sub": f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}",
+    }
+
+
 def parse_legacy(claims: Mapping[str, Any]) -> LegacyToken | None:
     """What the claims say, None when one is missing or the subject is another."""
     said = [claims.get(_CLAIM + name) for name in ("namespace", "secret.name", "service-account.name")]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from apilayer.client.interface import Cluster
+    from apilayer.controllers.account_secrets import Issue
     from apilayer.controllers.certificates.approving import May
     from apilayer.controllers.certificates.authority import Authority
     from apilayer.controllers.controller import Controller
@@ -42,6 +43,8 @@ class ControllerOptions:
     root_ca: str = ""
     event_ttl_seconds: float = 3600.0
     authorities: Mapping[str, Authority] = attrs.field(factory=dict)
+    issue: Issue | None = None
+    """Makes tokens of service accounts that are kept in Secrets; None without a key."""
 
 
 ROOT_CA_PUBLISHER = "root-ca-certificate-publisher-controller"

@@ -201,6 +201,8 @@ async def run_apiserver(
             encryption.watch_health(health)
             host = options.advertise_address or _reachable(options.bind_address)
             access, issuer = files.over(registry, tls)
+            if issuer is not None:
+                controlled = attrs.evolve(controlled, issue=issuer.tokens.issue_legacy)
             watch_roles(registry, health)
             app = Application(
                 registry,

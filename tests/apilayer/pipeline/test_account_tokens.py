@@ -283,7 +283,7 @@ OLD: Object = {
     OLD_CLAIM + "service-account.name": "sa",
     OLD_CLAIM + "service-account.uid": "u-sa",
 }
-OLD_TOKEN = jwt.encode(OLD, EC_KEY, "ES256")
+OLD_TOKEN = Cluster().tokens().issue_legacy(ACCOUNT, {"metadata": {"name": "sa-token"}})
 
 
 def kept(token: str = OLD_TOKEN, **metadata: Any) -> Object:
@@ -295,6 +295,7 @@ async def test_a_token_of_the_old_kind_is_worth_as_much_as_its_secret() -> None:
     cluster = Cluster()
     cluster.objects["secrets", "ns", "sa-token"] = kept()
     tokens = cluster.tokens()
+    assert claims(OLD_TOKEN) == OLD
     found = await tokens.authenticate(OLD_TOKEN)
     groups = ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
     assert (found.user, found.audiences) == (User("system:serviceaccount:ns:sa", "u-sa", groups), ("api",))

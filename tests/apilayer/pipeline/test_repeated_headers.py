@@ -41,6 +41,7 @@ async def test_over_http_2() -> None:
     scope = {
         "method": "GET",
         "path": "/",
+        "raw_path": b"/",
         "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in SENT],
     }

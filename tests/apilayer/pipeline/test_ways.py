@@ -289,12 +289,11 @@ async def test_nobody_may_be_let_in_for_some_paths_alone() -> None:
         several("", "Bearer good"),
         "Bearer good evil",
         "Bearer good,Bearer good",
-        "Bearer\tgood x",
     ],
 )
 async def test_two_credentials_in_one_are_refused(header: str) -> None:
-    authenticator = Authenticator(parse_token_file(["good,joe,1"]), anonymous=Anonymous(enabled=False))
-    assert await refused(authenticator, request({"authorization": header}))
+    authenticator = Authenticator(parse_token_file(["good,joe,1"]))
+    assert await refused(authenticator, request({"authorization": header})), "nor taken for nobody's"
 
 
 async def test_a_token_goes_no_further_than_here() -> None:
