@@ -64,6 +64,28 @@ def test_the_administrator_asks_for_others(k: LocalCluster) -> None:
     assert k.kubectl("auth", "can-i", "list", "secrets", "--as=jane", f"-n={NAMESPACE}", codes=(1,)) == "no\n"
 
 
+def test_a_node_reaches_what_its_pods_need(k: LocalCluster) -> None:
+    inside = f"-n={NAMESPACE}"
+    for name in ("used", "unused"):
+        k.kubectl("create", "secret", "generic", name, inside)
+    spec = '{"spec": {"nodeName": "n1", "imagePullSecrets": [{"name": "used"}]}}'
+    k.kubectl("run", "on-n1", "--image=i", "--restart=Never", f"--overrides={spec}", inside)
+
+    def as_node(node: str, *arguments: str) -> str:
+        command = ["kubectl", f"--as=system:node:{node}", "--as-group=system:nodes", inside, *arguments]
+        answer = run(command, env=k.kubectl_env())
+        return answer.stdout + answer.stderr
+
+    assert as_node("n1", "get", "secret", "used", "-o=name") == "secret/used\n"
+    refused = "no relationship found between node 'n1' and this object"
+    assert refused in as_node("n1", "get", "secret", "unused")
+    assert "no relationship found between node 'n2'" in as_node("n2", "get", "secret", "used")
+    assert as_node("n1", "get", "pods", "--field-selector=spec.nodeName=n1", "-o=name") == "pod/on-n1\n"
+    assert "can only list/watch pods with spec.nodeName field selector" in as_node("n1", "get", "pods")
+    k.kubectl("delete", "pod", "on-n1", "--force", inside)
+    assert refused in as_node("n1", "get", "secret", "used")
+
+
 def test_a_quota_is_kept_and_given_back(k: LocalCluster) -> None:
     inside = f"-n={NAMESPACE}"
     k.kubectl("create", "quota", "one", "--hard=pods=1,count/secrets=0", inside)

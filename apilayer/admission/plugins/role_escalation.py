@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from apilayer.admission.listers import Listers
     from apilayer.admission.plugin import Attributes, Object
-    from apilayer.pipeline.authentication import User
     from apilayer.pipeline.rbac import RoleAuthorizer
 
 GROUP = "rbac.authorization.k8s.io"
@@ -54,17 +53,20 @@ class RoleEscalation(Plugin):
 
     async def _role(self, attributes: Attributes) -> None:
         new, old = attributes.new, attributes.old or {}
-        if attributes.old is not None and _same(new, old, ("rules", "aggregationRule")):
+        if _only_for_garbage(new, old):
             return
-        if await self._may(attributes, "escalate", attributes.resource.plural, attributes.name or _name(new)):
+        asked_for = "" if attributes.operation == CREATE else attributes.name
+        if await self._may(attributes, "escalate", attributes.resource.plural, asked_for):
             return
-        if new.get("aggregationRule") and self._missing(attributes.user, "", _EVERYTHING):
-            raise attributes.forbidden("must have cluster-admin privileges to use an aggregationRule")
         self._confirm(attributes, new.get("rules") or ())
+        if new.get("aggregationRule") or old.get("aggregationRule"):
+            owned, _ = self._roles.owned(attributes.user, "")
+            if missing_from(owned, _EVERYTHING):
+                raise attributes.forbidden("must have cluster-admin privileges to use an aggregationRule")
 
     async def _binding(self, attributes: Attributes) -> None:
-        new, old = attributes.new, attributes.old or {}
-        if attributes.old is not None and _same(new, old, ("roleRef", "subjects")):
+        new = attributes.new
+        if _only_for_garbage(new, attributes.old or {}):
             return
         reference = new.get("roleRef") or {}
         plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
@@ -79,23 +81,31 @@ class RoleEscalation(Plugin):
     async def _may(self, attributes: Attributes, verb: str, plural: str, name: str) -> bool:
         return await permits(self._authorizer, attributes.user, verb, GROUP, plural, attributes.namespace, name)
 
-    def _missing(self, user: User, namespace: str, rules: Iterable[Object]) -> list[Object]:
-        return missing_from(self._roles.owned(user, namespace), rules)
-
     def _confirm(self, attributes: Attributes, rules: Iterable[Object]) -> None:
         user = attributes.user
-        missing = self._missing(user, attributes.namespace, rules)
+        owned, wrong = self._roles.owned(user, attributes.namespace)
+        missing = missing_from(owned, rules)
         if missing:
+            errors = f"; resolution errors: [{wrong}]" if wrong else ""
             groups = " ".join(quote(group) for group in user.groups)
             raise attributes.forbidden(
                 f"user {quote(user.name)} (groups=[{groups}]) is attempting to grant RBAC permissions "
-                f"not currently held:\n{shown(missing)}"
+                f"not currently held:\n{shown(missing)}{errors}"
             )
 
 
-def _name(obj: Object) -> str:
-    return obj["metadata"].get("name") or ""
+_OF_GARBAGE = ("ownerReferences", "finalizers")
+_OF_THE_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "namespace")
+_TYPE = ("kind", "apiVersion", "metadata")
 
 
-def _same(new: Object, old: Object, keys: tuple[str, ...]) -> bool:
-    return all((new.get(key) or None) == (old.get(key) or None) for key in keys)
+def _only_for_garbage(new: Object, old: Object) -> bool:
+    """Whether an update changes nothing but what garbage collection needs to."""
+    return bool(old) and _essence(new) == _essence(old)
+
+
+def _essence(obj: Object) -> Object:
+    """All that it says, but for what garbage collection and the server set."""
+    left_out = (*_OF_GARBAGE, *_OF_THE_SERVER)
+    metadata = {key: value for key, value in obj["metadata"].items() if value and key not in left_out}
+    return metadata | {f".{key}": value for key, value in obj.items() if value and key not in _TYPE}

@@ -81,10 +81,11 @@ class RoleAuthorizer:
                     paths.append({"verbs": written["verbs"], "nonResourceURLs": list(rule.paths)})
         return Rules(tuple(resources), tuple(paths), aggregate(wrong))
 
-    def owned(self, user: User, namespace: str) -> list[Rule]:
-        """Every rule that holds for the user in the namespace ("": everywhere)."""
+    def owned(self, user: User, namespace: str) -> tuple[list[Rule], str]:
+        """Every rule that holds for the user in the namespace ("": everywhere), and what is wrong with bindings."""
         self._bring_up_to_date()
-        return [rule for _, rules in self._index.grants(user, namespace) for rule in rules or ()]
+        held, wrong = self._held(user, namespace)
+        return [rule for rule, _ in held], wrong
 
     def referred(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         """The rules of the role that a binding in the namespace names, None when it is not there."""

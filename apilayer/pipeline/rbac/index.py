@@ -35,6 +35,8 @@ class Grant:
     """What one binding gives one subject."""
 
     reason: str
+    position: int
+    """Of the subject in the binding: who is meant twice has it as the first of the two."""
     role: _Key
     missing: str
     """What is wrong with the binding when the role is not there."""
@@ -45,7 +47,7 @@ class RoleIndex:
 
     def __init__(self) -> None:
         self._rules: dict[_Key, tuple[Rule, ...]] = {}
-        self._grants: dict[_Subject, dict[_Key, list[Grant]]] = {}
+        self._grants: dict[_Subject, dict[_Key, Grant]] = {}
         self._subjects: dict[_Key, tuple[_Subject, ...]] = {}
         """Whom a binding is about, by its resource and path."""
 
@@ -54,13 +56,18 @@ class RoleIndex:
         return self._rules.get(role)
 
     def grants(self, user: User, namespace: str) -> Iterator[tuple[Grant, tuple[Rule, ...] | None]]:
-        """What bindings give the user in the namespace ("": everywhere), with the rules of their roles (None: gone)."""
-        found, rules = self._grants, self._rules
+        """What bindings give the user in the namespace ("": everywhere), with the rules of their roles (None: gone).
+
+        Bindings of the whole cluster come first, then those of the namespace, each by name.
+        """
         for scope in ("", namespace) if namespace else ("",):
+            bound: dict[_Key, Grant] = {}
             for subject in ((scope, "User", user.name), *((scope, "Group", group) for group in user.groups)):
-                for grants in found.get(subject, _NONE).values():
-                    for grant in grants:
-                        yield grant, rules.get(grant.role)
+                for key, grant in self._grants.get(subject, _NONE).items():
+                    if key not in bound or grant.position < bound[key].position:
+                        bound[key] = grant
+            for key in sorted(bound):
+                yield bound[key], self._rules.get(bound[key].role)
 
     def forget(self, resource: str) -> None:
         """Drops every object of one resource."""
@@ -97,17 +104,17 @@ class RoleIndex:
         missing = f"{kind.lower()}.{GROUP} {quote(name)} not found"
         shown = f"{metadata['name']}/{namespace}" if namespace else metadata["name"]
         head = f"RBAC: allowed by {'RoleBinding' if namespace else 'ClusterRoleBinding'} {quote(shown)}"
-        made: dict[_Subject, list[Grant]] = {}
-        for written in binding.get("subjects") or ():
+        made: dict[_Subject, Grant] = {}
+        for position, written in enumerate(binding.get("subjects") or ()):
             subject, text = _subject(written, namespace)
-            grant = Grant(f"{head} of {kind} {quote(name)} to {text}", role, missing)
-            made.setdefault((namespace, *subject), []).append(grant)
+            grant = Grant(f"{head} of {kind} {quote(name)} to {text}", position, role, missing)
+            made.setdefault((namespace, *subject), grant)
         self._subjects[key] = tuple(made)
-        for whom, grants in made.items():
-            self._grants.setdefault(whom, {})[key] = grants
+        for whom, grant in made.items():
+            self._grants.setdefault(whom, {})[key] = grant
 
 
-_NONE: dict[_Key, list[Grant]] = {}
+_NONE: dict[_Key, Grant] = {}
 
 
 def role_key(reference: Object, namespace: str) -> _Key:

@@ -92,6 +92,11 @@ async def test_nobody_gives_away_what_he_does_not_have(start: Any) -> None:
         )
         assert (await bob.request("PUT", f"{ROLES}/ok", role("ok", {**READ, "verbs": ["*"]}))).status == 403
         assert (await bob.request("PUT", f"{ROLES}/strong", role("strong", {**READ, "verbs": ["*"]}))).status == 200
+        labelled = {**role("strong", {**READ, "verbs": ["*"]}), "metadata": {"name": "strong", "labels": {"a": "b"}}}
+        assert (await bob.request("PUT", f"{ROLES}/strong", labelled)).status == 403, "whatever it is that changes"
+        owned = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "u"}
+        labelled["metadata"] = {"name": "strong", "ownerReferences": [owned]}
+        assert (await bob.request("PUT", f"{ROLES}/strong", labelled)).status == 200, "but who owns it"
         assert (await bob.request("POST", BINDINGS, binding("x", "ok", BOB))).status == 201
         assert head in (await bob.request("POST", BINDINGS, binding("y", "strong", BOB))).message
         absent = await bob.request("POST", BINDINGS, binding("z", "none", BOB))
@@ -106,6 +111,14 @@ async def test_nobody_gives_away_what_he_does_not_have(start: Any) -> None:
         aggregate = role("a", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]})
         refused = await bob.request("POST", CLUSTER_ROLES, aggregate)
         assert "must have cluster-admin privileges to use an aggregationRule" in refused.message
+        await admin.request("POST", CLUSTER_ROLES, aggregate)
+        refused = await bob.request("PUT", f"{CLUSTER_ROLES}/a", role("a"))
+        assert "must have cluster-admin privileges to use an aggregationRule" in refused.message, "nor take it away"
+        await admin.request("DELETE", f"{CLUSTER_ROLES}/writer")
+        refused = await bob.request("POST", ROLES, role("more", {**READ, "resources": ["secrets"]}))
+        assert refused.status == 201, "he may escalate here"
+        refused = await bob.request("POST", CLUSTER_ROLES, role("more", READ))
+        assert refused.status == 403
 
 
 async def test_default_roles_are_made_and_mended(start: Any) -> None:

@@ -160,6 +160,21 @@ def test_who_gets_in_by_which_binding_and_when_one_changes() -> None:
     assert not roles.decide(jane, pods).allowed
 
 
+def test_a_binding_that_means_somebody_twice_counts_once() -> None:
+    source = Source(
+        clusterroles=[{"metadata": {"name": "reader"}, "rules": [rule("get", "pods")]}],
+        clusterrolebindings=[
+            binding("b", "reader", subject("User", "jo"), subject("Group", "g"), subject("User", "jane")),
+            binding("a", "reader", subject("User", "jane")),
+        ],
+    )
+    roles = RoleAuthorizer(source)
+    jane = User("jane", groups=("g",))
+    assert len(roles.rules(jane, "n").resources) == 2
+    grants = [grant.reason.rpartition(" to ")[2] for grant, _ in roles._index.grants(jane, "n")]
+    assert grants == ['User "jane"', 'Group "g"'], "by name of the binding, as its first subject that fits"
+
+
 async def test_authorizers_in_turn() -> None:
     info, masters = parse("GET", "/api/v1/pods"), User("x", groups=("system:masters",))
 
