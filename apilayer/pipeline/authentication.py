@@ -11,11 +11,13 @@ import csv
 import hashlib
 import logging
 import time
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from apilayer.api import status
+from apilayer.pipeline.authentication_counts import ERROR, FAILURE, SUCCESS, AuthenticationCounts
 from apilayer.pipeline.request import Repeated
 from apilayer.pipeline.websocket import ProtocolTokenError, protocol_token
 
@@ -199,6 +201,7 @@ class Authenticator:
         self._ways: tuple[TokenWay, ...] = (*known, *([] if accounts is None else [accounts]), *further)
         self._anonymous = anonymous
         self._close = close
+        self.counts = AuthenticationCounts()
 
     async def aclose(self) -> None:
         """Closes the connections to whom the ways ask."""
@@ -206,10 +209,24 @@ class Authenticator:
             await self._close()
 
     async def authenticate(self, request: Request) -> User:
-        """The user, ANONYMOUS without credentials. Raises StatusError 401 for credentials that do not hold.
+        """The user, ANONYMOUS without credentials. Raises StatusError 401 for credentials that do not hold, StoreError.
 
         A token that was accepted is taken out of the headers, so that nothing behind this can pass it on.
         """
+        begun, result = perf_counter(), ERROR
+        try:
+            user = await self._user(request)
+            result = SUCCESS
+        except status.StatusError as error:
+            if error.__cause__ is None:
+                result = FAILURE  # nobody, who is not let in
+            raise
+        finally:
+            self.counts.attempt(result, perf_counter() - begun)
+        self.counts.request_of(user.name)
+        return user
+
+    async def _user(self, request: Request) -> User:
         refused: Exception | None = None
         for way in self._requests:
             try:

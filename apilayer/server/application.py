@@ -48,7 +48,9 @@ class Application:
         self.health = health
         self.flow_control = flow_control or InFlightLimit(DEFAULT_READS, DEFAULT_WRITES)
         requests = RequestMetrics()
-        metrics = Metrics(requests, self.flow_control, registry, store, audit.counts, access.authorizer)
+        metrics = Metrics(
+            requests, self.flow_control, registry, store, audit.counts, access.authorizer, access.authenticator.counts
+        )
         router = Router(registry, health, metrics, server_address, access, issuer)
         self._pipeline = Pipeline(
             access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
 from apilayer.server.audit_metrics import audit_families
+from apilayer.server.authentication_metrics import authentication_families
 from apilayer.server.authorization_metrics import authorization_families
 from apilayer.server.flow_metrics import families
 from apilayer.server.sealing_metrics import sealing_families
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apilayer.audit.counts import AuditCounts
+    from apilayer.pipeline.authentication_counts import AuthenticationCounts
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.metrics import Labels, RequestMetrics
@@ -41,6 +43,7 @@ class Metrics:
         store: MeasuredStore | None,
         audit: AuditCounts | None = None,
         authorizer: Authorizer | None = None,
+        authentication: AuthenticationCounts | None = None,
     ) -> None:
         self.requests = requests
         self.flow_control = flow_control
@@ -48,6 +51,7 @@ class Metrics:
         self._store = store
         self._audit = audit
         self._authorizer = authorizer
+        self._authentication = authentication
         self._collector: Any = None
 
     def prepare(self) -> None:
@@ -79,6 +83,8 @@ class Metrics:
             yield from families(self.flow_control)
         if self._audit is not None:
             yield from audit_families(self._audit)
+        if self._authentication is not None:
+            yield from authentication_families(self._authentication)
         if self._authorizer is not None:
             yield from authorization_families(self._authorizer)
         yield self._build()

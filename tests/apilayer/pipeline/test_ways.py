@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
@@ -21,6 +22,7 @@ from apilayer.pipeline.authentication import (
     User,
     parse_token_file,
 )
+from apilayer.pipeline.authentication_counts import told_apart
 from apilayer.pipeline.bootstrap_tokens import BootstrapTokens
 from apilayer.pipeline.front_proxy import FrontProxy, ProxyHeaders
 from apilayer.pipeline.passwords import Passwords, parse_password_file
@@ -300,3 +302,20 @@ async def test_a_token_goes_no_further_than_here() -> None:
     asked = request({"authorization": "Bearer good"})
     await Authenticator(parse_token_file(["good,joe,1"])).authenticate(asked)
     assert "authorization" not in asked.headers
+
+
+async def test_attempts_are_counted_by_how_they_end() -> None:
+    authenticator = Authenticator(parse_token_file(["good,joe@x,1"]), anonymous=Anonymous(paths=("/livez",)))
+    for path, headers in (
+        ("/livez", {}),
+        ("/", {"authorization": "Bearer good"}),
+        ("/", {}),
+        ("/", {"authorization": "Bearer bad"}),
+        ("/", {"authorization": "Bearer worse"}),
+    ):
+        with suppress(StatusError):
+            await authenticator.authenticate(request(headers, path=path))
+    counted = {result: sum(found.counts) for result, found in authenticator.counts.durations.items()}
+    assert counted == {"success": 2, "failure": 1, "error": 2}
+    assert authenticator.counts.users == {"other": 1, "email_id": 1}
+    assert [told_apart(name) for name in ("admin", "jane", "a@b")] == ["admin", "other", "email_id"]

@@ -44,6 +44,10 @@ async def test_what_is_counted(client, server) -> None:
     assert value(text, "apiserver_watch_events_total", 'kind="ConfigMap"') == 1
     created = ('operation="create"', 'resource="configmaps"')
     assert value(text, "etcd_request_duration_seconds_count", *created) == 2
+    assert value(text, "authentication_attempts_total", 'result="success"') >= 6
+    assert value(text, "authentication_attempts_total", 'result="error"') == 0
+    assert value(text, "authentication_duration_seconds_count", 'result="success"') >= 6
+    assert value(text, "authenticated_user_requests_total", 'username="admin"') >= 6
     assert value(text, "kubernetes_build_info", 'major="1"', 'minor="36"') == 1
     assert value(text, "process_resident_memory_bytes") > 1e6
 

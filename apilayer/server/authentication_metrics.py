@@ -1,0 +1,36 @@
+"""Authentication in /metrics, under kube-apiserver's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apilayer.pipeline.authentication_counts import AuthenticationCounts
+
+
+def authentication_families(counts: AuthenticationCounts) -> Iterator[Any]:
+    """Every metric family of authentication."""
+    from prometheus_client import core
+
+    attempts = core.CounterMetricFamily(
+        "authentication_attempts", "Counter of authenticated attempts.", labels=("result",)
+    )
+    durations = core.HistogramMetricFamily(
+        "authentication_duration_seconds",
+        "Authentication duration in seconds broken out by result.",
+        labels=("result",),
+    )
+    for result, histogram in counts.durations.items():
+        buckets = histogram.cumulative()
+        attempts.add_metric((result,), buckets[-1][1])
+        durations.add_metric((result,), buckets, histogram.total)
+    users = core.CounterMetricFamily(
+        "authenticated_user_requests",
+        "Counter of authenticated requests broken out by username.",
+        labels=("username",),
+    )
+    for name, count in list(counts.users.items()):
+        users.add_metric((name,), count)
+    yield from (attempts, durations, users)
