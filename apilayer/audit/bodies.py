@@ -12,6 +12,7 @@ import orjson
 
 from apilayer.api import protobuf
 from apilayer.api.errors import DecodeError
+from apilayer.api.protobuf.message import Reader
 from apilayer.audit.event import ResponseStatus
 
 if TYPE_CHECKING:
@@ -46,10 +47,39 @@ def metadata_of(body: bytes, content_type: str) -> Metadata:
     try:
         if media == "json":
             return _decode_named(body).metadata or _EMPTY
+        if media == "protobuf":
+            return _protobuf_metadata(body)
         found = (_parsed(body, media) or {}).get("metadata")
         return msgspec.convert(found, Metadata) if isinstance(found, dict) else _EMPTY
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, DecodeError, UnicodeDecodeError, RecursionError):
         return _EMPTY
+
+
+def _protobuf_metadata(body: bytes) -> Metadata:
+    """Field 1 of every object, which is field 2 of its envelope, without decoding the rest. Raises DecodeError."""
+    if not body.startswith(protobuf.MAGIC):
+        return _EMPTY
+    start, stop = _span_of(2, body, len(protobuf.MAGIC), len(body))
+    reader = Reader(body, *_span_of(1, body, start, stop))
+    found = {1: "", 3: "", 5: "", 6: ""}
+    while reader.more():
+        number, wire_type = reader.tag()
+        if number in found and wire_type == 2:
+            found[number] = reader.text()
+        else:
+            reader.skip(wire_type)
+    return Metadata(*found.values())
+
+
+def _span_of(wanted: int, data: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Where the field of this number is in a message; empty when it is not there. Raises DecodeError."""
+    reader = Reader(data, start, stop)
+    while reader.more():
+        number, wire_type = reader.tag()
+        if (number, wire_type) == (wanted, 2):
+            return reader.span()
+        reader.skip(wire_type)
+    return stop, stop
 
 
 def as_json(body: bytes, content_type: str, *, omit_managed_fields: bool, compact: bool) -> msgspec.Raw | None:

@@ -77,18 +77,28 @@ def _combined(info: RequestInfo) -> str:
 
 
 @attrs.frozen
+class Decision:
+    """What is recorded of one request."""
+
+    level: Level
+    omit_stages: frozenset[str] = frozenset()
+    omit_managed_fields: bool = False
+
+
+NOTHING = Decision(Level.NONE)
+
+
+@attrs.frozen
 class Rule:
     """Who asks for what (what is empty matches everything), and what is recorded then."""
 
-    level: Level
+    decision: Decision
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     verbs: frozenset[str] = frozenset()
     resources: tuple[GroupResources, ...] = ()
     namespaces: frozenset[str] = frozenset()
     paths: tuple[str, ...] = ()
-    omit_stages: frozenset[str] = frozenset()
-    omit_managed_fields: bool = False
 
     def matches(self, user: User | None, info: RequestInfo) -> bool:
         """Whether the rule is about the request; nobody is known in one that failed to authenticate."""
@@ -120,21 +130,10 @@ def _leads_to(spec: str, path: str) -> bool:
 
 
 @attrs.frozen
-class Decision:
-    """What is recorded of one request."""
-
-    level: Level
-    omit_stages: frozenset[str] = frozenset()
-    omit_managed_fields: bool = False
-
-
-@attrs.frozen
 class Policy:
-    """Rules in their order. Their `omit_stages` are already those of the policy as well."""
+    """Rules in their order. Their stages to omit are already those of the policy as well."""
 
     rules: tuple[Rule, ...]
-    omit_stages: frozenset[str] = frozenset()
-    omit_managed_fields: bool = False
 
     def decide(self, user: User | None, info: RequestInfo) -> Decision:
         """What the first rule that matches says; without one nothing is recorded.
@@ -143,8 +142,8 @@ class Policy:
         """
         for rule in self.rules:
             if rule.matches(user, info):
-                level = rule.level
-                if level > Level.METADATA and (info.group, _combined(info)) in _SECRET and not rule.names(info):
-                    level = Level.METADATA
-                return Decision(level, rule.omit_stages, rule.omit_managed_fields)
-        return Decision(Level.NONE, self.omit_stages, self.omit_managed_fields)
+                found = rule.decision
+                if found.level > Level.METADATA and (info.group, _combined(info)) in _SECRET and not rule.names(info):
+                    return attrs.evolve(found, level=Level.METADATA)
+                return found
+        return NOTHING

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api import field
 from apilayer.api.names import dns_subdomain
-from apilayer.audit.policy import LEVELS, STAGES, GroupResources, Level, Policy, Rule
+from apilayer.audit.policy import LEVELS, STAGES, Decision, GroupResources, Level, Policy, Rule
 from apilayer.later import Later
 
 if TYPE_CHECKING:
@@ -177,21 +177,24 @@ def _unknown(document: Mapping[str, Any], rules: list[Any]) -> Iterator[str]:
 def _policy(document: Mapping[str, Any], rules: list[Any]) -> Policy:
     stages = frozenset(document.get("omitStages") or ())
     managed = bool(document.get("omitManagedFields"))
-    return Policy(tuple(_rule(rule, stages, managed=managed) for rule in rules), stages, managed)
+    return Policy(tuple(_rule(rule, stages, managed=managed) for rule in rules))
 
 
 def _rule(rule: Mapping[str, Any], stages: frozenset[str], *, managed: bool) -> Rule:
     own = rule.get("omitManagedFields")
-    return Rule(
+    decision = Decision(
         Level(LEVELS.index(rule["level"])),
+        stages | frozenset(rule.get("omitStages") or ()),
+        managed if own is None else own,
+    )
+    return Rule(
+        decision,
         frozenset(rule.get("users") or ()),
         frozenset(rule.get("userGroups") or ()),
         frozenset(rule.get("verbs") or ()),
         tuple(_group(item) for item in rule.get("resources") or ()),
         frozenset(rule.get("namespaces") or ()),
         tuple(rule.get("nonResourceURLs") or ()),
-        stages | frozenset(rule.get("omitStages") or ()),
-        managed if own is None else own,
     )
 
 

@@ -15,7 +15,7 @@ from apilayer.api import status
 from apilayer.audit import bodies
 from apilayer.audit.event import NOBODY, Event, ObjectReference, ResponseStatus, UserInfo, micro_time
 from apilayer.audit.interface import Audit, Record
-from apilayer.audit.policy import PANIC, REQUEST_RECEIVED, RESPONSE_COMPLETE, RESPONSE_STARTED, Decision, Level
+from apilayer.audit.policy import NOTHING, PANIC, REQUEST_RECEIVED, RESPONSE_COMPLETE, RESPONSE_STARTED, Level
 from apilayer.audit.source import request_uri, source_ips, user_agent
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ MAX_BYTES_ON_LOOP = 64 * 1024
 """Larger bodies are turned into JSON in another thread."""
 _LONG_VERBS = frozenset({"watch", "proxy"})
 _LONG_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+_NAMING = frozenset({"create", "update"})
+"""Whose bodies say which object it is, for every level."""
 _WITH_BODY = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-_NOTHING = Decision(Level.NONE)
 
 
 class Sink(Protocol):
@@ -88,6 +89,7 @@ class _Recording(Record):
         "_known",
         "_panic",
         "_policy",
+        "_recorded",
         "_reference",
         "_request_object",
         "_shared",
@@ -98,6 +100,16 @@ class _Recording(Record):
         "_user",
     )
 
+    # Set once there is something to record.
+    _info: RequestInfo
+    _annotations: dict[str, str]
+    _shared: dict[str, str] | None
+    _body: bytes | None
+    _request_object: msgspec.Raw | None
+    _impersonated: UserInfo | None
+    _panic: Exception | None
+    _reference: ObjectReference | None
+
     def __init__(self, request: Request, audit_id: str, policy: Policy, sink: Sink, counts: AuditCounts) -> None:
         self._asked = request
         self._id = audit_id
@@ -105,17 +117,9 @@ class _Recording(Record):
         self._sink = sink
         self._counts = counts
         self._started = time()
-        self._decision = _NOTHING
+        self._decision = NOTHING
+        self._recorded = False
         self._known = False
-        self._user = NOBODY
-        self._impersonated: UserInfo | None = None
-        self._info: RequestInfo | None = None
-        self._reference: ObjectReference | None = None
-        self._request_object: msgspec.Raw | None = None
-        self._body: bytes | None = None
-        self._annotations: dict[str, str] = {}
-        self._shared: dict[str, str] | None = None
-        self._panic: Exception | None = None
 
     # ------------------------------------------------------------------ what the pipeline says
 
@@ -123,17 +127,21 @@ class _Recording(Record):
         self._known = True
         if not self._begin(info, user):
             return
-        if info.verb in _WITH_BODY and info.is_resource:
+        told = _NAMING if self._decision.level < Level.REQUEST else _WITH_BODY
+        if info.is_resource and info.verb in told:
             self._asked.read_body = partial(self._reading, self._asked.read_body)
         if not await self._tell(REQUEST_RECEIVED):
             self._counts.rejected += 1
-            self._decision = _NOTHING
+            self._recorded = False
             raise status.internal_error("failed to store audit event")
 
     def impersonated(self, user: User) -> None:
-        self._impersonated = user_info(user)
+        if self._recorded:
+            self._impersonated = user_info(user)
 
     def decided(self, verdict: Verdict) -> None:
+        if not self._recorded:
+            return
         if verdict.error and not verdict.allowed:
             self.annotate(REASON, "internal error")
             return
@@ -141,21 +149,23 @@ class _Recording(Record):
         self.annotate(REASON, verdict.reason)
 
     def share(self, annotations: dict[str, str]) -> None:
-        self._shared = annotations
+        if self._recorded:
+            self._shared = annotations
 
     def annotate(self, key: str, value: str) -> None:
-        if len(self._annotations) < MAX_ANNOTATIONS:
+        if self._recorded and len(self._annotations) < MAX_ANNOTATIONS:
             self._annotations.setdefault(key, value)
 
     def panicked(self, error: Exception) -> None:
-        self._panic = error
+        if self._recorded:
+            self._panic = error
 
     async def answered(self, info: RequestInfo | None, response: Response) -> None:
         if not self._known:
             if info is not None and self._begin(info, None):
                 await self._tell(RESPONSE_STARTED, bodies.response_status(response), self._answer(response))
             return
-        if self._decision.level == Level.NONE:
+        if not self._recorded:
             return
         if self._panic is not None:
             await self._tell(PANIC, _panicked(self._panic))
@@ -171,7 +181,7 @@ class _Recording(Record):
             response.stream = _Followed(response.stream, partial(self._tell_soon, RESPONSE_COMPLETE, found))
 
     def given_up(self) -> None:
-        if self._decision.level == Level.NONE:
+        if not self._recorded:
             return
         error = status.timeout("request did not complete within the time that it may take")
         self._tell_soon(RESPONSE_COMPLETE, bodies.of_status(error.status, error.code))
@@ -185,13 +195,20 @@ class _Recording(Record):
         self._counts.levels[level] += 1
         if level == Level.NONE:
             return False
+        self._recorded = True
         self._info = info
+        self._annotations = {}
+        self._shared = None
+        self._body = None
+        self._request_object = None
+        self._impersonated = None
+        self._panic = None
         self._started_text = micro_time(self._started)
         request = self._asked
         self._sources = source_ips(request.headers, request.peer)
         self._agent = user_agent(request.headers.get("user-agent", ""))
-        if user is not None:
-            self._user = user_info(user)
+        self._user = NOBODY if user is None else user_info(user)
+        self._reference = None
         if info.is_resource:
             self._reference = ObjectReference(
                 resource=info.resource,
@@ -213,9 +230,8 @@ class _Recording(Record):
         reference, info = self._reference, self._info
         assert body is not None
         assert reference is not None
-        assert info is not None
         content_type = self._asked.headers.get("content-type", "")
-        if info.verb in ("create", "update"):
+        if info.verb in _NAMING:
             found = bodies.metadata_of(body, content_type)
             reference.name = reference.name or found.name
             reference.namespace = reference.namespace or found.namespace
@@ -240,7 +256,6 @@ class _Recording(Record):
     def _tells_response(self, response: Response) -> bool:
         """Whether the answer is an object of the API, and not a document or text."""
         info = self._info
-        assert info is not None
         if response.stream is not None or not response.body:
             return False
         return response.status >= 400 or info.is_resource or info.path.startswith(("/api", "/apis"))
@@ -270,7 +285,6 @@ class _Recording(Record):
 
     def _event(self, stage: str, found: ResponseStatus | None, answer: msgspec.Raw | None) -> Event:
         info = self._info
-        assert info is not None
         request, now = self._asked, self._started if stage == REQUEST_RECEIVED else time()
         return Event(
             level=self._decision.level.text,
@@ -331,8 +345,8 @@ def user_info(user: User) -> UserInfo:
     return UserInfo(user.name, user.uid, user.groups, dict(user.extra))
 
 
-def _is_long_running(info: RequestInfo | None) -> bool:
-    return info is not None and (info.verb in _LONG_VERBS or info.subresource in _LONG_SUBRESOURCES)
+def _is_long_running(info: RequestInfo) -> bool:
+    return info.verb in _LONG_VERBS or info.subresource in _LONG_SUBRESOURCES
 
 
 def _panicked(error: Exception) -> ResponseStatus:

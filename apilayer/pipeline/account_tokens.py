@@ -79,9 +79,16 @@ class AccountTokens:
     # ------------------------------------------------------------------ issue
 
     def issue(
-        self, account: Object, bindings: Bindings, audiences: Sequence[str], seconds: int, *, warn_after: int = 0
+        self,
+        account: Object,
+        bindings: Bindings,
+        audiences: Sequence[str],
+        seconds: int,
+        *,
+        warn_after: int = 0,
+        token_id: str = "",
     ) -> str:
-        """A token of the account for the audiences that holds for so long."""
+        """A token of the account for the audiences that holds for so long, under an id of its own if none is given."""
         import jwt
 
         now = int(self._clock().timestamp())
@@ -99,7 +106,7 @@ class AccountTokens:
             "exp": now + seconds,
             "iat": now,
             "iss": self.issuer,
-            "jti": str(uuid4()),
+            "jti": token_id or str(uuid4()),
             "kubernetes.io": private,
             "nbf": now,
             "sub": user_name(metadata["namespace"], metadata["name"]),

@@ -73,6 +73,8 @@ class Router:
             raise status.unknown_path_not_found()
         if row.namespaced != bool(info.namespace) and not _clusterwide(info, namespaced=row.namespaced):
             raise status.unknown_path_not_found()
+        if row.deprecation:
+            context.record.annotate("k8s.io/deprecated", "true")
         verbs = row.verbs
         if info.subresource:
             sub = row.subresource(info.subresource)

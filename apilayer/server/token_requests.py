@@ -6,7 +6,9 @@ Source: Kubernetes' ``pkg/registry/core/serviceaccount/storage/token.go``.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import attrs
 
@@ -33,6 +35,8 @@ Object = dict[str, Any]
 TOKEN_REQUEST = Resource("authentication.k8s.io", "v1", "tokenrequests", "TokenRequest", namespaced=True, virtual=True)
 PROJECTED_SECONDS = 3607
 """What the ServiceAccount admission plugin asks for; such tokens of pods hold for longer than they say."""
+ISSUED = "authentication.kubernetes.io/issued-credential-id"
+"""The audit annotation that says which token was issued."""
 EXTENDED_SECONDS = 365 * 24 * 3600
 
 
@@ -70,19 +74,22 @@ class TokenIssuer:
             asked, most = spec["expirationSeconds"], self.max_seconds
             warnings.append(f"requested expiration of {asked} seconds shortened to {most} seconds")
             spec["expirationSeconds"] = self.max_seconds
-        token = self._issued(account, bindings, spec)
+        token_id = str(uuid4())
+        token = self._issued(account, bindings, spec, token_id)
+        call.context.record.annotate(ISSUED, f"JTI={token_id}")
         end = meta.timestamp(now + timedelta(seconds=spec["expirationSeconds"]))
         spec.setdefault("boundObjectRef", None)
         shown = {key: spec[key] for key in ("audiences", "expirationSeconds", "boundObjectRef")}
         made = {**obj, "spec": shown, "status": {"token": token, "expirationTimestamp": end}}
         return form.document(made, 201, warnings)
 
-    def _issued(self, account: Object, bindings: Bindings, spec: Object) -> str:
-        seconds, audiences = spec["expirationSeconds"], spec["audiences"]
+    def _issued(self, account: Object, bindings: Bindings, spec: Object, token_id: str) -> str:
+        issue = partial(self.tokens.issue, account, bindings, spec["audiences"], token_id=token_id)
+        seconds = spec["expirationSeconds"]
         projected = bindings.pod is not None and seconds == PROJECTED_SECONDS
-        if self.extend and projected and set(audiences) <= set(self.tokens.audiences):
-            return self.tokens.issue(account, bindings, audiences, EXTENDED_SECONDS, warn_after=seconds)
-        return self.tokens.issue(account, bindings, audiences, seconds)
+        if self.extend and projected and set(spec["audiences"]) <= set(self.tokens.audiences):
+            return issue(EXTENDED_SECONDS, warn_after=seconds)
+        return issue(seconds)
 
 
 def _check_names(obj: Object, call: Call) -> None:

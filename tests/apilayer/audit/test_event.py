@@ -22,6 +22,7 @@ from apilayer.audit.shape import JSON, LEGACY, LIST_ITEM, Shape, TooLarge
 from apilayer.audit.source import request_uri, source_ips, user_agent
 from apilayer.pipeline.request import Response
 
+WHOLE = {"name": "x", "generateName": "y", "namespace": "n", "uid": "u", "resourceVersion": "5", "labels": {"a": "b"}}
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
@@ -112,6 +113,9 @@ def test_long_user_agents_and_odd_paths() -> None:
         (b'{"metadata":{"name":"x"}}', "application/json; charset=utf-8", "x   "),
         (b"metadata:\n  name: x\n", "application/yaml", "x   "),
         (protobuf.encode({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "x"}}), PROTOBUF, "x   "),
+        (protobuf.encode({"kind": "Pod", "apiVersion": "v1", "metadata": WHOLE, "spec": {}}), PROTOBUF, "x n u 5"),
+        (protobuf.encode({"kind": "Pod", "apiVersion": "v1", "spec": {}}), PROTOBUF, "   "),
+        (protobuf.MAGIC, PROTOBUF, "   "),
         (b'{"metadata":{"name":1}}', "", "   "),
         (b'{"metadata":[]}', "", "   "),
         (b"{", "", "   "),

@@ -280,6 +280,13 @@ async def test_documents_are_no_objects(rig: Rig) -> None:
     assert discovery["responseObject"]["kind"] == "APIGroupList"
 
 
+async def test_a_deprecated_resource_says_so(rig: Rig) -> None:
+    _, event = await rig.told("GET", "/api/v1/namespaces/default/endpoints")
+    assert event["annotations"]["k8s.io/deprecated"] == "true"
+    _, event = await rig.told("GET", "/api/v1/namespaces/default/services")
+    assert "k8s.io/deprecated" not in event["annotations"]
+
+
 async def test_a_slow_request_says_so(rig: Rig, monkeypatch) -> None:
     times = iter([100.0, 101.25])
     monkeypatch.setattr("apilayer.audit.record.time", lambda: next(times))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from apilayer.cli.cluster.account_key import ensure_account_key
 from apilayer.cli.serve_flags import add_flags
 from apilayer.cli.serve_flags.audit import audit_options
 from apilayer.server.run import OptionsError
@@ -129,6 +130,27 @@ async def test_a_webhook(start_server, policy: Path, tmp_path: Path, certificate
         (asked,) = hook.asked  # what waited was sent at the end
     assert (asked.target, asked.headers["authorization"]) == ("/events?timeout=30s", "Bearer hook-token")
     assert [item["objectRef"]["name"] for item in asked.json["items"]] == ["a", "b"]
+
+
+async def test_a_token_can_be_followed_from_its_making_to_its_use(start_server, policy: Path, tmp_path: Path) -> None:
+    ensure_account_key(tmp_path)
+    log = tmp_path / "audit.log"
+    options = {
+        "audit": flags(f"--audit-policy-file={policy}", f"--audit-log-path={log}"),
+        "service_account_signing_key_file": tmp_path / "sa.key",
+        "service_account_issuer": ["https://here"],
+    }
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    async with start_server(**options) as server, server.connect() as client:
+        await client.request("POST", accounts, {"metadata": {"name": "sa"}})
+        token = (await client.request("POST", f"{accounts}/sa/token", {"spec": {}})).json["status"]["token"]
+        async with server.connect(token) as account:
+            await account.request("GET", accounts)
+    _, made, used = lines(log)
+    issued = made["annotations"]["authentication.kubernetes.io/issued-credential-id"]
+    assert issued.startswith("JTI=")
+    assert used["user"]["extra"]["authentication.kubernetes.io/credential-id"] == [issued]
+    assert token not in log.read_text()
 
 
 @pytest.fixture
