@@ -8,6 +8,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ALL = "*"
+ALIASES = {
+    "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrcleaner": "certificatesigningrequest-cleaner-controller",
+    "csrsigning": "certificatesigningrequest-signing-controller",
+    "endpoint": "endpoints-controller",
+    "endpointslice": "endpointslice-controller",
+    "garbagecollector": "garbage-collector-controller",
+    "namespace": "namespace-controller",
+    "pv-protection": "persistentvolume-protection-controller",
+    "pvc-protection": "persistentvolumeclaim-protection-controller",
+    "resourcequota": "resourcequota-controller",
+    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
+    "serviceaccount": "serviceaccount-controller",
+    "tokencleaner": "token-cleaner-controller",
+    "ttl-after-finished": "ttl-after-finished-controller",
+}
+"""What kube-controller-manager called them before 1.28, and still takes."""
 
 
 class UnknownController(ValueError):
@@ -19,12 +37,17 @@ def parse_choice(text: str, known: Sequence[str]) -> frozenset[str]:
 
     What is said first of a name holds. Raises UnknownController.
     """
-    items = [item.strip() for item in text.split(",") if item.strip()]
+    items = [_canonical(item.strip()) for item in text.split(",") if item.strip()]
     unknown = [item for item in items if item != ALL and item.removeprefix("-") not in known]
     if unknown:
         listed = ", ".join(sorted(known))
         raise UnknownController(f'"{unknown[0].removeprefix("-")}" is not in the list of known controllers: {listed}')
     return frozenset(name for name in known if _runs(name, items))
+
+
+def _canonical(item: str) -> str:
+    name = item.removeprefix("-")
+    return item[: len(item) - len(name)] + ALIASES.get(name, name)
 
 
 def _runs(name: str, items: Iterable[str]) -> bool:

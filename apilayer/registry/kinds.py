@@ -332,12 +332,13 @@ class CertificateStrategy(Strategy):
 
     def stamp_user(self, obj: Object, user: User) -> None:
         spec = obj.setdefault("spec", {})
-        for key, value in (("username", user.name), ("uid", user.uid), ("groups", list(user.groups))):
+        extra = {name: list(values) for name, values in user.extra}
+        known = (("username", user.name), ("uid", user.uid), ("groups", list(user.groups)), ("extra", extra))
+        for key, value in known:
             if value:
                 spec[key] = value
             else:
                 spec.pop(key, None)
-        spec.pop("extra", None)
 
     def prepare_update(self, obj: Object, old: Object) -> None:
         super().prepare_update(obj, old)

@@ -85,7 +85,9 @@ def requester_may(registry: Registry) -> May:
     """Asks the authorizer about whoever made a request."""
 
     async def may(spec: dict[str, Any], verb: str, group: str, resource: str) -> bool:
-        user = User(spec.get("username") or "", uid=spec.get("uid") or "", groups=tuple(spec.get("groups") or ()))
+        extra = tuple(sorted((name, tuple(values or ())) for name, values in (spec.get("extra") or {}).items()))
+        groups = tuple(spec.get("groups") or ())
+        user = User(spec.get("username") or "", spec.get("uid") or "", groups, extra)
         return await registry.may(user, verb, group, resource, "", "")
 
     return may

@@ -327,9 +327,11 @@ async def test_signed_once_approved(world: World, authority: Authority) -> None:
 
 async def test_approved_for_those_who_may(world: World) -> None:
     asked_about: list[tuple[str, ...]] = []
+    extras: set[Any] = set()
 
     async def may(user: Any, *about: str) -> bool:
         asked_about.append((user.name, *about))
+        extras.add(user.extra)
         return about[2].endswith("/selfnodeclient")
 
     world.registry.may = may
@@ -337,7 +339,11 @@ async def test_approved_for_those_who_may(world: World) -> None:
     encoded = request("system:node:n1", ("system:nodes",))
     for name, user in (("own", "system:node:n1"), ("foreign", "ann")):
         await world.create(
-            RESOURCE, {**csr(KUBELET_CLIENT, encoded, CLIENT_USAGES, username=user), "metadata": {"name": name}}
+            RESOURCE,
+            {
+                **csr(KUBELET_CLIENT, encoded, CLIENT_USAGES, username=user, extra={"b": ["1", "2"], "a": []}),
+                "metadata": {"name": name},
+            },
         )
     found = await world.until(Ref(RESOURCE, "", "own"), lambda obj: obj.get("status"))  # type: ignore[union-attr]
     assert found is not None
@@ -351,6 +357,7 @@ async def test_approved_for_those_who_may(world: World) -> None:
         return expected in asked_about
 
     await world.eventually(asked_now, bool)
+    assert extras == {(("a", ()), ("b", ("1", "2")))}
     foreign = await world.get(Ref(RESOURCE, "", "foreign"))
     assert foreign is not None
     assert not foreign.get("status")

@@ -9,12 +9,13 @@ import pytest
 
 from apilayer.client.interface import Ref
 from apilayer.controllers.aggregation import ClusterRoleAggregation, aggregated
-from apilayer.controllers.choice import UnknownController, parse_choice
+from apilayer.controllers.choice import ALIASES, UnknownController, parse_choice
 from apilayer.controllers.garbage_collector import GarbageCollector
 from apilayer.controllers.namespace import NamespaceController, held_by_us, released
 from apilayer.controllers.protection import ClaimProtection, VolumeProtection, claims_of_pod, protected
 from apilayer.controllers.root_ca import RootCaPublisher
 from apilayer.controllers.service_accounts import ServiceAccountController
+from apilayer.server.controllers import ControllerOptions, known
 
 if TYPE_CHECKING:
     from tests.apilayer.controllers.conftest import World
@@ -40,6 +41,13 @@ ROLES = "clusterroles.rbac.authorization.k8s.io"
 )
 def test_the_choice(text: str, expected: str) -> None:
     assert parse_choice(text, NAMES) == frozenset(expected)
+
+
+def test_names_of_before_are_taken() -> None:
+    known_names = known(ControllerOptions())
+    assert set(ALIASES.values()) <= set(known_names)
+    chosen = parse_choice("*,-csrsigning,endpoint", list(known_names))
+    assert chosen == set(known_names) - {"certificatesigningrequest-signing-controller"}
 
 
 @pytest.mark.parametrize("text", ["d", "-d", "*,x"])
