@@ -8,7 +8,6 @@ import math
 import sys
 import time
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +89,8 @@ def configure(config: LogConfig | None = None) -> None:
             elif output == "stdout":
                 handlers.append(logging.StreamHandler(sys.stdout))
             else:
+                from logging.handlers import WatchedFileHandler  # which loads much that most members do not need
+
                 handlers.append(WatchedFileHandler(output, encoding="utf-8"))
     except OSError:
         for handler in handlers:

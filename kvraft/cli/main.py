@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,9 +15,13 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     match words[:1]:
         case ["serve"]:  # etcd's flags are Go's
-            from kvraft.cli import serve
+            gc.disable()  # nothing of what is loaded is garbage; see ``process.run_member``
+            try:
+                from kvraft.cli import serve
 
-            return serve.main(words[1:])
+                return serve.main(words[1:])
+            finally:
+                gc.enable()
         case ["--version"]:
             from kvraft.version import version_text
 

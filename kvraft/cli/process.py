@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -101,6 +102,8 @@ def run_member(config: MemberConfig) -> int:
         signals.release()
         print(f"kvraft: {error}".replace("\n", " "), file=sys.stderr)
         return 1
+    gc.freeze()  # what is here now stays: to look for garbage in it would hold up the loop
+    gc.enable()
     failure = trio.run(_serve, member, signals)
     if failure is not None:
         print(f"kvraft: {failure}".replace("\n", " "), file=sys.stderr)

@@ -349,6 +349,9 @@ class Member:
                 return
             if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
                 self._handed_over.set()
+            if not self.ready.is_set() and driver.raft.leader != NO_NODE and self.membership.published:
+                self.ready.set()
+                log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
             self._flush()  # those who waited for a compaction
             if lagging or driver.has_work or pause == 0:
                 self.wake.set()
@@ -377,9 +380,6 @@ class Member:
                     return
             self.sampler.look(now, late)
             self.wake.set()  # which also sends what has been queued here
-            if not self.ready.is_set() and self.driver.raft.leader != NO_NODE and self.membership.published:
-                self.ready.set()
-                log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
 
     async def _compact_by_itself(self) -> None:
         compaction = parse_retention(self.config.auto_compaction_mode, self.config.auto_compaction_retention)

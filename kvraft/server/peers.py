@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kvraft.channel import Channel, Closed, HandshakeFailed, check_urls, dial
+from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp, check_urls, dial
 from kvraft.errors import KvraftError, ProtocolError
 from kvraft.logs import fields
 from kvraft.raft.messages import MessageKind, Role
@@ -69,6 +69,8 @@ class PeerLink:
         self.channel: Channel | None = None
         self.sent_bytes = self.received_bytes = self.lost_messages = 0
         self.accepted: set[Channel] = set()
+        self.calls = WakeUp()
+        """Set when the peer has connected to us: it is there, and need not be waited for any longer."""
         self.scope = trio.CancelScope()
 
     def heard(self, hello: wire.Hello) -> None:
@@ -276,7 +278,8 @@ class Peers:
                 self._the_driver.link_lost(link.peer_id)
                 self._wake()
                 continue
-            await trio.sleep(backoff)
+            with trio.move_on_after(backoff):
+                await link.calls.wait()
             backoff = min(backoff * 2, MAX_REDIAL_SECONDS)
 
     async def _receive_answers(self, channel: Channel, peer_id: int) -> None:
@@ -366,6 +369,7 @@ class Peers:
                 link = self.links.get(hello.sender) if hello is not None else None
             if hello is not None and link is not None:
                 link.accepted.add(channel)
+                link.calls.set()
                 await self._serve_peer(channel, hello)
         except (HandshakeFailed, ProtocolError, StorageError) as error:
             log.warning("rejected connection on peer endpoint", extra=fields(remote=remote, error=str(error)))

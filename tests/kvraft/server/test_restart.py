@@ -18,6 +18,7 @@ from kvraft.errors import Corrupt, KvraftError, OutcomeUnknown, Stopped
 from kvraft.raft.messages import Role
 from kvraft.server import clients
 from kvraft.server import member as member_module
+from kvraft.server import peers
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.member import Member
 from kvraft.storage.errors import InUse
@@ -321,3 +322,18 @@ async def test_strangers_at_the_peer_port_are_dropped(tmp_path: Path, opening: b
         with trio.fail_after(10):
             assert await channel.receive() == b""
         channel.close()
+
+
+async def test_members_that_come_up_need_not_wait_until_they_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects is there: it is connected to at once, however long the pause before the next attempt."""
+    for name in ("FIRST_REDIAL_SECONDS", "MAX_REDIAL_SECONDS"):
+        monkeypatch.setattr(peers, name, 3600.0)
+    async with open_members(tmp_path, 2, calm=True) as members:
+        await members.crash("m2")
+        first = members.running["m1"]
+        await until(lambda: not first.peers.connected())
+        second = members.start("m2")
+        await second.ready.wait()
+        assert first.peers.connected() == [second.member_id]
