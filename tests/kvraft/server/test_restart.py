@@ -16,9 +16,8 @@ from kvraft.client import open_client
 from kvraft.embed import open_member
 from kvraft.errors import Corrupt, KvraftError, OutcomeUnknown, Stopped
 from kvraft.raft.messages import Role
-from kvraft.server import clients
+from kvraft.server import clients, peers
 from kvraft.server import member as member_module
-from kvraft.server import peers
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.member import Member
 from kvraft.storage.errors import InUse
