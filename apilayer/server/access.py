@@ -100,6 +100,10 @@ class AccessFiles:
         own = tokens.audiences if tokens is not None else tuple(flags.api_audiences)
         return Access(self._ways.authenticator(registry, tls, tokens, own), authorizer), issuer
 
+    async def run(self) -> None:
+        """Keeps to files that change."""
+        await self._plan.run()
+
     async def close(self) -> None:
         """Ends connections to others."""
         await self._plan.close()

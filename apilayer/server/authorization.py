@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +36,10 @@ NODE_ROLE = "system:node"
 DEFAULT_VERSION = "v1beta1"
 DEFAULT_AUTHORIZED_SECONDS, DEFAULT_UNAUTHORIZED_SECONDS = 300.0, 30.0
 CLOSE_SECONDS = 1.0
+LOOK_SECONDS = 60.0
+"""Between two looks at the file of --authorization-config."""
+
+log = logging.getLogger("apilayer.server.authorization")
 
 
 class AuthorizationError(Exception):
@@ -69,39 +74,41 @@ class Planned:
     webhook: WebhookEntry | None = None
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class AuthorizationPlan:
-    """What was read before anything runs: the authorizers in their order."""
+    """What was read before anything runs: the authorizers in their order; and, once they are made, their upkeep."""
 
     _planned: tuple[Planned, ...]
     _policies: tuple[Policy, ...] = ()
+    _file: Path | None = None
+    """Where the authorizers come from, when that is no flag: it is looked at again once in a while."""
+    _made: InTurn | None = None
+    _local: dict[str, Authorizer] = attrs.field(factory=dict)
     _clients: list[Client] = attrs.field(factory=list)
+    _retired: list[Client] = attrs.field(factory=list)
 
     def over(self, registry: Registry) -> Authorizer:
         """The authorizer of a cluster, in which default roles are kept if roles decide."""
         if not self._planned:
             return Privileged()
         roles = RoleAuthorizer(CachedRoles(registry))
-        made = [(self._authorizer(item, registry, roles), item) for item in self._planned]
-        authorizer = InTurn([Step(one, item.mode, item.name) for one, item in made])
-        if any(item.mode == "RBAC" for item in self._planned):
-            registry.use_roles(RoleEscalation(registry.listers, authorizer, roles))
-        return authorizer
+        self._local = {
+            "ABAC": PolicyAuthorizer(self._policies),
+            "AlwaysAllow": ALWAYS_ALLOW,
+            "AlwaysDeny": ALWAYS_DENY,
+            "Node": NodeAuthorizer(CachedGraph(registry), cache(_node_rules)),
+            "RBAC": roles,
+        }
+        self._made = InTurn(self._steps(self._planned))
+        if "RBAC" in _modes(self._planned):
+            registry.use_roles(RoleEscalation(registry.listers, self._made, roles))
+        return self._made
 
-    def _authorizer(self, planned: Planned, registry: Registry, roles: RoleAuthorizer) -> Authorizer:
-        match planned.mode:
-            case "RBAC":
-                return roles
-            case "Node":
-                return NodeAuthorizer(CachedGraph(registry), cache(_node_rules))
-            case "ABAC":
-                return PolicyAuthorizer(self._policies)
-            case "Webhook":
-                assert planned.webhook is not None
-                return self._asking(planned.webhook)
-            case "AlwaysDeny":
-                return ALWAYS_DENY
-        return ALWAYS_ALLOW
+    def _steps(self, planned: tuple[Planned, ...]) -> list[Step]:
+        return [
+            Step(self._local[item.mode] if item.webhook is None else self._asking(item.webhook), item.mode, item.name)
+            for item in planned
+        ]
 
     def _asking(self, entry: WebhookEntry) -> Authorizer:
         from apilayer.outbound.client import Client
@@ -112,11 +119,45 @@ class AuthorizationPlan:
         self._clients.append(client)
         return WebhookAuthorizer(Webhook(client).post, entry.rules)
 
+    async def run(self) -> None:
+        """Looks at the file again and again, if there is one."""
+        while self._file is not None:
+            await trio.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Does as the file says now. One that cannot be used changes nothing, and that is told."""
+        retired, self._retired = self._retired, []
+        for client in retired:
+            await client.aclose()
+        assert self._file is not None
+        assert self._made is not None
+        try:
+            planned = _configured(self._file)
+            _check_same_kinds(self._planned, planned)
+        except AuthorizationError as error:
+            log.warning("the authorizers stay as they were: %s", error)
+            return
+        if planned != self._planned:
+            self._retired, self._clients = self._clients, []
+            self._planned, self._made.steps = planned, self._steps(planned)
+            log.info("the authorizers are now: %s", ", ".join(item.name for item in planned))
+
     async def close(self) -> None:
         """Ends the connections to webhooks, also when there is no time left."""
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            for client in self._clients:
+            for client in (*self._clients, *self._retired):
                 await client.aclose()
+
+
+def _modes(planned: tuple[Planned, ...]) -> set[str]:
+    return {item.mode for item in planned}
+
+
+def _check_same_kinds(old: tuple[Planned, ...], new: tuple[Planned, ...]) -> None:
+    """What comes with a part of the server, or with another file, cannot come or go while it runs."""
+    for mode in sorted((_modes(old) ^ _modes(new)) & {"ABAC", "Node", "RBAC"}):
+        raise AuthorizationError(f"an authorizer of type {mode} can neither be added nor removed without a restart")
 
 
 def watch_roles(registry: Registry, health: Health) -> None:
@@ -148,12 +189,12 @@ def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
         if webhook is not None:
             asking = Planned("Webhook", "default", webhook)
             planned = tuple(asking if item.mode == "Webhook" else item for item in planned)
-    file, is_used = flags.authorization_policy_file, any(item.mode == "ABAC" for item in planned)
+    file, is_used = flags.authorization_policy_file, "ABAC" in _modes(planned)
     if file is not None and not is_used:
         raise AuthorizationError("cannot specify --authorization-policy-file without mode ABAC")
     if file is None and is_used:
         raise AuthorizationError("authorization-mode ABAC's authorization policy file not passed")
-    return AuthorizationPlan(planned, () if file is None else _policies(file))
+    return AuthorizationPlan(planned, () if file is None else _policies(file), flags.authorization_config)
 
 
 def _has_others(flags: AuthorizationFlags) -> bool:

@@ -222,6 +222,7 @@ async def run_apiserver(
             async with aclosing(access.authenticator), trio.open_nursery() as nursery:
                 nursery.start_soon(encryption.run)
                 nursery.start_soon(audit.run)
+                nursery.start_soon(files.run)
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
                 nursery.start_soon(prepare, nursery, own, running, task_status)

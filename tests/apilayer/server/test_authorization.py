@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from apilayer.pipeline.authentication import User
+from apilayer.pipeline.authorization import verdict_of
+from apilayer.pipeline.request_info import parse
 from apilayer.pipeline.webhook_authorizer import WebhookRules
+from apilayer.registry.registry import Registry
 from apilayer.server.authorization import AuthorizationError, read_authorization
 from apilayer.server.authorization_file import ConfigurationError, parse_configuration
 from apilayer.server.run import ServerOptions
 from tests.apilayer.https_server import Asked, Reply, https_server
+from tests.apilayer.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,3 +235,42 @@ async def test_a_binding_counts_as_soon_as_it_is_made(start_server: Any) -> None
             assert (await admin.request("DELETE", f"{bindings}/readers")).status == 200
             await there.request("GET", bindings)
             assert (await bob.request("GET", CONFIGMAPS)).status == 403
+
+
+async def test_a_file_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was decided by roles goes on; a file that cannot be used changes nothing."""
+    path = tmp_path / "authorization.yaml"
+
+    def write(*authorizers: Object) -> None:
+        path.write_text(yaml.safe_dump(configuration(*authorizers)))
+
+    async def says() -> str:
+        verdict = await verdict_of(authorizer, User("jane"), parse("GET", "/api/v1/pods"))
+        return verdict.reason or str(verdict.allowed)
+
+    async def hook(name: str, asked: Asked) -> Reply:
+        return Reply({**asked.json, "status": {"allowed": False, "reason": name}})
+
+    async with https_server(None, partial(hook, "one")) as one, https_server(None, partial(hook, "two")) as two:
+        first = webhook(kubeconfig(tmp_path, one.url))
+        write(RBAC, first)
+        plan = read_authorization(ServerOptions(tmp_path, tmp_path, [], authorization_config=path))
+        authorizer = plan.over(Registry(MemoryStore()))
+        assert await says() == "one"
+        await plan.look()
+        assert await says() == "one"
+        assert len(one.asked) == 1, "nothing has changed, so answers hold"
+        kubeconfig(tmp_path, two.url)
+        await plan.look()
+        assert await says() == "two"
+        write(RBAC, {"type": "AlwaysAllow", "name": "all"})
+        await plan.look()
+        assert await says() == "True"
+        for authorizers in ((first,), (RBAC, NODE), (RBAC, RBAC)):
+            write(*authorizers)
+            await plan.look()
+            assert await says() == "True"
+        assert "type RBAC can neither be added nor removed" in caplog.text
+        assert "type Node can neither be added nor removed" in caplog.text
+        assert 'authorizers[1].type: Duplicate value: "RBAC"' in caplog.text
+        await plan.close()

@@ -31,7 +31,7 @@ def value(cache: ResourceCache, name: str) -> bytes:
     return cache.codec.encode({"metadata": {"name": name, "namespace": "n"}})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_who_follows_knows_what_the_cache_has(steps: list[tuple[str, str]]) -> None:
     """With a window that holds three events, so that some are missed."""
