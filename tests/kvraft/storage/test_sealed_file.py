@@ -57,7 +57,7 @@ def test_reading_begins_anew_from_the_start_alone() -> None:
         reader.seek(7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     size=st.sampled_from([0, 10, PIECE_BYTES, 2 * PIECE_BYTES + 5]),
     place=st.integers(0, 1 << 20),

@@ -148,7 +148,7 @@ def test_what_no_rule_names() -> None:
 NAMES = ["secrets", "pods", "*.", "*.*", "*.apps", "deployments.apps", "widgets.example.com", "Bad", "*"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-10, 10) | st.sampled_from(["", "v2", KEYS["a"], *NAMES]),

@@ -209,7 +209,7 @@ async def test_wildcards_seal_custom_resources_too() -> None:
         assert record.value == PLAIN
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plain=st.binary(max_size=100), damage=st.integers(0, 200), cut=st.integers(0, 60))
 @pytest.mark.parametrize("cipher", [AesGcm, AesCbc, Secretbox])
 async def test_damage_is_noticed(cipher: Callable[[bytes], Transformer], plain: bytes, damage: int, cut: int) -> None:
