@@ -24,6 +24,9 @@ class Snapshot(Protocol):
     def object(self) -> Object:
         """The object, parsed afresh; the caller owns it."""
 
+    def metadata(self) -> Object:
+        """Its metadata alone, which costs a fraction; the caller owns it."""
+
 
 @attrs.frozen
 class Ref:

@@ -25,6 +25,8 @@ class ByService(Controller):
 
     def register(self) -> None:
         """Follows services, pods and what is made of them."""
+        self._selecting: dict[str, dict[Ref, Object]] = {}
+        """Of every service, by namespace, no more than what selects pods: there is a look for each change of a pod."""
         self.cluster.follow(SERVICES, self._service_changed)
         self.cluster.follow("pods", self._pod_changed)
         self.cluster.follow(self.made, self._made_changed)
@@ -34,6 +36,13 @@ class ByService(Controller):
         """The name of the service that an object of the made kind belongs to, "" for none."""
 
     def _service_changed(self, change: Change) -> None:
+        selecting = self._selecting.setdefault(change.ref.namespace, {})
+        if change.new is not None:
+            selecting[change.ref] = {"spec": {"selector": (change.new.object().get("spec") or {}).get("selector")}}
+        else:
+            selecting.pop(change.ref, None)
+            if not selecting:
+                del self._selecting[change.ref.namespace]
         self.queue.add(change.ref)
 
     def _made_changed(self, change: Change) -> None:
@@ -44,14 +53,12 @@ class ByService(Controller):
             self.queue.add(Ref(SERVICES, change.ref.namespace, name))
 
     def _pod_changed(self, change: Change) -> None:
-        services = self.cluster.cached(SERVICES, change.ref.namespace)
-        if not services:
-            return
+        services = self._selecting.get(change.ref.namespace)
+        if services is None:
+            return  # a service that comes is looked at then
         before, now = _labels(change.old), _labels(change.new)
-        for entry in services:
-            service = entry.object()
+        for ref, service in services.items():
             if (before is not None and selects(service, before)) or (now is not None and selects(service, now)):
-                ref = Ref(SERVICES, change.ref.namespace, service["metadata"]["name"])
                 self.queue.add_after(ref, BATCH_SECONDS)
 
     def pods_of(self, service: Object) -> list[Object]:
@@ -73,4 +80,4 @@ class ByService(Controller):
 
 def _labels(shown: Snapshot | None) -> dict[str, str] | None:
     """The labels of a pod at one moment; None when it was not there."""
-    return None if shown is None else shown.object()["metadata"].get("labels") or {}
+    return None if shown is None else shown.metadata().get("labels") or {}

@@ -36,11 +36,11 @@ class GarbageCollector(Controller):
     def _changed(self, change: Change) -> None:
         if change.new is None:
             assert change.old is not None
-            self._gone(change.old.object()["metadata"]["uid"])
+            self._gone(change.old.metadata()["uid"])
             return
-        obj = change.new.object()
+        obj = {"metadata": change.new.metadata()}
         if change.old is not None:
-            former = change.old.object()["metadata"]["uid"]
+            former = change.old.metadata()["uid"]
             if former != obj["metadata"]["uid"]:
                 self._gone(former)
         node = garbage.node_of(obj, change.ref)

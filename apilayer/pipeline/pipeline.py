@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,7 @@ class Pipeline:
         given = request.headers.get("audit-id", "")
         if given and len(given) <= MAX_AUDIT_ID and given.isascii() and given.isprintable():
             return given
-        word = os.urandom(16).hex()
+        word = f"{random.getrandbits(128):032x}"
         return f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"
 
 

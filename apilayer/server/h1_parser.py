@@ -17,6 +17,17 @@ MAX_BODY_OVERHEAD = 8
 _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,;=:\[\]._~-]*")
 
 
+_NAMES = {
+    name: name.decode().lower()
+    for name in (
+        *(b"Host", b"User-Agent", b"Accept", b"Accept-Encoding", b"Authorization", b"Content-Type", b"Content-Length"),
+        *(b"host", b"user-agent", b"accept", b"accept-encoding", b"authorization", b"content-type", b"content-length"),
+        *(b"Kubectl-Command", b"Kubectl-Session", b"Audit-Id", b"Connection"),
+    )
+}
+"""What nearly every request has."""
+
+
 class BadMessage(Exception):
     """The peer broke HTTP; the connection cannot go on. `code` is the status to say so with."""
 
@@ -123,7 +134,7 @@ class RequestParser:
             raise BadMessage(431, "")
         if self._in_body:
             return  # a trailer: nothing that we read is ever sent as one
-        key = name.decode("latin-1").lower()
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
         text = value.decode("latin-1")
         headers = self._current.headers
         if key == "host" and key in headers:

@@ -36,15 +36,11 @@ DATE = DateHeader()
 
 def head(response: Response, headers: Headers, framing: bytes) -> bytes:
     """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF."""
-    parts = [STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode()]
-    for name, value in headers:
-        parts.append(b"%s: %s\r\n" % (name, value))
-    for name, value in response.headers:
-        parts.append(b"%s: %s\r\n" % (name, value))
+    lines = [b"%s: %s\r\n" % pair for pair in (*headers, *response.headers)]
     if response.content_type:
-        parts.append(b"Content-Type: %s\r\n" % response.content_type)
-    parts.append(b"Date: %s\r\n%s\r\n" % (DATE.value(), framing))
-    return b"".join(parts)
+        lines.append(b"Content-Type: %s\r\n" % response.content_type)
+    first = STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode()
+    return b"%s%sDate: %s\r\n%s\r\n" % (first, b"".join(lines), DATE.value(), framing)
 
 
 def plain_error(code: int, text: str) -> bytes:

@@ -31,6 +31,13 @@ _BARE_HEAD = b'{"metadata":{'
 _SEALED = b"k8s:enc:"
 
 
+class _WithMetadata(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+_METADATA = msgspec.json.Decoder(_WithMetadata).decode
+
+
 class CorruptObject(Exception):
     """A stored value is not an object with metadata, or cannot be read at all."""
 
@@ -184,6 +191,10 @@ class Entry:
         """The object, parsed afresh; the caller owns it."""
         obj: Object = orjson.loads(self.json)
         return obj
+
+    def metadata(self) -> Object:
+        """The object's metadata, parsed afresh without the rest; the caller owns it."""
+        return _METADATA(self.item).metadata
 
     @property
     def selectable(self) -> Object:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench import api, authz, compaction, kills, leases, overload, size, steady, store
+from tests.bench import api, authz, compaction, kills, leases, overload, requests, size, steady, store, watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,13 @@ PARTS = {
         "CPU of one decision by nodes and roles, from warm caches, in one process; the least of 20 turns.",
         lambda _: authz.run(),
     ),
+    "requests": Part(
+        "What requests cost the API server",
+        "`apilayer up`, three members and one API server: CPU of the server's process alone, over TLS and HTTP/1.1, "
+        "for a user with a bearer token whom roles allow what he does.",
+        lambda args: requests.run(min(args.seconds, 3.0)),
+    ),
+    "watches": Part("What watches cost the API server", "", lambda _: watches.run()),
     "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
     "api": Part(
         "The API server",

@@ -97,7 +97,7 @@ async def measure(kubeconfig: Path, seconds: float) -> dict[str, Figures]:
         )
     made = 0
     for size in LIST_SIZES:
-        await _make_pods(url, context, made, size)
+        await make_pods(url, context, made, size)
         made = size
         for query, label in (("", "consistent"), ("?resourceVersion=0", "from cache")):
             results[f"LIST {size:,} pods, {label}"] = await _load(
@@ -134,11 +134,12 @@ async def _post(http: HttpConnection, path: str, body: bytes) -> None:
         raise RuntimeError(f"POST {path} answered {status}")
 
 
-async def _make_pods(url: str, context: ssl.SSLContext, start: int, end: int) -> None:
+async def make_pods(url: str, context: ssl.SSLContext, start: int, end: int, token: str = "") -> None:
+    """Creates the pods of these numbers, eight at a time."""
     numbers = iter(range(start, end))
 
     async def worker() -> None:
-        async with open_http(url, context) as http:
+        async with open_http(url, context, token) as http:
             for number in numbers:
                 await _post(http, f"{NAMESPACE}/pods", json.dumps(pod(number)).encode())
 
@@ -147,7 +148,7 @@ async def _make_pods(url: str, context: ssl.SSLContext, start: int, end: int) ->
             nursery.start_soon(worker)
 
 
-def _processes(directory: Path) -> dict[str, int]:
+def processes(directory: Path) -> dict[str, int]:
     done = subprocess.run(
         [sys.executable, "-m", "apilayer.cli.main", "status", "-o", "json", "--data-dir", str(directory)],
         check=True, capture_output=True,
@@ -165,9 +166,9 @@ def run(seconds: float) -> list[str]:
             with local_cluster(nodes) as (_, ready):
                 times.append(ready)
     with local_cluster(3) as (directory, _):
-        idle = {name: resident_mib(pid) for name, pid in _processes(directory).items()}
+        idle = {name: resident_mib(pid) for name, pid in processes(directory).items()}
         results = trio.run(measure, directory / "kubeconfig", seconds)
-        loaded = {name: resident_mib(pid) for name, pid in _processes(directory).items()}
+        loaded = {name: resident_mib(pid) for name, pid in processes(directory).items()}
     lines = ["| request | per second | p50 ms | p99 ms |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {name} | {f.rate:,.1f} | {f.p50_ms:.2f} | {f.p99_ms:.2f} |" for name, f in results.items()]
     failures = sum(figure.failures for figure in results.values())

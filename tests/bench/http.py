@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+DIAL_SECONDS = 30.0
+
+
 class HttpConnection:
     """One connection to the API server."""
 
-    def __init__(self, channel: Channel, host: str) -> None:
+    def __init__(self, channel: Channel, host: str, token: str = "") -> None:
         self._channel = channel
         self._host = host
+        self._always = f"Authorization: Bearer {token}\r\n" if token else ""
+        self.first_byte_at = 0.0
+        """When the last answer began, by ``time.perf_counter``."""
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body of the answer."""
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: application/json\r\n"
+    async def send(self, method: str, path: str, body: bytes = b"", media: str = "application/json") -> None:
+        """Ask, without waiting for the answer."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: application/json\r\n{self._always}"
         if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n"
         await self._channel.send(head.encode() + b"\r\n" + body)
-        data = b""
+
+    async def receive(self) -> bytes:
+        """Some of what comes, as it comes."""
+        return await self._more()
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", media: str = "application/json"
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        await self.send(method, path, body, media)
+        data = await self._more()
+        self.first_byte_at = time.perf_counter()
         while b"\r\n\r\n" not in data:
             data += await self._more()
         headers, _, rest = data.partition(b"\r\n\r\n")
@@ -78,10 +96,10 @@ def read_kubeconfig(path: Path) -> tuple[str, ssl.SSLContext]:
 
 
 @asynccontextmanager
-async def open_http(url: str, context: ssl.SSLContext) -> AsyncIterator[HttpConnection]:
+async def open_http(url: str, context: ssl.SSLContext, token: str = "") -> AsyncIterator[HttpConnection]:
     """A connection to the API server at ``url``."""
-    channel = await dial(url, context)
+    channel = await dial(url, context, DIAL_SECONDS)
     try:
-        yield HttpConnection(channel, url.removeprefix("https://"))
+        yield HttpConnection(channel, url.removeprefix("https://"), token)
     finally:
         channel.close()

@@ -113,7 +113,8 @@ class FieldManager:
             manager = Manager(name, UPDATE, self._versions.own, self._subresource)
             before = managers.get(manager)
             if before is not None:
-                fields = ordered(union(fields, before.fields))
+                more = difference(fields, before.fields)
+                fields = ordered(union(fields, before.fields)) if more else before.fields
             managers[manager] = Ownership(fields, self._versions.own, time)
         return entries.cap_updates(managers)
 

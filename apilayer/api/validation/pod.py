@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
+
+import orjson
 
 from apilayer.api import field, names
 from apilayer.api.validation import goform
@@ -66,8 +69,30 @@ def pod_template(template: Object, path: str) -> Errors:
     return wrong
 
 
+_FAULTLESS: dict[bytes, None] = {}
+"""Digests of specs in which nothing was wrong: most changes of a pod leave its spec alone, and replicas share one."""
+MAX_FAULTLESS = 4096
+
+
 def pod_spec(spec: Object, path: str, name: str = "") -> Errors:
     """Rules for the spec of a pod, which has a `name` if it is no template."""
+    # The name matters to claims that are made for the pod and are called after it.
+    called = name if any(volume.get("ephemeral") for volume in spec.get("volumes") or ()) else ""
+    try:
+        digest = hashlib.blake2b(orjson.dumps((path, called, spec)), digest_size=32).digest()
+    except orjson.JSONEncodeError:  # a number that is too large, say
+        return _pod_spec(spec, path, name)
+    if digest in _FAULTLESS:
+        return []
+    wrong = _pod_spec(spec, path, name)
+    if not wrong:
+        if len(_FAULTLESS) >= MAX_FAULTLESS:
+            del _FAULTLESS[next(iter(_FAULTLESS))]
+        _FAULTLESS[digest] = None
+    return wrong
+
+
+def _pod_spec(spec: Object, path: str, name: str) -> Errors:
     volumes, wrong = validate_volumes(spec, path, name)
     claims, claim_errors = _resource_claims(spec, path)
     context = PodContext(spec, volumes, frozenset(claims))
