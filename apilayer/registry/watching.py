@@ -6,6 +6,7 @@ Source: Kubernetes API concepts, "Efficient detection of changes", "Watch bookma
 from __future__ import annotations
 
 import random
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 BOOKMARK_INTERVAL_SECONDS = 60.0
 BOOKMARK_BEFORE_END_SECONDS = 2.0
+MAX_ALARM_SECONDS = 60.0
+"""So long at most is an alarm of a watch that is over remembered."""
 MAX_BATCH_EVENTS = 256
 DEFAULT_MIN_TIMEOUT_SECONDS = 1800.0
 
@@ -61,6 +64,8 @@ class Watch:
         self._bookmarks = bookmarks
         self._deadline = trio.current_time() + timeout_seconds
         self._next_bookmark = self._first_bookmark(timeout_seconds)
+        self._alarm = -inf
+        """When this watch is woken next; never after it has something to do."""
 
     def _first_bookmark(self, timeout_seconds: float) -> float:
         now = trio.current_time()
@@ -87,15 +92,17 @@ class Watch:
         while not watcher.pending:
             if watcher.finished:
                 return None
-            until = min(self._deadline, self._next_bookmark) if self._bookmarks else self._deadline
-            with trio.move_on_at(until):
-                await watcher.wait()
             now = trio.current_time()
             if now >= self._deadline:
                 return None
-            if self._bookmarks and now >= self._next_bookmark and not watcher.pending:
+            if self._bookmarks and now >= self._next_bookmark:
                 self._schedule_bookmark(now)
                 return []
+            if self._alarm <= now:
+                until = min(self._deadline, self._next_bookmark) if self._bookmarks else self._deadline
+                self._alarm = min(until, now + MAX_ALARM_SECONDS)
+                self._all.alarms.at(self._alarm, watcher)
+            await watcher.wait()
         if trio.current_time() >= self._deadline:
             return None
         return watcher.take(MAX_BATCH_EVENTS)

@@ -7,6 +7,7 @@ stored form and are shown in the form of the version that was asked for.
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +33,7 @@ MAX_OBJECTS_ON_LOOP = 1000
 PART_BYTES = 128 * 1024
 PART_ITEMS = 64
 _LIST_END = b"]}"
+_NUMBERS = count()
 MAX_WARNING_CHARS = 256
 MAX_WARNINGS_CHARS = 4096
 
@@ -58,6 +60,12 @@ def codec_of(resource: Resource) -> Codec:
     return Codec(resource)
 
 
+@cache
+def _number(version: str, accepted: Accepted, include: str) -> int:
+    """One for each way to encode an event: a key that costs nothing to look up."""
+    return next(_NUMBERS)
+
+
 class ListedItems:
     """The JSON of a list, see `Parts`: never whole in memory, and on its way before the last item is looked at."""
 
@@ -71,10 +79,10 @@ class ListedItems:
 
     def __iter__(self) -> Iterator[bytes]:
         entries = self._entries
-        part, count = self._head, PART_ITEMS
-        for start in range(0, len(entries), count):
-            part += b",".join([entry.item for entry in entries[start : start + count]])
-            if start + count < len(entries):
+        part, most = self._head, PART_ITEMS
+        for start in range(0, len(entries), most):
+            part += b",".join([entry.item for entry in entries[start : start + most]])
+            if start + most < len(entries):
                 part += b","
                 if len(part) >= PART_BYTES:
                     yield part
@@ -91,6 +99,7 @@ class Form:
         self.include = include
         self.pretty = pretty
         self.codec = codec_of(resource)
+        self._number = _number(resource.api_version, accepted, include)
         self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty
 
     @property
@@ -209,7 +218,7 @@ class Form:
 
     def event_line(self, event_type: EventType, event: CachedEvent, *, columns: bool) -> bytes:
         """One line of a watch; made once per event, type and form, except the first of a Table."""
-        key = (event_type, self.resource.api_version, self.accepted, self.include, columns)
+        key = (event_type, self._number, columns)
         line = event.lines.get(key)
         if line is None:
             line = event.lines[key] = self.entry_line(event_type, event.shown(event_type), columns=columns)

@@ -44,7 +44,7 @@ class WatchStream:
         if watch.failure is not None:
             yield [form.error_line(watch.failure.status)]
             return
-        initial = watch.initial
+        initial, watch.initial = watch.initial, ()  # not kept for as long as the watch lasts
         for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):
             lines = []
             for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
@@ -52,6 +52,7 @@ class WatchStream:
                 self._columns = False
             self._metrics.sent(kind, len(lines))
             yield lines
+        del initial
         if watch.end_bookmark:
             yield [form.bookmark_line(watch.start_revision, initial_events_end=True)]
         while (batch := await watch.next_batch()) is not None:

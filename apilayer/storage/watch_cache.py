@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from apilayer.storage.alarms import Alarms
 from apilayer.storage.interface import RevisionCompacted, StoreError
 from apilayer.storage.prefix import ROOT
 from apilayer.storage.resource_cache import ResourceCache
@@ -39,6 +40,7 @@ class WatchCache:
         self._store = store
         self._caches = {resource.group_resource: ResourceCache(resource) for resource in resources}
         self._by_prefix = {cache.prefix: cache for cache in self._caches.values()}
+        self.alarms = Alarms()
         self._advanced = trio.Event()
         self._stream: ChangeStream | None = None
         self._serving = False
@@ -66,6 +68,11 @@ class WatchCache:
 
     async def run(self) -> None:
         """Loads, then follows the store until cancelled; a store out of reach is asked again."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.alarms.run)
+            await self._follow_for_ever()
+
+    async def _follow_for_ever(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             before = self.revision

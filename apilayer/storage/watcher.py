@@ -111,7 +111,7 @@ class Watcher:
         """Set by the sender while it sends, so that a peer that takes nothing can be let go."""
         self._queue: deque[tuple[EventType, CachedEvent]] = deque()
         self._bytes = 0
-        self._arrived = trio.Event()
+        self._waiting: trio.lowlevel.Task | None = None
         for event in backlog:
             event_type = selection.event_type(event)
             if event_type is not None:
@@ -131,12 +131,18 @@ class Watcher:
         else:
             self._queue.append((event_type, event))
             self._bytes += event.size
-        self._arrived.set()
+        self.wake()
 
     def close(self) -> None:
         """Ends the watch cleanly once its queue is drained."""
         self.closed = True
-        self._arrived.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Has who waits look again."""
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     @property
     def finished(self) -> bool:
@@ -156,7 +162,13 @@ class Watcher:
         return len(self._queue)
 
     async def wait(self) -> None:
-        """Returns once there is something to take or the watch has ended."""
-        if not self._queue and not self.closed and not self.overflowed:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+        """Returns once there is something to take, the watch has ended or it was woken. For one task at a time."""
+        if self._queue or self.closed or self.overflowed:
+            return
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)

@@ -22,17 +22,19 @@ WRITERS = 16
 IDLE_WATCHES = 5_000
 PODS = 10_000
 CONFIGMAPS = f"{NAMESPACE}/configmaps"
-WATCH = f"{CONFIGMAPS}?watch=true&resourceVersion=0"
 STALLED_SECONDS = 60.0
 
 
 async def _opened(stack: AsyncExitStack, target: Target, count: int) -> list[HttpConnection]:
     """So many open watches, each of which has been answered."""
     found: list[HttpConnection] = []
+    async with open_http(target.url, target.context, target.token) as first:
+        _, listed = await first.request("GET", CONFIGMAPS)
+    revision = json.loads(listed)["metadata"]["resourceVersion"]
 
     async def one() -> None:
         http = await stack.enter_async_context(open_http(target.url, target.context, target.token))
-        await http.send("GET", WATCH)
+        await http.send("GET", f"{CONFIGMAPS}?watch=true&resourceVersion={revision}")
         await http.receive()
         found.append(http)
 

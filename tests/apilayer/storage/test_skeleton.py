@@ -43,3 +43,12 @@ def test_of_every_kind(row: Any) -> None:
             target = target.setdefault(step, {})
         target[path[-1]] = f"v{number}"
     agrees(Codec(row), obj)
+
+
+def test_metadata_alone() -> None:
+    assert PODS is not None
+    codec = Codec(PODS)
+    obj = {"metadata": {"name": "p", "labels": {"a": "b"}, "ownerReferences": [{"uid": "u"}]}, "spec": {"x": 1}}
+    entry = codec.entry(b"/k", codec.encode(obj), 5)
+    assert entry.metadata() == entry.object()["metadata"] == {**obj["metadata"], "resourceVersion": "5"}
+    assert entry.metadata() is not entry.metadata()
