@@ -57,6 +57,12 @@ class ResponseStatus(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=Tr
     code: int = 0
 
 
+class AuthenticationMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """By which mode somebody acts as somebody else."""
+
+    impersonation_constraint: str
+
+
 class Event(msgspec.Struct, omit_defaults=True, kw_only=True, rename="camel"):
     """One stage of one request."""
 
@@ -67,6 +73,7 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True, rename="camel"):
     verb: str
     user: UserInfo
     impersonated_user: UserInfo | None = None
+    authentication_metadata: AuthenticationMetadata | None = None
     source_ips: tuple[str, ...] = msgspec.field(default=(), name="sourceIPs")
     user_agent: str = ""
     object_ref: ObjectReference | None = None

@@ -20,8 +20,8 @@ class Record:
     async def received(self, info: RequestInfo, user: User) -> None:
         """Somebody who is known asks for something. Raises StatusError 500 when this must be written and cannot be."""
 
-    def impersonated(self, user: User) -> None:
-        """The request is judged as if `user` had made it."""
+    def impersonated(self, user: User, constraint: str = "") -> None:
+        """The request is judged as if `user` had made it, by a constrained right or (``""``) the plain one."""
 
     def decided(self, verdict: Verdict) -> None:
         """An authorizer has allowed or refused it."""

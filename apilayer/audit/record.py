@@ -13,7 +13,15 @@ import trio
 
 from apilayer.api import status
 from apilayer.audit import bodies
-from apilayer.audit.event import NOBODY, Event, ObjectReference, ResponseStatus, UserInfo, micro_time
+from apilayer.audit.event import (
+    NOBODY,
+    AuthenticationMetadata,
+    Event,
+    ObjectReference,
+    ResponseStatus,
+    UserInfo,
+    micro_time,
+)
 from apilayer.audit.interface import Audit, Record
 from apilayer.audit.policy import NOTHING, PANIC, REQUEST_RECEIVED, RESPONSE_COMPLETE, RESPONSE_STARTED, Level
 from apilayer.audit.source import request_uri, source_ips, user_agent
@@ -81,6 +89,7 @@ class _Recording(Record):
         "_annotations",
         "_asked",
         "_body",
+        "_constraint",
         "_counts",
         "_decision",
         "_id",
@@ -107,6 +116,7 @@ class _Recording(Record):
     _body: bytes | None
     _request_object: msgspec.Raw | None
     _impersonated: UserInfo | None
+    _constraint: AuthenticationMetadata | None
     _panic: Exception | None
     _reference: ObjectReference | None
 
@@ -135,9 +145,10 @@ class _Recording(Record):
             self._recorded = False
             raise status.internal_error("failed to store audit event")
 
-    def impersonated(self, user: User) -> None:
+    def impersonated(self, user: User, constraint: str = "") -> None:
         if self._recorded:
             self._impersonated = user_info(user)
+            self._constraint = AuthenticationMetadata(constraint) if constraint else None
 
     def decided(self, verdict: Verdict) -> None:
         if not self._recorded:
@@ -202,6 +213,7 @@ class _Recording(Record):
         self._body = None
         self._request_object = None
         self._impersonated = None
+        self._constraint = None
         self._panic = None
         self._started_text = micro_time(self._started)
         request = self._asked
@@ -294,6 +306,7 @@ class _Recording(Record):
             verb=info.verb,
             user=self._user,
             impersonated_user=self._impersonated,
+            authentication_metadata=self._constraint,
             source_ips=self._sources,
             user_agent=self._agent,
             object_ref=self._reference,

@@ -62,7 +62,7 @@ async def impersonate(
             for name in [name for name in headers if name.startswith(_PREFIX)]:
                 del headers[name]
             judged = mode.judged(asked)
-            record.impersonated(judged)
+            record.impersonated(judged, mode.verb if mode.name else "")
             return judged
         refused = refused or error
     assert refused is not None, "the plain mode always applies"
@@ -149,10 +149,9 @@ class _Mode:
             yield self._of_extra(asked)
 
     def _right(self, group: str, resource: str, name: str, namespace: str = "", subresource: str = "") -> RequestInfo:
-        verb = f"impersonate:{self.name}" if self.name else "impersonate"
         return RequestInfo(
             "",
-            verb,
+            self.verb,
             is_resource=True,
             group=group,
             version="v1",
@@ -161,6 +160,11 @@ class _Mode:
             name=name,
             subresource=subresource,
         )
+
+    @property
+    def verb(self) -> str:
+        """The right to act as a part of somebody."""
+        return f"impersonate:{self.name}" if self.name else "impersonate"
 
     @property
     def _group(self) -> str:

@@ -204,7 +204,10 @@ async def test_acting_as_somebody_else(rig: Rig) -> None:
     _, event = await rig.told("GET", PODS, impersonate_user="bob", impersonate_group="devs")
     assert event["user"]["username"] == "admin"
     assert event["impersonatedUser"] == {"username": "bob", "groups": ["devs", "system:authenticated"]}
-    assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
+    assert event["authenticationMetadata"] == {"impersonationConstraint": "impersonate:user-info"}
+    _, event = await rig.told("GET", PODS, impersonate_user="bob", impersonate_group="system:masters")
+    assert "authenticationMetadata" not in event, "that takes the plain right"
+    assert event["annotations"]["authorization.k8s.io/decision"] == "allow"
 
 
 async def test_a_watch_is_told_when_it_starts_and_when_it_ends(rig: Rig) -> None:
