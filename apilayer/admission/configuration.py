@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apilayer.admission.choice import ORDER, Choice, ChoiceError
+from apilayer.files import FileError, read_bounded
 from apilayer.later import Later
 
 if TYPE_CHECKING:
@@ -53,13 +54,9 @@ def read(file: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _document(file: Path, where: str) -> Mapping[str, Any]:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise ChoiceError(f"{where}: larger than {MAX_FILE_BYTES} bytes")
-        document = yaml.safe_load(data)
-    except OSError as error:
-        raise ChoiceError(f"{where}: {file}: {error.strerror}") from error
+        document = yaml.safe_load(read_bounded(file, MAX_FILE_BYTES))
+    except FileError as error:
+        raise ChoiceError(f"{where}: {file}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ChoiceError(f"{where}: {file}: not YAML: {error}") from error
     if not isinstance(document, dict):

@@ -82,12 +82,12 @@ CIDR_MESSAGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
-def _pattern(text: str, pattern: re.Pattern[str], message: str, max_length: int) -> list[str]:
+def _pattern(text: str, pattern: re.Pattern[str], message: str, max_length: int, unit: str = "characters") -> list[str]:
     if len(text) <= max_length and pattern.fullmatch(text):
         return []
     wrong = []
     if len(text.encode()) > max_length:
-        wrong.append(f"must be no more than {max_length} characters")
+        wrong.append(f"must be no more than {max_length} {unit}")
     if not pattern.fullmatch(text):
         wrong.append(message)
     return wrong
@@ -160,14 +160,7 @@ def qualified_name(text: str) -> list[str]:
 
 def label_value(text: str) -> list[str]:
     """Value of a label: at most 63 bytes, may be empty."""
-    if len(text) <= LABEL_MAX and _LABEL_VALUE_RE.fullmatch(text):
-        return []
-    wrong = []
-    if len(text.encode()) > LABEL_MAX:
-        wrong.append(f"must be no more than {LABEL_MAX} bytes")
-    if not _LABEL_VALUE_RE.fullmatch(text):
-        wrong.append(LABEL_VALUE_MESSAGE)
-    return wrong
+    return _pattern(text, _LABEL_VALUE_RE, LABEL_VALUE_MESSAGE, LABEL_MAX, "bytes")
 
 
 def config_key(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from apilayer.files import FileError, read_bounded
 from apilayer.outbound.target import MAX_SECRET_BYTES, Target, TargetError
 
 if TYPE_CHECKING:
@@ -115,10 +116,6 @@ def _data(fields: Mapping[str, Any], key: str, folder: Path) -> bytes:
 def _bounded(path: Path, limit: int) -> bytes:
     """A whole file of at most so many bytes. Raises TargetError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise TargetError(f"{path}: {error.strerror}") from error
-    if len(data) > limit:
-        raise TargetError(f"{path}: larger than {limit} bytes")
-    return data
+        return read_bounded(path, limit)
+    except FileError as error:
+        raise TargetError(f"{path}: {error}") from error

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from apilayer.admission.plugins.role_escalation import RoleEscalation
+from apilayer.files import FileError, read_bounded
 from apilayer.pipeline.abac import Policy, PolicyAuthorizer, PolicyError, parse_policies
 from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Privileged, Step
 from apilayer.pipeline.node import NodeAuthorizer
@@ -252,12 +253,6 @@ def _check_modes(modes: Sequence[str]) -> None:
 
 def _policies(path: Path) -> tuple[Policy, ...]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
-        if len(data) > MAX_POLICY_BYTES:
-            raise PolicyError(f"larger than {MAX_POLICY_BYTES} bytes")
-        return parse_policies(data.decode().splitlines())
-    except OSError as error:
-        raise AuthorizationError(f"--authorization-policy-file: {path}: {error.strerror}") from error
-    except (PolicyError, UnicodeDecodeError) as error:
+        return parse_policies(read_bounded(path, MAX_POLICY_BYTES).decode().splitlines())
+    except (FileError, PolicyError, UnicodeDecodeError) as error:
         raise AuthorizationError(f"--authorization-policy-file: {path}: {error}") from error

@@ -13,6 +13,7 @@ import msgspec
 
 from apilayer.api import field
 from apilayer.api.names import dns_subdomain
+from apilayer.files import FileError, read_bounded
 from apilayer.later import Later
 from apilayer.outbound.kubeconfig import read_kubeconfig
 from apilayer.outbound.target import Target, TargetError, client_context
@@ -92,13 +93,9 @@ class _Document(_Model):
 def read_configuration(path: Path) -> tuple[Planned, ...]:
     """The authorizers of a file. Raises ConfigurationError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise ConfigurationError(f"larger than {MAX_FILE_BYTES} bytes")
-        return parse_configuration(yaml.safe_load(data))
-    except OSError as error:
-        raise ConfigurationError(str(error.strerror)) from error
+        return parse_configuration(yaml.safe_load(read_bounded(path, MAX_FILE_BYTES)))
+    except FileError as error:
+        raise ConfigurationError(str(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"not YAML: {error}") from error
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from apilayer.files import FileError, read_bounded
 from apilayer.later import Later
 
 if TYPE_CHECKING:
@@ -204,10 +205,6 @@ def _webhook(flags: RemoteFlags) -> Target | None:
 
 def _read(flag: str, path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise AuthenticationFlagError(f"{flag}: {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise AuthenticationFlagError(f"{flag}: {path}: larger than {MAX_FILE_BYTES} bytes")
-    return data
+        return read_bounded(path, MAX_FILE_BYTES)
+    except FileError as error:
+        raise AuthenticationFlagError(f"{flag}: {path}: {error}") from error
