@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench import api, authz, compaction, kills, leases, overload, requests, size, steady, store, watches
+from tests.bench import (
+    api,
+    authz,
+    compaction,
+    kills,
+    leases,
+    overload,
+    overload_grpc,
+    requests,
+    size,
+    steady,
+    store,
+    watches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +92,9 @@ PARTS = {
     ),
     "watches": Part("What watches cost the API server", "", lambda _: watches.run()),
     "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
+    "overload-grpc": Part(
+        "The store under overload, over gRPC", "", lambda args: overload_grpc.run(min(args.seconds, 2.0))
+    ),
     "api": Part(
         "The API server",
         "`apilayer up`, three members and one API server, TLS everywhere. Starts are timed from the command.",

@@ -45,7 +45,7 @@ def _watch(sock: socket.socket, place: int) -> None:
     )
 
 
-async def _puts_per_second(url: str, seconds: float) -> float:
+async def puts_per_second(url: str, seconds: float) -> float:
     """One after the other, by somebody who behaves."""
     async with open_client([url], timeout_seconds=PATIENCE_SECONDS) as client:
         await client.put(b"/overload/mine", b"v")
@@ -56,12 +56,12 @@ async def _puts_per_second(url: str, seconds: float) -> float:
     return count / seconds
 
 
-async def _prepare(url: str) -> None:
+async def prepare(url: str) -> None:
     async with open_client([url]) as client:
         await client.put(b"/overload/large", bytes(LARGE_BYTES))
 
 
-async def _seconds_to_tell_everybody(url: str, witness: socket.socket) -> float:
+async def seconds_to_tell_everybody(url: str, witness: socket.socket) -> float:
     """From a put of the common key until the last of those who watch it has been told."""
     async with open_client([url], timeout_seconds=PATIENCE_SECONDS) as client:
         begin = time.perf_counter()
@@ -107,31 +107,31 @@ def run(seconds: float) -> list[str]:
 
         def note(state: str) -> None:
             memory = resident_mib(pid)
-            lines.append(f"| {state} | {memory:,.0f} | {trio.run(_puts_per_second, url, seconds):,.0f} |")
+            lines.append(f"| {state} | {memory:,.0f} | {trio.run(puts_per_second, url, seconds):,.0f} |")
 
-        trio.run(_prepare, url)
+        trio.run(prepare, url)
         note("nobody else")
         sockets = [_connect(url) for _ in range(connections)]
         note(f"{connections:,} connections")
         for place, sock in enumerate(sockets):
             _watch(sock, place)
-        trio.run(_settle, url)
+        trio.run(settle, url)
         note(f"and {connections * WATCHES_EACH:,} watchers on them")
         for sock in sockets:
             _empty(sock)
-        told = trio.run(_seconds_to_tell_everybody, url, sockets[-1])
+        told = trio.run(seconds_to_tell_everybody, url, sockets[-1])
         greedy = _connect(url)
         greedy.setblocking(False)
         for number in range(1, GREEDY_REQUESTS + 1):
             request = RangeRequest(b"/overload/large")
             greedy.send(native.encode_request(number.to_bytes(native.ID_BYTES), request))
-        trio.run(_settle, url)
+        trio.run(settle, url)
         note(f"and a client that asks for {GREEDY_REQUESTS * LARGE_BYTES // 1_000_000} MB and never reads")
         refused = _flood(url)
         note(f"after {FLOOD:,} puts sent at once, of which {refused:,} were answered with `too many requests`")
         for sock in (*sockets, greedy):
             sock.close()
-        trio.run(_settle, url)
+        trio.run(settle, url)
         note("they have all gone")
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return [
@@ -141,7 +141,7 @@ def run(seconds: float) -> list[str]:
     ]
 
 
-async def _settle(url: str) -> None:
+async def settle(url: str) -> None:
     """Until the member has read what was sent before."""
     async with open_client([url], timeout_seconds=PATIENCE_SECONDS) as client:
         for _ in range(20):
