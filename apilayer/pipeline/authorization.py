@@ -5,6 +5,7 @@ A request's attributes are its `RequestInfo`; a review makes one of what it asks
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -16,7 +17,7 @@ from apilayer.pipeline.authentication import AUTHENTICATED
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from apilayer.audit.interface import Record
     from apilayer.pipeline.authentication import User
@@ -177,12 +178,28 @@ async def verdict_of(authorizer: Authorizer, user: User, info: RequestInfo) -> V
     return verdict if isinstance(verdict, Verdict) else await verdict
 
 
-async def require(authorizer: Authorizer, user: User, info: RequestInfo, record: Record = UNRECORDED) -> Verdict:
-    """Why `user` may do what `info` says; the record is told either way.
+def outcome(verdict: Verdict) -> str:
+    """The verdict as metrics name it."""
+    if verdict.error:
+        return "error"
+    return "allowed" if verdict.allowed else "denied" if verdict.denied else "no-opinion"
+
+
+async def require(
+    authorizer: Authorizer,
+    user: User,
+    info: RequestInfo,
+    record: Record = UNRECORDED,
+    observe: Callable[[str, float], None] | None = None,
+) -> Verdict:
+    """Why `user` may do what `info` says; the record, and who observes outcomes and seconds, are told either way.
 
     Raises StatusError 403, 500 when that could not be found out.
     """
+    start = perf_counter()
     verdict = await verdict_of(authorizer, user, info)
+    if observe is not None:
+        observe(outcome(verdict), perf_counter() - start)
     record.decided(verdict)
     if not verdict.allowed:
         if verdict.error:

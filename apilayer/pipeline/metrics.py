@@ -19,6 +19,7 @@ REQUEST_BUCKETS = (
     *(2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0),
 )
 """Upper bounds in seconds, as kube-apiserver's."""
+AUTHORIZATION_BUCKETS = tuple(0.001 * 2**power for power in range(15))
 _OTHER_PATHS = frozenset({"api", "apis", "healthz", "livez", "metrics", "openapi", "readyz", "version"})
 _VERBS = {"create": "POST", "update": "PUT"}
 
@@ -58,6 +59,8 @@ class RequestMetrics:
         self.durations: dict[Labels, Histogram] = {}
         self.watch_events: dict[tuple[str, str, str], int] = {}
         """Events sent by (group, version, kind)."""
+        self.authorizations: dict[str, Histogram] = {}
+        """How long it took to find out who may, by what came of it."""
 
     def observe(self, info: RequestInfo | None, code: int, seconds: float) -> None:
         """Counts an answer. A watch is counted when it begins, without its duration."""
@@ -69,6 +72,13 @@ class RequestMetrics:
         histogram = self.durations.get(labels)
         if histogram is None:
             histogram = self.durations[labels] = Histogram(REQUEST_BUCKETS)
+        histogram.observe(seconds)
+
+    def authorized(self, outcome: str, seconds: float) -> None:
+        """Counts a decision about a request."""
+        histogram = self.authorizations.get(outcome)
+        if histogram is None:
+            histogram = self.authorizations[outcome] = Histogram(AUTHORIZATION_BUCKETS)
         histogram.observe(seconds)
 
     def sent(self, kind: tuple[str, str, str], events: int) -> None:

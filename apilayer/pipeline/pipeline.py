@@ -87,7 +87,7 @@ class Pipeline:
             user = await impersonate(self._authorizer, user, request.headers, subject, record)
             async with self._flow_control.admit(user, info, query) as place:
                 flow = place.headers
-                await require(self._authorizer, user, subject, record)
+                await require(self._authorizer, user, subject, record, self._metrics.authorized)
                 response = await self._route(Context(request, info, query, user, record))
         except StatusError as error:
             response = error_response(request, error)

@@ -7,15 +7,35 @@ from typing import TYPE_CHECKING, Any
 from apilayer.pipeline.authorization import InTurn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from apilayer.pipeline.authorization import Authorizer
+    from apilayer.pipeline.metrics import Histogram
 
 
-def authorization_families(authorizer: Authorizer) -> Iterator[Any]:
-    """Who decided how often, and how often others were asked; nothing where nobody decides in turn."""
-    if not isinstance(authorizer, InTurn):
-        return
+def authorization_families(authorizer: Authorizer, durations: Mapping[str, Histogram]) -> Iterator[Any]:
+    """What came of requests; and, where several decide in turn, who did how often and how often others were asked."""
+    from prometheus_client import core
+
+    attempts = core.CounterMetricFamily(
+        "authorization_attempts_total",
+        "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', 'no-opinion' or"
+        " 'error'.",
+        labels=("result",),
+    )
+    seconds = core.HistogramMetricFamily(
+        "authorization_duration_seconds", "Authorization duration in seconds broken out by result.", labels=("result",)
+    )
+    for outcome, histogram in list(durations.items()):
+        buckets = histogram.cumulative()
+        attempts.add_metric((outcome,), buckets[-1][1])
+        seconds.add_metric((outcome,), buckets, histogram.total)
+    yield from (attempts, seconds)
+    if isinstance(authorizer, InTurn):
+        yield from _of_steps(authorizer)
+
+
+def _of_steps(authorizer: InTurn) -> Iterator[Any]:
     from prometheus_client import core
 
     decisions = core.CounterMetricFamily(

@@ -86,7 +86,7 @@ class Metrics:
         if self._authentication is not None:
             yield from authentication_families(self._authentication)
         if self._authorizer is not None:
-            yield from authorization_families(self._authorizer)
+            yield from authorization_families(self._authorizer, self.requests.authorizations)
         yield self._build()
 
     def _of_requests(self) -> Iterator[Any]:

@@ -38,6 +38,8 @@ async def test_what_is_counted(client, server) -> None:
     assert value(text, "apiserver_request_total", 'verb="POST"', 'code="201"', 'resource="configmaps"') == 1
     assert value(text, "apiserver_request_duration_seconds_count", *wanted) == 4
     assert value(text, "apiserver_request_duration_seconds_bucket", *wanted, 'le="+Inf"') == 4
+    assert value(text, "authorization_attempts_total", 'result="allowed"') >= 6
+    assert value(text, "authorization_duration_seconds_count", 'result="allowed"') >= 6
     assert value(text, "apiserver_current_inflight_requests", 'request_kind="readOnly"') >= 1
     assert value(text, "apiserver_storage_objects", 'resource="configmaps"') == 2, "one is the server's own"
     assert value(text, "apiserver_resource_objects", 'resource="namespaces"') == 4
