@@ -16,6 +16,7 @@ import attrs
 
 from tests.bench import (
     api,
+    audit,
     authz,
     compaction,
     kills,
@@ -91,6 +92,11 @@ PARTS = {
         lambda args: requests.run(min(args.seconds, 3.0)),
     ),
     "watches": Part("What watches cost the API server", "", lambda _: watches.run()),
+    "audit": Part(
+        "Who did what",
+        f"CPU of recording one request, in one process, into a file; the least of {audit.TURNS} turns.",
+        lambda _: audit.run(),
+    ),
     "overload": Part("The store under overload", "", lambda args: overload.run(min(args.seconds, 2.0))),
     "overload-grpc": Part(
         "The store under overload, over gRPC", "", lambda args: overload_grpc.run(min(args.seconds, 2.0))
