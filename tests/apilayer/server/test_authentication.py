@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-import trio.testing
 
+from apilayer.server.secure_stream import SecureStream
 from apilayer.server.tls import CertificateError, ServingTls
 from apilayer.server.trust_publisher import combined
 from tests.apilayer.authority import Authority
@@ -101,19 +101,21 @@ async def test_certificates_and_proxies(folder: Path, start_server: Any) -> None
 
 
 @asynccontextmanager
-async def tls_pair(serving: ServingTls, folder: Path, name: str) -> AsyncIterator[trio.SSLStream[Any]]:
+async def tls_pair(serving: ServingTls, folder: Path, name: str) -> AsyncIterator[SecureStream]:
     """The server's side of a connection from a client with the certificate of this name."""
-    left, right = trio.testing.memory_stream_pair()
+    left, right = (trio.SocketStream(end) for end in trio.socket.socketpair())
     context = ssl.create_default_context(cafile=str(folder / "first.crt"))
     context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
-    server = trio.SSLStream(left, serving.context(), server_side=True)
+    server = SecureStream(left, serving.context())
     client = trio.SSLStream(right, context, server_hostname="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.do_handshake)
-        await server.do_handshake()
-    yield server
-    await trio.aclose_forcefully(left)
-    await trio.aclose_forcefully(right)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.do_handshake)
+            await server.do_handshake()
+        yield server
+    finally:
+        await trio.aclose_forcefully(server)
+        await trio.aclose_forcefully(right)
 
 
 async def test_files_that_change_are_read_again(folder: Path, tmp_path: Path) -> None:
