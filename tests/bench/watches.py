@@ -112,6 +112,6 @@ def run() -> list[str]:
     lines = ["| figure | |", "| --- | ---: |"]
     with local_cluster(3) as (directory, _):
         target = Target.of(directory)
-        for part in (_fan_out, _idle, _cached):
+        for part in (_idle, _fan_out, _cached):
             lines += trio.run(part, target)
     return lines
