@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 class Screen:
@@ -71,16 +73,25 @@ def table(rows: Sequence[Sequence[object]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in cells]
 
 
+def as_typed(program: Path, here: Path) -> str:
+    """How `program` is called from `here`: by its name where the PATH leads to it, else by where it lies."""
+    found = shutil.which(program.name)
+    if not program.is_file() or (found and Path(found).samefile(program)):
+        return program.name
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
+
+
 def next_text(data_dir: Path, *, is_default: bool, detached: bool, ephemeral: bool) -> str:
     """What to type next."""
+    apilayer = as_typed(Path(sys.executable).with_name("apilayer"), Path.cwd())
     option = "" if is_default else f" --data-dir {shlex.quote(str(data_dir))}"
     data = "the data goes with it" if ephemeral else f"the data stays in {data_dir}"
     lines = [
         "Next" + ("" if detached else ", in another terminal") + ":",
         f"  export KUBECONFIG={shlex.quote(str(data_dir / 'kubeconfig'))}",
         "  kubectl get ns",
-        f"  apilayer status{option}",
+        f"  {apilayer} status{option}",
         "",
-        f"`apilayer down{option}` stops the cluster; {data}." if detached else f"Ctrl-C stops the cluster; {data}.",
+        f"`{apilayer} down{option}` stops the cluster; {data}." if detached else f"Ctrl-C stops the cluster; {data}.",
     ]
     return "\n".join(lines)

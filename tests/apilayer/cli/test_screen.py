@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from apilayer.cli.cluster.screen import Screen, next_text, status_text, table
+from apilayer.cli.cluster.screen import Screen, as_typed, next_text, status_text, table
+
+if TYPE_CHECKING:
+    import pytest
 
 VIEW: dict[str, Any] = {
     "members": [
@@ -78,6 +81,17 @@ def test_a_stream_that_is_gone_does_not_keep_the_others_from_hearing() -> None:
     screen.line("one")
     screen.line("two")
     assert heard.getvalue() == "one\ntwo\n"
+
+
+def test_a_program_is_called_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "a b" / "apilayer"
+    assert as_typed(program, tmp_path) == "apilayer", "it is not there: some other way led here"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    assert as_typed(program, tmp_path) == "'a b/apilayer'"
+    assert as_typed(program, tmp_path / "elsewhere") == f"'{program}'"
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    assert as_typed(program, tmp_path) == "apilayer"
 
 
 def test_what_to_type_next() -> None:
