@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 from apilayer.api import status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.request import Headers
     from apilayer.pipeline.request_info import RequestInfo
@@ -27,27 +25,20 @@ MESSAGE = "Too many requests, please try again later."
 class Place:
     """A request's permission to run, for as long as its context lasts. Entering it may wait, or refuse with 429."""
 
-    __slots__ = ("_kept", "headers")
+    __slots__ = ("headers",)
 
     def __init__(self, headers: Headers = ()) -> None:
         self.headers = headers
         """What every answer of the request carries."""
-        self._kept = False
 
     async def __aenter__(self) -> Place:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self._kept:
-            self.leave()
+        self.leave()
 
     def leave(self) -> None:
         """Gives the place to somebody else."""
-
-    def keep(self) -> Callable[[], None]:
-        """Keeps the place beyond its context: until what this answers is called."""
-        self._kept = True
-        return self.leave
 
 
 class FlowControl(Protocol):

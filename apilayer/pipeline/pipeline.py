@@ -18,6 +18,7 @@ from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import BodyError
 from apilayer.pipeline.selected import selected
+from apilayer.pipeline.turns import FLOW
 from apilayer.registry.options import ListOptions, parse_query
 from apilayer.storage.interface import OutcomeUnknown, StoreError
 
@@ -82,6 +83,7 @@ class Pipeline:
         try:
             info, query = _asked(request)
             user = await self._authenticator.authenticate(request)
+            FLOW.set(user.name)
             subject = selected(info, query)
             await record.received(subject, user)
             user = await impersonate(self._authorizer, user, request.headers, subject, record)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
     import trio
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Kubernetes' limit for request bodies."""
+PIECE_BYTES = 64 * 1024
+"""Of a large body so much is sent at a time."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -108,19 +110,36 @@ class Stream(Protocol):
         """Frees what the stream holds. Called once, after the last part."""
 
 
-class Parts(Protocol):
-    """A body in pieces that are made while they are sent; it can be gone through more than once."""
+class Parts:
+    """A body whose parts are put together as it is sent: `head`, `items` with `separator` between them, `tail`."""
 
-    size: int
-    """Bytes in all."""
+    __slots__ = ("_head", "_items", "_separator", "_tail", "size")
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __init__(self, head: bytes, items: Sequence[bytes], separator: bytes, tail: bytes, size: int) -> None:
+        """`size` are the bytes of all items."""
+        self._head = head
+        self._items = items
+        self._separator = separator
+        self._tail = tail
+        self.size = len(head) + size + len(separator) * max(0, len(items) - 1) + len(tail)
+        """Bytes of the whole body."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body in pieces of about PIECE_BYTES."""
+        separator = self._separator
+        before, group, size = self._head, list[bytes](), 0
+        for item in self._items:
+            if size >= PIECE_BYTES:
+                yield before + separator.join(group)
+                before, group, size = separator, [], 0
+            group.append(item)
+            size += len(item)
+        yield before + separator.join(group) + self._tail
 
 
 class Response:
-    """An answer: a body, or a stream. Headers beyond Content-Type and those of every reply are in `headers`.
-
-    A large body may come in `parts`; whoever wants it whole reads `body`.
+    """An answer: a body, whole or in pieces, or a stream. Headers beyond Content-Type and those of every reply are in
+    `headers`.
     """
 
     __slots__ = ("_body", "content_type", "headers", "parts", "status", "stream")
@@ -136,10 +155,11 @@ class Response:
     ) -> None:
         self.status = status
         self._body = body
-        self.parts = parts
         self.content_type = content_type
         self.headers = headers
         self.stream = stream
+        self.parts = parts
+        """The body, where `body` would have to be put together first."""
 
     @property
     def body(self) -> bytes:
@@ -155,3 +175,11 @@ class Response:
     def size(self) -> int:
         """How many bytes the body has."""
         return len(self._body) if self.parts is None else self.parts.size
+
+    def in_pieces(self) -> Iterator[bytes]:
+        """A large body, piece by piece."""
+        if self.parts is not None:
+            yield from self.parts
+            return
+        for start in range(0, len(self._body), PIECE_BYTES):
+            yield self._body[start : start + PIECE_BYTES]

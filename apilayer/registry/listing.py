@@ -12,6 +12,7 @@ import attrs
 from apilayer.api import status
 from apilayer.api.gotext import quote
 from apilayer.api.selectors import parse_field_selector, parse_label_selector
+from apilayer.pipeline.turns import turn
 from apilayer.registry import paging
 from apilayer.registry.options import named_revision
 from apilayer.storage.codec import CorruptObject
@@ -19,6 +20,8 @@ from apilayer.storage.interface import FutureRevision, RevisionCompacted
 from apilayer.storage.watcher import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apilayer.api.resources import Resource
     from apilayer.registry.options import ListOptions
     from apilayer.storage.codec import Entry
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 FRESHNESS_TIMEOUT_SECONDS = 3.0
 """How long a read waits for the cache to reach a revision."""
 CHUNK_RECORDS = 500
+MATCHED_AT_ONCE = 50
+"""Objects that are compared with selectors in one go; each may have to be parsed for it."""
 
 
 @attrs.frozen
@@ -54,6 +59,21 @@ def list_revision(text: str) -> int:
         return named_revision(text)
     except ValueError as error:
         raise status.bad_request(f"invalid resource version: {error}") from error
+
+
+async def matching(entries: Sequence[Entry], selection: Selection, limit: int = 0) -> list[Entry]:
+    """Those that are selected, `limit` at most (0: all of them); long ones are gone through in turns."""
+    if selection.everything and not limit:
+        return list(entries)
+    found: list[Entry] = []
+    for start in range(0, len(entries), MATCHED_AT_ONCE):
+        if start:
+            await turn()
+        for entry in selection.among(entries[start : start + MATCHED_AT_ONCE]):
+            found.append(entry)
+            if len(found) == limit:
+                return found
+    return found
 
 
 class Lister:
@@ -87,12 +107,12 @@ class Lister:
             return await self._latest(prefix, selection, b"", options.limit)
         if wanted == "0":
             await self.wait_until(0)
-            return self._from_cache(prefix, selection, b"", 0)
+            return await self._from_cache(prefix, selection, b"", 0)
         match = options.resource_version_match
         if match == "Exact" or (not match and options.limit):
             return await self._exact(prefix, selection, b"", options.limit, revision, continued=False)
         await self.wait_until(revision)
-        return self._from_cache(prefix, selection, b"", options.limit)
+        return await self._from_cache(prefix, selection, b"", options.limit)
 
     async def wait_until(self, revision: int) -> None:
         """Waits for the cache to hold `revision`. Raises StatusError 504 when it lies ahead."""
@@ -110,14 +130,14 @@ class Lister:
     async def _latest(self, prefix: bytes, selection: Selection, start: bytes, limit: int) -> Listing:
         revision = await self._store.current_revision()
         if await self._all.wait_for(revision, FRESHNESS_TIMEOUT_SECONDS):
-            return self._from_cache(prefix, selection, start, limit)
+            return await self._from_cache(prefix, selection, start, limit)
         return await self._from_store(prefix, selection, start, limit, revision)
 
     async def _exact(
         self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int, *, continued: bool
     ) -> Listing:
         if self._cache.last_change <= revision <= self._all.revision and self._all.synced:
-            return self._from_cache(prefix, selection, start, limit, revision)
+            return await self._from_cache(prefix, selection, start, limit, revision)
         try:
             return await self._from_store(prefix, selection, start, limit, revision)
         except FutureRevision as error:
@@ -128,16 +148,23 @@ class Lister:
                 raise status.expired(paging.COMPACTED_MESSAGE, token) from error
             raise status.expired("The resourceVersion for the provided list is too old.") from error
 
-    def _from_cache(self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int = 0) -> Listing:
-        for key, reason in self._cache.corrupt.items():  # mostly none; to leave one out would look as if it were gone
-            if key.startswith(prefix):
-                raise _unreadable(key, reason)
-        entries, last, following = self._cache.page(prefix, selection, start=start, limit=limit)
+    async def _from_cache(
+        self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int = 0
+    ) -> Listing:
         revision = revision or self._all.revision
-        if last is None:
+        if limit and selection.everything:
+            entries, remaining = self._cache.page(prefix, start, limit)
+            if not remaining:
+                return Listing(entries, revision)
+            return Listing(entries, revision, paging.encode(prefix, entries[-1].key, revision), remaining)
+        # What there is at this moment: choosing among it may take long, and the cache goes on meanwhile.
+        entries = self._cache.entries(prefix, start)
+        if selection.everything:
             return Listing(entries, revision)
-        remaining = following if selection.everything else None
-        return Listing(entries, revision, paging.encode(prefix, last, revision), remaining)
+        found = await matching(entries, selection, limit + 1 if limit else 0)
+        if not limit or len(found) <= limit:
+            return Listing(found, revision)
+        return Listing(found[:limit], revision, paging.encode(prefix, found[limit - 1].key, revision))
 
     async def _from_store(
         self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from apilayer.api import status
-from apilayer.registry.listing import Lister, parse_selection
+from apilayer.registry.listing import Lister, matching, parse_selection
 from apilayer.registry.options import named_revision
 from apilayer.storage.resource_cache import TooOldRevision
 
@@ -51,13 +51,15 @@ class Watch:
         end_bookmark: bool,
         bookmarks: bool,
         timeout_seconds: float,
+        start_revision: int,
         failure: status.StatusError | None = None,
     ) -> None:
         self.initial = initial
         self.end_bookmark = end_bookmark
         self.failure = failure
         self.resource = resource
-        self.start_revision = cache.revision
+        self.start_revision = start_revision
+        """What `initial` shows is the state at this revision."""
         self._all = cache
         self._scope = scope
         self._watcher = watcher
@@ -160,18 +162,24 @@ class WatchOpener:
         if initial_wanted:
             await self._freshen(text, revision)
             after = self._all.revision
-            initial, _, _ = self._cache.page(scope, selection) if scope == prefix else self._one(scope)
-            initial = [entry for entry in initial if selection.matches(entry)]
+            initial = self._cache.entries(scope) if scope == prefix else self._one(scope)
         else:
             await self._freshen("0" if revision else text, 0)
             after = revision or self._all.revision
             initial = []
         failure = None
         watcher = None
+        start_revision = self._all.revision
         try:
             watcher = self._cache.subscribe(scope, selection, after)
         except TooOldRevision as error:
             failure = status.expired(f"too old resource version: {revision} ({error.oldest})")
+        try:
+            initial = await matching(initial, selection)
+        except BaseException:
+            if watcher is not None:
+                self._cache.unsubscribe(scope, watcher)
+            raise
         return Watch(
             self._all,
             self._resource,
@@ -181,12 +189,13 @@ class WatchOpener:
             end_bookmark=bool(options.send_initial_events) and options.allow_bookmarks,
             bookmarks=options.allow_bookmarks,
             timeout_seconds=self._timeout(options),
+            start_revision=start_revision,
             failure=failure,
         )
 
-    def _one(self, key: bytes) -> tuple[list[Entry], None, int]:
+    def _one(self, key: bytes) -> list[Entry]:
         entry = self._cache.get(key)
-        return ([entry] if entry is not None else []), None, 0
+        return [entry] if entry is not None else []
 
     async def _freshen(self, text: str, revision: int) -> None:
         """ "0" takes the cache as it is, a revision waits for it, nothing means the most recent state."""

@@ -17,6 +17,7 @@ from apilayer.registry.options import parse_query
 from apilayer.server import compression, wire
 from apilayer.server.metrics import Metrics
 from apilayer.server.router import Router
+from apilayer.server.shutdown import is_probe, try_elsewhere
 
 if TYPE_CHECKING:
     from apilayer.audit.interface import Audit
@@ -43,6 +44,7 @@ class Application:
         store: MeasuredStore | None = None,
         flow_control: FlowControl | None = None,
         request_timeout_seconds: float = 60.0,
+        goaway_chance: float = 0.0,
         audit: Audit = NO_AUDIT,
     ) -> None:
         self.health = health
@@ -56,9 +58,15 @@ class Application:
             access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit
         )
         self._request_timeout_seconds = request_timeout_seconds
+        self.goaway_chance = goaway_chance
+        """How often an HTTP/2 client is asked, with a request, to open another connection."""
+        self.refusing = False
+        """Whether the server is about to end and new requests are to go elsewhere."""
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers of every reply. Raises BodyError when the body cannot be read."""
+        if self.refusing and not is_probe(request.path):
+            return try_elsewhere(), ()
         response, headers = await self._pipeline.handle(request)
         if response.size > compression.MIN_BYTES:
             await compression.compress(request, response)

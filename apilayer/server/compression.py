@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MIN_BYTES = 128 * 1024
 LEVEL = 1
+MAX_THREADS = 2
 _GZIP_WINDOW = 31
 
 
@@ -26,10 +28,16 @@ def accepts_gzip(header: str) -> bool:
     return False
 
 
-def gzip(parts: Iterable[bytes]) -> bytes:
-    """What `parts` are together as a gzip stream."""
+def gzip(pieces: Iterable[bytes]) -> bytes:
+    """A body as a gzip stream."""
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    return b"".join([*map(compressor.compress, parts), compressor.flush()])
+    return b"".join([*map(compressor.compress, pieces), compressor.flush()])
+
+
+@cache
+def _limiter() -> trio.CapacityLimiter:
+    """More threads would only take the interpreter from the loop more often."""
+    return trio.CapacityLimiter(MAX_THREADS)
 
 
 async def compress(request: Request, response: Response) -> None:
@@ -38,5 +46,5 @@ async def compress(request: Request, response: Response) -> None:
         return
     if any(name == b"Content-Encoding" for name, _ in response.headers):
         return
-    response.body = await trio.to_thread.run_sync(gzip, response.parts or (response.body,))
+    response.body = await trio.to_thread.run_sync(gzip, response.in_pieces(), limiter=_limiter())
     response.headers = (*response.headers, (b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))

@@ -16,11 +16,11 @@ from apilayer.api import meta, status
 from apilayer.api.table import partial_object_metadata, partial_object_metadata_list, to_table
 from apilayer.pipeline.encoding import encode
 from apilayer.pipeline.negotiation import JSON, Accepted
-from apilayer.pipeline.request import Response
+from apilayer.pipeline.request import PIECE_BYTES, Parts, Response
 from apilayer.storage.codec import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from apilayer.api.resources import Resource
     from apilayer.pipeline.request import Headers
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from apilayer.storage.watcher import CachedEvent, EventType
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-MAX_OBJECTS_ON_LOOP = 1000
-PART_BYTES = 128 * 1024
-PART_ITEMS = 64
 _LIST_END = b"]}"
 _NUMBERS = count()
 MAX_WARNING_CHARS = 256
@@ -66,30 +63,6 @@ def _number(version: str, accepted: Accepted, include: str) -> int:
     return next(_NUMBERS)
 
 
-class ListedItems:
-    """The JSON of a list, see `Parts`: never whole in memory, and on its way before the last item is looked at."""
-
-    def __init__(self, head: bytes, entries: Sequence[Entry], codec: Codec) -> None:
-        self._head = head
-        converts = bool(entries) and entries[0].codec.resource is not codec.resource
-        self._entries = [entry.seen_by(codec) for entry in entries] if converts else entries
-        self.size = len(head) + len(_LIST_END) + sum([len(entry.item) + 1 for entry in self._entries])
-        if entries:
-            self.size -= 1  # no comma before the first
-
-    def __iter__(self) -> Iterator[bytes]:
-        entries = self._entries
-        part, most = self._head, PART_ITEMS
-        for start in range(0, len(entries), most):
-            part += b",".join([entry.item for entry in entries[start : start + most]])
-            if start + most < len(entries):
-                part += b","
-                if len(part) >= PART_BYTES:
-                    yield part
-                    part = b""
-        yield part + _LIST_END
-
-
 class Form:
     """Encodes what one request asked for. `include` is the Table's includeObject."""
 
@@ -114,10 +87,6 @@ class Form:
             raise self._wrong_form("is not a list", "")
         if form == "PartialObjectMetadata" and to_list:
             raise self._wrong_form("is a list", "List")
-
-    def is_slow(self, objects: int) -> bool:
-        """Whether so many objects take long enough to encode that another thread should do it."""
-        return not self._bytes_as_stored and (objects > MAX_OBJECTS_ON_LOOP or self.accepted.media != JSON)
 
     def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
         """An object."""
@@ -164,19 +133,56 @@ class Form:
         )
         return error
 
-    def listing(self, listing: Listing) -> Response:
-        """A list."""
-        metadata = self._list_metadata(listing)
-        resource, codec = self.resource, self.codec
-        if self._bytes_as_stored:
-            head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
-            items = ListedItems(head[:-1] + b',"items":[', listing.entries, codec)
-            if items.size > PART_BYTES:
-                return Response(200, b"", self.accepted.content_type, parts=items)
-            body = b"".join(items)
+    # ------------------------------------------------------------------ lists
+
+    @property
+    def joinable(self) -> bool:
+        """Whether a list is its `frame` around its `items`, so that it can be made in pieces."""
+        return self.accepted.media == JSON and not self.pretty
+
+    @property
+    def items_at_once(self) -> int:
+        """So many items are made in a fraction of a millisecond."""
+        return 1000 if self._bytes_as_stored and self.resource.stored_as is None else 20
+
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
+        """The items of a list, encoded."""
+        codec = self.codec
+        if not self.accepted.form:
+            return [entry.seen_by(codec).item for entry in entries]
+        if self.accepted.form == "Table":
+            return [orjson.dumps(row) for row in self._table(entries, {}, columns=False)["rows"] or ()]
+        version = self.accepted.version
+        return [orjson.dumps(partial_object_metadata(entry.seen_by(codec).object(), version)) for entry in entries]
+
+    def frame(self, listing: Listing, size: int) -> tuple[bytes, bytes, bytes]:
+        """What stands before, between and after the items, which take `size` bytes and are not none."""
+        del size
+        metadata, version = self._list_metadata(listing), self.accepted.version
+        if self.accepted.form == "Table":
+            whole = {**self._table((), metadata, columns=True), "rows": []}
+        elif self.accepted.form:
+            whole = partial_object_metadata_list((), metadata, version)
         else:
-            body = self._encode(self._converted_list(listing, metadata))
+            kind, api_version = self.resource.list_kind, self.resource.api_version
+            whole = {"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []}
+        return orjson.dumps(whole)[: -len(_LIST_END)], b",", _LIST_END
+
+    def listing(self, listing: Listing) -> Response:
+        """A list, made at once."""
+        if self.joinable and listing.entries:
+            return self.answer(listing, self.items(listing.entries))
+        body = self._encode(self._converted_list(listing, self._list_metadata(listing)))
         return Response(200, body, self.accepted.content_type)
+
+    def answer(self, listing: Listing, items: Sequence[bytes]) -> Response:
+        """A list with its `items`; a large one is never whole in memory."""
+        size = sum(map(len, items))
+        head, separator, tail = self.frame(listing, size)
+        parts = Parts(head, items, separator, tail, size)
+        if parts.size > PIECE_BYTES:
+            return Response(200, b"", self.accepted.content_type, parts=parts)
+        return Response(200, b"".join(parts), self.accepted.content_type)
 
     @staticmethod
     def _list_metadata(listing: Listing) -> dict[str, Any]:

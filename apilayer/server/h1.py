@@ -18,6 +18,7 @@ import trio
 from apilayer.api import status
 from apilayer.later import Later
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response
+from apilayer.pipeline.turns import turn_to_send
 from apilayer.pipeline.websocket import is_websocket_request
 from apilayer.server import wire
 from apilayer.server.h1_parser import RequestParser
@@ -56,6 +57,7 @@ class H1Connection:
         self._started = False
         self._closing = False
         self._broken = False
+        self._idle_deadline = self._head_deadline = inf
 
     def shut_down(self) -> None:
         """Closes the connection as soon as no request is being served."""
@@ -87,6 +89,7 @@ class H1Connection:
         while not self._closing or parser.ready:
             if parser.ready:
                 incoming = parser.ready.popleft()
+                self._idle_deadline = self._head_deadline = inf
                 if not await self._answer(incoming):
                     return
             elif parser.failure is not None:
@@ -94,9 +97,17 @@ class H1Connection:
                 await self._linger()
                 return
             else:
-                self._scope.deadline = trio.current_time() + (HEAD_SECONDS if parser.mid_head else IDLE_SECONDS)
+                self._set_patience()
                 if not await self._receive():
                     return
+
+    def _set_patience(self) -> None:
+        """How long to wait for a request: its whole head must come in time, however steadily it trickles."""
+        now = trio.current_time()
+        if self._parser.mid_head:
+            self._head_deadline = min(self._head_deadline, now + HEAD_SECONDS)
+        self._idle_deadline = min(self._idle_deadline, now + IDLE_SECONDS)
+        self._scope.deadline = min(self._idle_deadline, self._head_deadline)
 
     async def _receive(self) -> bool:
         data = await self._stream.receive_some(RECEIVE_BYTES)
@@ -132,7 +143,7 @@ class H1Connection:
                 await self._stream.send_all(wire.plain_error(failure.code, str(failure)))
                 await self._linger()
             return False
-        keep = incoming.keep_alive and not self._closing
+        keep = incoming.keep_alive and not self._closing and not self._app.refusing
         if response.stream is not None and self._parser.upgraded is not None and is_websocket_request(incoming.headers):
             keep = await self._send_websocket(incoming, response.stream)
         elif response.stream is not None:
@@ -172,9 +183,9 @@ class H1Connection:
             await self._stream.send_all(head + response.body)
         else:
             await self._stream.send_all(head)
-            for part in response.parts or (response.body,):
-                await self._stream.send_all(part)
-                await trio.lowlevel.checkpoint()  # a long list lets others have their turn
+            for piece in response.in_pieces():
+                await turn_to_send()
+                await self._stream.send_all(piece)
         if unread:
             await self._linger()
         return keep

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
+from random import random
 from typing import TYPE_CHECKING, Any
 
 import trio
 from h2.errors import ErrorCodes
-from h2.events import DataReceived
+from h2.events import DataReceived, StreamReset
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+from hyperframe.frame import GoAwayFrame
 
 from apilayer.api import status
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.pipeline import timed_out
-from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, joined
+from apilayer.pipeline.request import MAX_BODY_BYTES, PIECE_BYTES, BodyError, Request, joined
+from apilayer.pipeline.turns import turn_to_send
 from apilayer.server.h2_frames import FrameLengths
 
 if TYPE_CHECKING:
@@ -37,15 +40,28 @@ Message = dict[str, Any]
 
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0
+LAST_WORDS_SECONDS = 5.0
+FLUSH_SECONDS = 0.01
+MAX_RESETS = 1000
+"""So many streams of one connection may be taken back by the client, each after its server has begun to work."""
+MAX_STREAM_ID = 2**31 - 1
 
 log = logging.getLogger("apilayer.server.h2")
 
 
 class _Protocol(H2Protocol):
-    """Hypercorn's, except that data for a stream that was answered already is taken in and dropped."""
+    """Hypercorn's, except that data for a stream that was answered is taken in and dropped, and resets are counted."""
+
+    resets = 0
 
     async def _handle_events(self, events: list[Any]) -> None:
         for event in events:
+            if isinstance(event, StreamReset):
+                self.resets += 1
+                if self.resets > MAX_RESETS:
+                    log.warning("an HTTP/2 connection was closed: its client took back %d requests", self.resets)
+                    await self.send(Closed())
+                    return
             if isinstance(event, DataReceived) and event.stream_id not in self.streams:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 await self._flush()
@@ -65,19 +81,43 @@ class H2Connection:
         self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, config: Config, peer: str = ""
     ) -> None:
         self._stream = stream
-        self._face: Any = _Face(app, certificate, peer)
+        self._face: Any = _Face(app, certificate, peer, self._leave)
         self._config = config
         self._context = WorkerContext(None)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._idle = True
         self._closing = False
+        self._leaving = False
+        self._group: TaskGroup | None = None
+        self._protocol: _Protocol | None = None
 
     def shut_down(self) -> None:
         """Closes the connection as soon as it is idle; new streams are refused from now on."""
         self._closing = True
+        self._spawn(self._finish if self._idle else self._leave)
+
+    def _spawn(self, what: Callable[[], Awaitable[None]]) -> None:
+        if self._group is None:
+            self._scope.cancel()
+        else:
+            self._group.spawn(what)
+
+    async def _finish(self) -> None:
+        """Ends the connection, which is idle, once the last answer is on its way."""
+        with trio.move_on_after(LAST_WORDS_SECONDS):
+            while self._protocol is not None and self._protocol.stream_buffers:  # noqa: ASYNC110  # tells nobody
+                await trio.sleep(FLUSH_SECONDS)
+            async with self._send_lock:
+                pass
         if self._idle:
             self._scope.cancel()
+
+    async def _leave(self) -> None:
+        """Asks the client to open another connection: what it has begun on this one is served, then it closes."""
+        if not self._leaving:
+            self._leaving = True
+            await self._send(RawData(GoAwayFrame(0, last_stream_id=MAX_STREAM_ID, error_code=0).serialize()))
 
     async def run(self) -> None:
         """Serves until the connection ends. The stream is left for the caller to close."""
@@ -91,7 +131,8 @@ class H2Connection:
 
     async def _serve(self) -> None:
         async with TaskGroup() as group:
-            protocol = _Protocol(
+            self._group = group
+            self._protocol = protocol = _Protocol(
                 self._face,
                 self._config,
                 self._context,
@@ -128,16 +169,19 @@ class H2Connection:
             self._scope.cancel()
         elif isinstance(event, Updated):
             self._idle = event.idle
-            if event.idle and self._closing:
-                self._scope.cancel()
+            if event.idle and (self._closing or self._leaving):
+                self._spawn(self._finish)
             self._scope.deadline = trio.current_time() + (IDLE_SECONDS if event.idle else float("inf"))
 
 
 class _Face:
     """The application as ASGI, in the form in which Hypercorn calls one."""
 
-    def __init__(self, app: Application, certificate: Identity | None, peer: str) -> None:
+    def __init__(
+        self, app: Application, certificate: Identity | None, peer: str, leave: Callable[[], Awaitable[None]]
+    ) -> None:
         self._app = app
+        self._leave = leave
         self._certificate = certificate
         self._peer = peer
 
@@ -158,6 +202,9 @@ class _Face:
         request = Request(
             scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive), uri, self._peer
         )
+        if random() < self._app.goaway_chance:
+            await self._leave()
+        bodyless = request.method == "HEAD"
         response: Response | None = None
         always: Headers = ()
         with trio.move_on_after(self._app.time_limit(request.method, query)):
@@ -165,9 +212,14 @@ class _Face:
                 response, always = await self._app.handle(request)
             except BodyError:
                 return
-        if response is None:
-            response = error_response(request, timed_out())
-        await _reply(response, always, receive, send, bodyless=request.method == "HEAD")
+            if response.stream is None:
+                await _reply(response, always, receive, send, bodyless=bodyless)
+                return
+        if response is not None and response.stream is not None:
+            await _reply(response, always, receive, send, bodyless=bodyless)
+        elif response is None:
+            with trio.move_on_after(LAST_WORDS_SECONDS):
+                await _reply(error_response(request, timed_out()), always, receive, send, bodyless=bodyless)
 
 
 async def _reply(
@@ -186,9 +238,10 @@ async def _reply(
     lowered = [(name.lower(), value) for name, value in headers]
     await send({"type": "http.response.start", "status": response.status, "headers": lowered})
     if response.stream is None:
-        parts = () if bodyless else response.parts or (response.body,)
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        for piece in () if bodyless else response.in_pieces():
+            if response.size > PIECE_BYTES:
+                await turn_to_send()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     stream = response.stream

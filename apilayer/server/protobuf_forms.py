@@ -6,7 +6,7 @@ from struct import pack
 from typing import TYPE_CHECKING, Any
 
 from apilayer.api import protobuf
-from apilayer.api.protobuf import delimited, envelope, message_encoder, type_head
+from apilayer.api.protobuf import delimited, envelope, envelope_around, message_encoder, type_head
 from apilayer.pipeline.request import Response
 from apilayer.server.forms import Form, warning_headers
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from apilayer.storage.codec import Entry
     from apilayer.storage.watcher import EventType
 
-MAX_OBJECTS_ON_LOOP = 100
-"""More objects than this may each have to be encoded first: another thread does it."""
 FRAME_HEAD_BYTES = 4
 STREAM_TYPE = b"application/vnd.kubernetes.protobuf;stream=watch"
 
@@ -30,8 +28,13 @@ class ProtobufForm(Form):
     def stream_type(self) -> bytes:
         return STREAM_TYPE
 
-    def is_slow(self, objects: int) -> bool:
-        return objects > MAX_OBJECTS_ON_LOOP
+    @property
+    def joinable(self) -> bool:
+        return True
+
+    @property
+    def items_at_once(self) -> int:
+        return 20
 
     def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
         headers = warning_headers(warnings) if warnings else ()
@@ -49,16 +52,25 @@ class ProtobufForm(Form):
         """The message of a PartialObjectMetadata: metadata is its field 1."""
         return delimited(1, message_encoder("meta/v1.ObjectMeta")(entry.object()["metadata"]))
 
-    def listing(self, listing: Listing) -> Response:
-        """Every list has its metadata in field 1 and its items in field 2."""
-        parts = [delimited(1, message_encoder("meta/v1.ListMeta")(self._list_metadata(listing)))]
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Every list has its items in field 2."""
+        if self.accepted.form:
+            return [delimited(2, self._metadata_only(entry)) for entry in entries]
+        return [delimited(2, entry.seen_by(self.codec).protobuf) for entry in entries]
+
+    def frame(self, listing: Listing, size: int) -> tuple[bytes, bytes, bytes]:
+        """Every list has its metadata in field 1."""
+        metadata = delimited(1, message_encoder("meta/v1.ListMeta")(self._list_metadata(listing)))
         if self.accepted.form:
             head = self._metadata_head("List")
-            parts += [delimited(2, self._metadata_only(entry)) for entry in listing.entries]
         else:
             head = type_head(self.resource.api_version, self.resource.list_kind)
-            parts += [delimited(2, entry.seen_by(self.codec).protobuf) for entry in listing.entries]
-        return Response(200, envelope(head, b"".join(parts)), self.accepted.content_type)
+        before, after = envelope_around(head, len(metadata) + size)
+        return before + metadata, b"", after
+
+    def listing(self, listing: Listing) -> Response:
+        """A list, made at once."""
+        return self.answer(listing, self.items(listing.entries))
 
     # ------------------------------------------------------------------ watch frames
 

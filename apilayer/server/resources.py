@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
 
 from apilayer.api import meta, status
 from apilayer.api.conversion import from_storage, to_storage
@@ -18,6 +17,7 @@ from apilayer.pipeline.request import Response
 from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
 from apilayer.server.form_choice import form_of
 from apilayer.server.forms import Form, warning_headers
+from apilayer.server.listings import list_answer
 from apilayer.server.naming import check_name, check_namespace, require_metadata
 from apilayer.server.subresources import SUBRESOURCES
 from apilayer.server.watch_stream import WatchStream
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from apilayer.api.validation import warnings as advice
     from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.pipeline.pipeline import Context
-    from apilayer.registry.listing import Listing
     from apilayer.registry.registry import Registry, ResourceApi
     from apilayer.server.token_requests import TokenIssuer
 else:
@@ -121,7 +120,7 @@ class ResourceHandlers:
 
     async def _list(self, call: Call, form: Form) -> Response:
         options = ListOptions.parse(call.context.query)
-        return await _listing(form, await call.api.lists.list(call.namespace, options, call.row))
+        return await list_answer(form, await call.api.lists.list(call.namespace, options, call.row))
 
     async def _watch(self, call: Call, form: Form) -> Response:
         options = attrs.evolve(ListOptions.parse(call.context.query), watch=True)
@@ -214,7 +213,7 @@ class ResourceHandlers:
         how = await _delete_options(call)
         options = ListOptions.parse(call.context.query)
         listing = await self._registry.delete_collection(call.api, call.namespace, options, how, call.row)
-        return await _listing(form, listing)
+        return await list_answer(form, listing)
 
 
 async def _no_issuer(registry: Registry, call: Call, form: Form) -> Response:
@@ -258,12 +257,6 @@ def _check_result(call: Call, obj: Object) -> list[str]:
     check_name(obj, call.name)
     check_namespace(obj, call.namespace)
     return meta.drop_repeated_owners(obj["metadata"], patched=True)
-
-
-async def _listing(form: Form, listing: Listing) -> Response:
-    if form.is_slow(len(listing.entries)):
-        return await trio.to_thread.run_sync(form.listing, listing)
-    return form.listing(listing)
 
 
 async def _delete_options(call: Call) -> DeleteOptions:

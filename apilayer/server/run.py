@@ -31,8 +31,10 @@ from apilayer.server.flow import FlowError, check_flow, flow_control_of, keep_fl
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
+from apilayer.server.shutdown import drain
 from apilayer.server.signing import DEFAULT_SECONDS, SigningError, read_authorities
 from apilayer.server.tls import ServingTls
+from apilayer.server.tls_policy import PolicyError, TlsPolicy, read_policy
 from apilayer.server.trust_publisher import publish_trust
 from apilayer.storage.compactor import run_compactor
 from apilayer.storage.measured import MeasuredStore
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Store
 
 
-DRAIN_SECONDS = 60.0
 IMPORT_PAUSE_SECONDS = 0.02
 
 log = logging.getLogger("apilayer.server")
@@ -114,6 +115,13 @@ class ServerOptions:
     request_timeout: float = 60.0
     min_request_timeout: float = 1800.0
     shutdown_delay_duration: float = 0.0
+    shutdown_send_retry_after: bool = False
+    shutdown_watch_termination_grace_period: float = 0.0
+    tls_min_version: str = ""
+    tls_cipher_suites: Sequence[str] = ()
+    tls_sni_cert_key: Sequence[str] = ()
+    http2_max_streams_per_connection: int = 0
+    goaway_chance: float = 0.0
     storage_backend: str = ETCD
     etcd_prefix: str = DEFAULT_PREFIX
     etcd_compaction_interval: float = 300.0
@@ -178,7 +186,9 @@ async def run_apiserver(
         options.tls_private_key_file,
         options.client_ca_file,
         options.requestheader_client_ca_file,
+        _policy(options),
     )
+    tls.bound_streams(options.http2_max_streams_per_connection)
     store_tls = store_context(options)
     network = _network(options)
     controlled = _controlled(options)
@@ -213,6 +223,7 @@ async def run_apiserver(
                 store=store,
                 flow_control=flow_control_of(options, registry),
                 request_timeout_seconds=options.request_timeout,
+                goaway_chance=options.goaway_chance,
                 audit=audit,
             )
             listener = Listener(sock, tls, app)
@@ -226,7 +237,7 @@ async def run_apiserver(
                 nursery.start_soon(registry.cache.run)
                 nursery.start_soon(run_compactor, store, options.etcd_compaction_interval)
                 nursery.start_soon(prepare, nursery, own, running, task_status)
-                nursery.start_soon(_drain_when_stopped, running, options, health, registry, own, listener)
+                nursery.start_soon(_drain_when_stopped, running, options, app, registry, own, listener)
                 await listener.run()
                 nursery.cancel_scope.cancel()
     finally:
@@ -252,6 +263,13 @@ def _audit(options: ServerOptions) -> Audit:
     try:
         return read_audit(options.audit)
     except AuditError as error:
+        raise OptionsError(str(error)) from error
+
+
+def _policy(options: ServerOptions) -> TlsPolicy:
+    try:
+        return read_policy(options)
+    except PolicyError as error:
         raise OptionsError(str(error)) from error
 
 
@@ -364,19 +382,12 @@ async def _import_the_rest() -> None:
 async def _drain_when_stopped(
     running: RunningServer,
     options: ServerOptions,
-    health: Health,
+    app: Application,
     registry: Registry,
     own: KubernetesService,
     listener: Listener,
 ) -> None:
-    """Not ready, then (after the delay) no new connections, watches ended, running requests awaited."""
     await running._stop.wait()
-    health.shutting_down = True
+    app.health.shutting_down = True
     await own.stop()
-    await trio.sleep(options.shutdown_delay_duration)
-    log.info("shutting down: running requests are awaited")
-    registry.cache.close_watchers()
-    listener.shut_down()
-    await trio.sleep(DRAIN_SECONDS)
-    log.warning("requests were still running after %d seconds; they are cut off", DRAIN_SECONDS)
-    listener.cut_off()
+    await drain(options, app, listener, registry.cache)

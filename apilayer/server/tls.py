@@ -13,12 +13,15 @@ import re
 import ssl
 import time
 from collections import OrderedDict
+from copy import copy
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hypercorn.config import Config
 
 from apilayer.pipeline.request import Identity
+from apilayer.server.tls_policy import PolicyError, TlsPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +42,8 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 _DER = 2
 """`ssl`'s own number for the encoding, which has no public name before Python 3.13."""
 
+USUAL = TlsPolicy()
+
 log = logging.getLogger("apilayer.server.tls")
 
 
@@ -55,6 +60,7 @@ class ServingTls:
         key_file: Path,
         client_ca_file: Path | None = None,
         proxy_ca_file: Path | None = None,
+        policy: TlsPolicy = USUAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises CertificateError."""
@@ -64,12 +70,17 @@ class ServingTls:
             "--client-ca-file": client_ca_file,
             "--requestheader-client-ca-file": proxy_ca_file,
         }
+        self._policy = policy
         self._clock = clock
         self._checked = clock()
         self._chains: OrderedDict[str, frozenset[str]] = OrderedDict()
         self.config = _config(cert_file, key_file, client_ca_file or proxy_ca_file)
         self._seen = self._stamps()
         self._read()
+
+    def bound_streams(self, most: int) -> None:
+        """So many streams at once may one HTTP/2 connection have; 0: as usual."""
+        self.config.h2_max_concurrent_streams = most or MAX_CONCURRENT_STREAMS
 
     def context(self) -> ssl.SSLContext:
         """The server side's context for a new connection."""
@@ -123,7 +134,7 @@ class ServingTls:
 
     def _stamps(self) -> list[tuple[int, int, int]]:
         found = []
-        for path in filter(None, self._files.values()):
+        for path in (*filter(None, self._files.values()), *self._policy.files):
             try:
                 stat = os.stat(path)
             except OSError:
@@ -133,7 +144,10 @@ class ServingTls:
         return found
 
     def _read(self) -> None:
-        context = _context(self.config, self._files)
+        try:
+            context = self._policy.apply(partial(_context, self.config, self._files))
+        except PolicyError as error:
+            raise CertificateError(str(error)) from error
         clients, proxies = (
             _digests(flag, self._files[flag]) for flag in ("--client-ca-file", "--requestheader-client-ca-file")
         )
@@ -155,7 +169,14 @@ def _config(cert_file: Path, key_file: Path, ca_file: Path | None) -> Config:
     return config
 
 
-def _context(config: Config, files: Mapping[str, Path | None]) -> ssl.SSLContext:
+def _context(
+    config: Config, files: Mapping[str, Path | None], certificate: Path | None, key: Path | None
+) -> ssl.SSLContext:
+    """A context with the certificate of the flags, or with another one and its key."""
+    if certificate is not None:
+        config = copy(config)
+        config.certfile, config.keyfile = str(certificate), str(key)
+        files = {**files, "--tls-cert-file": None, "--tls-private-key-file": None, "--tls-sni-cert-key": certificate}
     for flag, path in files.items():
         if path is not None:
             _text(flag, path)

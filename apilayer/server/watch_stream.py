@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apilayer.pipeline.turns import turn
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from apilayer.registry.watching import Watch
     from apilayer.server.forms import Form
 
-INITIAL_CHUNK_OBJECTS = 500
+INITIAL_CHUNK_OBJECTS = 100
 
 
 class WatchStream:
@@ -46,6 +48,8 @@ class WatchStream:
             return
         initial, watch.initial = watch.initial, ()  # not kept for as long as the watch lasts
         for start in range(0, len(initial), INITIAL_CHUNK_OBJECTS):
+            if start:
+                await turn()
             lines = []
             for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
                 lines.append(form.entry_line("ADDED", entry, columns=self._columns))

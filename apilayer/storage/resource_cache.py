@@ -126,34 +126,20 @@ class ResourceCache:
         """The cached state of one key."""
         return self._entries.get(key)
 
-    def entries(self, prefix: bytes = b"") -> list[Entry]:
-        """Every entry under `prefix` (all of them for the empty one), in key order."""
+    def entries(self, prefix: bytes = b"", start: bytes = b"") -> list[Entry]:
+        """Every entry under `prefix` (all of them for the empty one) from key `start` on, in key order."""
         keys = self._keys
         if not prefix:
             return [self._entries[key] for key in keys]
-        low, high = bisect_left(keys, prefix), bisect_left(keys, prefix_end(prefix))
+        low, high = bisect_left(keys, max(prefix, start)), bisect_left(keys, prefix_end(prefix))
         return [self._entries[key] for key in keys[low:high]]
 
-    def page(
-        self, prefix: bytes, selection: Selection, *, start: bytes = b"", limit: int = 0
-    ) -> tuple[list[Entry], bytes | None, int]:
-        """Selected entries under `prefix` from key `start` on.
-
-        Answers them, the key of the last one when more follow (else None), and how many keys follow it.
-        """
+    def page(self, prefix: bytes, start: bytes, limit: int) -> tuple[list[Entry], int]:
+        """The first `limit` entries under `prefix` from key `start` on, and how many keys follow them."""
         keys = self._keys
-        low = bisect_left(keys, max(prefix, start))
-        high = bisect_left(keys, prefix_end(prefix))
-        entries = self._entries
-        if not limit and selection.everything:
-            return [entries[key] for key in keys[low:high]], None, 0
-        found: list[Entry] = []
-        for entry in selection.among(entries[key] for key in keys[low:high]):
-            if limit and len(found) == limit:
-                last = bisect_left(keys, found[-1].key)
-                return found, found[-1].key, high - last - 1
-            found.append(entry)
-        return found, None, 0
+        low, high = bisect_left(keys, max(prefix, start)), bisect_left(keys, prefix_end(prefix))
+        shown = keys[low : min(high, low + limit)]
+        return [self._entries[key] for key in shown], high - low - len(shown)
 
     def since(self, revision: int) -> list[CachedEvent] | None:
         """Every event after `revision`, oldest first; None when some of them have left the window."""

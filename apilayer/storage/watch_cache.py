@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from apilayer.api.resources import Resource
     from apilayer.storage.interface import ChangeBatch, ChangeStream, Record, Store
+    from apilayer.storage.watcher import Watcher
 
 LOAD_PAGE_RECORDS = 500
 PROGRESS_RETRY_SECONDS = 0.02
@@ -54,11 +55,9 @@ class WatchCache:
         """Whether the cache is loaded and follows the store."""
         return self._serving
 
-    def close_watchers(self) -> None:
-        """Ends every watch cleanly, as on shutdown."""
-        for cache in self._caches.values():
-            for watcher in cache.watchers():
-                watcher.close()
+    def watchers(self) -> list[Watcher]:
+        """Every open watcher; `Watcher.close` ends one cleanly."""
+        return [watcher for cache in self._caches.values() for watcher in cache.watchers()]
 
     def statistics(self) -> dict[str, int]:
         """Objects per resource, for metrics and status pages."""

@@ -19,6 +19,8 @@ from tests.bench import (
     audit,
     authz,
     compaction,
+    fairness,
+    hostile,
     kills,
     leases,
     overload,
@@ -106,6 +108,19 @@ PARTS = {
         "`apilayer up`, three members and one API server, TLS everywhere. Starts are timed from the command.",
         lambda args: api.run(args.seconds),
     ),
+    "fairness": Part(
+        "Fairness of the API server",
+        "`apilayer up --nodes 1`, two users of one priority level. One keeps lists going from a process of its own and "
+        "comes again a second after it was refused; the other has one connection.",
+        lambda args: fairness.run(args.seconds, args.connections),
+    ),
+    "hostile": Part(
+        "The API server under attack",
+        f"`apilayer up --nodes 1`. {hostile.LOADERS} connections list and create as fast as they are answered, and "
+        f"{hostile.EACH} clients each trickle a head, trickle a handshake, send garbage, send endless bodies, never "
+        "read their watches, never read their lists. One good client has one connection.",
+        lambda args: hostile.run(args.minutes),
+    ),
 }
 
 
@@ -118,6 +133,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="how often the leader is killed (%(default)s)")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long full load lasts (%(default)s)")
     parser.add_argument("--leases", type=int, default=100_000, help="how many leases there are (%(default)s)")
+    parser.add_argument("--connections", type=int, default=1_000, help="of a flood of lists (%(default)s)")
     args = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(), ""]
     print("\n".join(lines), flush=True)

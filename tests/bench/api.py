@@ -20,7 +20,7 @@ from tests.bench.load import Figures, closed_loop
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 NAMESPACE = "/api/v1/namespaces/default"
 LIST_SIZES = (1_000, 10_000)
@@ -28,15 +28,18 @@ STARTS = 3
 
 
 @contextmanager
-def local_cluster(nodes: int) -> Iterator[tuple[Path, float]]:
-    """``apilayer up --detach`` in a directory that goes away: the directory, and the seconds until it was ready."""
+def local_cluster(nodes: int, flags: Sequence[str] = ()) -> Iterator[tuple[Path, float]]:
+    """``apilayer up --detach`` in a directory that goes away: the directory, and the seconds until it was ready.
+
+    ``flags`` are the API server's.
+    """
     directory = Path(tempfile.mkdtemp(prefix="bench-up-"))
     command = [sys.executable, "-m", "apilayer.cli.main"]
     try:
         started = time.perf_counter()
         subprocess.run(
             [*command, "up", "--detach", "--nodes", str(nodes), "--data-dir", str(directory),
-             "--port-base", str(_port_base(4 * nodes))],
+             "--port-base", str(_port_base(4 * nodes)), *(f"--apiserver-arg={flag}" for flag in flags)],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         yield directory, time.perf_counter() - started

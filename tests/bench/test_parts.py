@@ -19,10 +19,11 @@ TIMEOUT_SECONDS = 120.0
         (("kills", "--kills", "1"), ("median of 1",)),
         (("size", "--keys", "2000"), ("restart, s", "data on disk, MiB")),
         (("compaction", "--keys", "20000", "--seconds", "0.2"), ("write p99 while compacting, ms",)),
+        (("hostile", "--minutes", "0.03"), ("memory at most, MiB", "creates acknowledged")),
         (("authz",), ("asked before", "of a node, 1000 pods")),
         (("audit",), ("no rule wants it", "Metadata, one stage")),
     ],
-    ids=lambda value: value[0] if value[0] in {"kills", "size", "compaction", "authz", "audit"} else "",
+    ids=lambda value: value[0] if value[0] in {"kills", "size", "compaction", "authz", "audit", "hostile"} else "",
 )
 def test_a_part_alone(words: tuple[str, ...], rows: tuple[str, ...]) -> None:
     done = subprocess.run(

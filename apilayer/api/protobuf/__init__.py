@@ -11,7 +11,7 @@ from typing import Any
 
 from apilayer.api import types
 from apilayer.api.errors import DecodeError
-from apilayer.api.protobuf.encode import delimited, message_encoder
+from apilayer.api.protobuf.encode import delimited, message_encoder, prefix
 from apilayer.api.protobuf.message import Reader, decode_message
 
 __all__ = ["MAGIC", "decode", "delimited", "encode", "envelope", "message_encoder", "type_head"]
@@ -28,7 +28,13 @@ def type_head(api_version: str, kind: str) -> bytes:
 
 def envelope(head: bytes, message: bytes) -> bytes:
     """`message` behind the `type_head` of its kind."""
-    return b"%s%s\x1a\x00\x22\x00" % (head, delimited(2, message))
+    before, after = envelope_around(head, len(message))
+    return before + message + after
+
+
+def envelope_around(head: bytes, size: int) -> tuple[bytes, bytes]:
+    """What stands before and after a message of `size` bytes."""
+    return head + prefix(2, size), b"\x1a\x00\x22\x00"
 
 
 def encode(obj: dict[str, Any]) -> bytes:

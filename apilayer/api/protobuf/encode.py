@@ -44,7 +44,12 @@ def varint(number: int) -> bytes:
 
 def delimited(number: int, payload: bytes) -> bytes:
     """Field `number` with a length-delimited value."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
+    return prefix(number, len(payload)) + payload
+
+
+def prefix(number: int, size: int) -> bytes:
+    """What stands before a length-delimited value of `size` bytes."""
+    return varint(number << 3 | 2) + varint(size)
 
 
 # ---------------------------------------------------------------------- wrapper types: bytes of their messages

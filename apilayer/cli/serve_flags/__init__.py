@@ -14,6 +14,7 @@ from apilayer.cli.serve_flags.encryption import add_encryption
 from apilayer.cli.serve_flags.serving import add_limits, add_serving
 from apilayer.cli.serve_flags.signing import add_signing
 from apilayer.cli.serve_flags.store import add_store
+from apilayer.cli.serve_flags.transport import add_shutdown, add_transport
 from apilayer.cli.serve_flags.values import count
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds every flag, in the order that ``--help`` shows."""
     add_serving(parser)
+    add_transport(parser)
     add_authentication(parser)
     add_ways(parser)
     add_accounts(parser)
@@ -35,4 +37,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_controllers(parser)
     add_signing(parser)
     add_limits(parser)
+    add_shutdown(parser)
     parser.add_argument("-v", "--v", type=count, default=2, metavar="LEVEL", help="4 and above: debug")

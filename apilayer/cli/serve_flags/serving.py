@@ -1,4 +1,4 @@
-"""Flags of the listener, of limits and of shutdown."""
+"""Flags of the listener and of limits."""
 
 from __future__ import annotations
 
@@ -39,4 +39,3 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
     limits.add_argument("--request-timeout", type=duration, default=60.0, metavar="DURATION")
     limits.add_argument("--min-request-timeout", type=seconds, default=1800.0, metavar="SECONDS")
-    limits.add_argument("--shutdown-delay-duration", type=duration, default=0.0, metavar="DURATION")

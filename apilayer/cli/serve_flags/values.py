@@ -75,3 +75,14 @@ def pair(text: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise argparse.ArgumentTypeError("malformed pair, expect string=string")
     return name.strip(), value.strip()
+
+
+def chance(text: str) -> float:
+    """A probability between 0 and 0.02. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 0.02:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 0.02")
+    return value

@@ -21,6 +21,7 @@ from apilayer.pipeline.fairness.rules import CATCH_ALL, EXEMPT, Level, Schema, i
 from apilayer.pipeline.fairness.shuffle import flow_hash, hand
 from apilayer.pipeline.fairness.work import ONE_SEAT, list_work, write_work
 from apilayer.pipeline.flow_control import MESSAGE, READ_ONLY, Place, is_uncounted
+from apilayer.pipeline.turns import turn_to_send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -275,7 +276,10 @@ class _Seat(Place):
         try:
             ticket = queues.enter(work, flow.hand, flow.label, now)
         except Rejected as rejected:
-            raise self._control.refusal(flow, rejected.reason) from None
+            refusal = self._control.refusal(flow, rejected.reason)
+            # Those who ask again at once, by hundreds, get one answer in each pass of the loop.
+            await turn_to_send()
+            raise refusal from None
         if ticket.started is None:
             await self._wait(ticket)
         else:
@@ -315,10 +319,8 @@ class _Seat(Place):
     def leave(self) -> None:
         """See `Place.leave`."""
         ticket, flow = self._ticket, self._flow
-        if ticket is None:
-            return
-        self._ticket = None
         now = trio.current_time()
+        assert ticket is not None
         assert ticket.started is not None
         counts = flow.counts
         counts.ran[self._verb == "watch"].observe(now - ticket.started)

@@ -122,7 +122,8 @@ async def test_closing_the_cache_ends_a_watch_after_its_events(registry: Registr
     watch = await opened(registry)
     await make(registry, "a")
     await registry.of("configmaps").lists.refresh()
-    registry.cache.close_watchers()
+    for watcher in registry.cache.watchers():
+        watcher.close()
     assert await following(watch, 1) == [("ADDED", "a")]
     assert await watch.next_batch() is None
 

@@ -51,6 +51,8 @@ messages = st.lists(pieces, max_size=6).map(b"".join)
 class Echo:
     """The real pipeline around a handler that reads the body and answers with its size."""
 
+    refusing = False
+
     def __init__(self) -> None:
         authenticator = Authenticator(parse_token_file(['secret,admin,1,"system:masters"']))
         self._pipeline = Pipeline(authenticator, Privileged(), InFlightLimit(10, 10), self._route, RequestMetrics())

@@ -9,9 +9,10 @@ import pytest
 
 from apilayer.api.resources import find
 from apilayer.pipeline.negotiation import Accepted
+from apilayer.pipeline.request import PIECE_BYTES
 from apilayer.registry.listing import Listing
 from apilayer.server.compression import gzip as packed
-from apilayer.server.forms import PART_BYTES, Form
+from apilayer.server.forms import Form
 from apilayer.storage.codec import Codec, Entry
 
 CONFIGMAPS = find("", "v1", "configmaps")
@@ -40,7 +41,7 @@ def test_parts_are_the_list(count: int, size: int) -> None:
     body = b"".join(parts)
     assert len(body) == response.size
     assert response.body == body
-    assert (response.parts is not None) == (len(body) > PART_BYTES)
+    assert (response.parts is not None) == (len(body) > PIECE_BYTES)
     document = orjson.loads(body)
     assert document["metadata"] == {"resourceVersion": "77"}
     assert document["items"] == [orjson.loads(entry.item) for entry in listed]
@@ -50,7 +51,7 @@ def test_parts_are_the_list(count: int, size: int) -> None:
 def test_parts_are_small() -> None:
     response = form().listing(Listing(entries(1000, 3000), 77))
     assert response.parts is not None
-    assert max(map(len, response.parts)) < 4 * PART_BYTES
+    assert max(map(len, response.parts)) < 4 * PIECE_BYTES
 
 
 async def test_a_large_list_over_http(client) -> None:

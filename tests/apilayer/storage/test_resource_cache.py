@@ -72,7 +72,7 @@ def test_watching_from_any_point_rebuilds_the_state(
     watcher_now: Watcher | None = None
     for index, (key, present, label) in enumerate(changes):
         if index == early:
-            state = {e.key: e.revision for e in cache.page(scope, selection)[0]}
+            state = {e.key: e.revision for e in cache.entries(scope) if selection.matches(e)}
             watcher_now = cache.subscribe(scope, selection, cache.last_change)
         if present:
             put(cache, PREFIX + key, index + 2, l=label)
@@ -90,30 +90,21 @@ def test_watching_from_any_point_rebuilds_the_state(
             del state[key]
         else:
             state[key] = revision
-    assert state == {e.key: e.revision for e in cache.page(scope, selection)[0]}
+    assert state == {e.key: e.revision for e in cache.entries(scope) if selection.matches(e)}
 
 
 def test_pages_are_in_key_order_with_the_rest_counted() -> None:
     cache = loaded()
     for revision, key in enumerate([b"b/x", b"a/z", b"a/x", b"a/y", b"ab/x"], start=2):
         put(cache, PREFIX + key, revision)
-    entries, last, following = cache.page(PREFIX + b"a/", EVERYTHING, limit=2)
+    entries, following = cache.page(PREFIX + b"a/", b"", 2)
     assert [entry.key for entry in entries] == [PREFIX + b"a/x", PREFIX + b"a/y"]
-    assert (last, following) == (PREFIX + b"a/y", 1)
-    entries, last, _ = cache.page(PREFIX + b"a/", EVERYTHING, start=PREFIX + b"a/y\0", limit=2)
+    assert following == 1
+    entries, following = cache.page(PREFIX + b"a/", PREFIX + b"a/y\0", 2)
     assert [entry.key for entry in entries] == [PREFIX + b"a/z"]
-    assert last is None
-    assert len(cache.page(PREFIX, EVERYTHING)[0]) == 5
-
-
-def test_a_page_with_a_selector_goes_on_only_when_more_match() -> None:
-    cache = loaded()
-    for revision, (key, label) in enumerate([(b"a/1", "x"), (b"a/2", "y"), (b"a/3", "x"), (b"a/4", "y")], start=2):
-        put(cache, PREFIX + key, revision, l=label)
-    entries, last, _ = cache.page(PREFIX, select("l=x"), limit=1)
-    assert ([e.key for e in entries], last) == ([PREFIX + b"a/1"], PREFIX + b"a/1")
-    entries, last, _ = cache.page(PREFIX, select("l=x"), limit=2)
-    assert (len(entries), last) == (2, None)
+    assert following == 0
+    assert len(cache.entries(PREFIX)) == 5
+    assert [entry.key for entry in cache.entries(PREFIX + b"a/", PREFIX + b"a/y")] == [PREFIX + b"a/y", PREFIX + b"a/z"]
 
 
 def test_leaving_and_entering_a_selector() -> None:
@@ -205,7 +196,7 @@ def test_a_reload_ends_the_watchers() -> None:
     cache.load([Record(PREFIX + b"n/b", value_of(cache, PREFIX + b"n/b"), 5)], 7)
     assert [revision for _, _, revision in taken(watching)] == [2]
     assert watching.finished
-    assert [entry.key for entry in cache.page(PREFIX, EVERYTHING)[0]] == [PREFIX + b"n/b"]
+    assert [entry.key for entry in cache.entries(PREFIX)] == [PREFIX + b"n/b"]
     with pytest.raises(TooOldRevision):
         cache.subscribe(PREFIX, EVERYTHING, 6)
     cache.unsubscribe(PREFIX, watching)

@@ -67,5 +67,6 @@ async def test_a_closed_cache_ends_its_watches(store: KvraftStore, nursery: trio
     nursery.start_soon(cache.run)
     await cache.loaded.wait()
     watching = cache.of(CONFIGMAPS).subscribe(b"/registry/configmaps/", EVERYTHING, cache.revision)
-    cache.close_watchers()
+    for watching in cache.watchers():
+        watching.close()
     assert watching.finished

@@ -285,16 +285,6 @@ async def test_a_wide_list_takes_seats(cluster: Cluster, fairness: Fairness, loa
     assert len(load.refused) == 2
 
 
-async def test_a_place_is_kept_as_long_as_its_answer_is_sent(fairness: Fairness) -> None:
-    async with fairness.admit(EVE, LIST, {}) as place:
-        release = place.keep()
-    assert fairness.running == [1, 0]
-    release()
-    release()
-    assert fairness.running == [0, 0]
-    assert fairness.levels["global-default"].queues.idle
-
-
 async def test_what_lasts_takes_no_seat(fairness: Fairness) -> None:
     async with fairness.admit(EVE, parse("GET", "/api/v1/namespaces/a/pods/x/log"), {}) as place:
         assert place.headers == ()

@@ -136,6 +136,33 @@ def test_a_request_wider_than_its_level_runs_alone() -> None:
     assert simulation.started["b"] == [1.0]
 
 
+def test_the_narrow_may_pass_the_wide_for_a_moment() -> None:
+    simulation = Simulation(QueueSet(QUEUING, 10, 0.0))
+    for _ in range(2):
+        simulation.send("wide", 1.0, SEATS[8])
+    simulation.run(0.05)
+    simulation.send("narrow", 10.0)
+    assert simulation.started["narrow"] == [0.05]
+    simulation.run(0.2)
+    simulation.send("narrow", 1.0)  # a seat is free, but it is wanted
+    assert len(simulation.started["narrow"]) == 1
+    simulation.run(1.5)
+    assert simulation.started["wide"] == [0.0, 1.0]
+    assert simulation.started["narrow"] == [0.05, 1.0]
+
+
+def test_the_wide_are_not_starved_by_the_narrow() -> None:
+    simulation = Simulation(QueueSet(QUEUING, 10, 0.0))
+    for number in range(40):
+        simulation.send(f"narrow-{number}", 0.1 + number / 1000)
+    simulation.send("wide", 1.0, SEATS[10])
+    for number in range(40, 200):
+        simulation.run(number / 100 - 0.39)
+        simulation.send(f"narrow-{number}", 0.1)
+    simulation.run(10.0)
+    assert simulation.started["wide"][0] < 1.5
+
+
 def test_a_level_without_seats_runs_nothing() -> None:
     queues = QueueSet(QUEUING, 0, 0.0)
     simulation = Simulation(queues)
@@ -240,8 +267,10 @@ def test_the_books_are_kept(steps: list[tuple[object, ...]]) -> None:
             assert queue.waiting_work == pytest.approx(sum(ticket.work.total for ticket in mine))
         if waiting:  # it is never idle without need: the one whose turn it is does not fit
             assert queues.limit is not None
-            head = queues._next().waiting[0].work.max_seats
+            head = queues._next(now).waiting[0].work.max_seats
             assert queues.seats_in_use + head > queues.limit
+            if queues.seats_in_use < queues.limit:
+                assert not queues._narrow() or queues._blocked_since is not None
     for ticket in list(tickets):  # whatever came before, everybody who still waits is served in the end
         if ticket.started is not None:
             tickets.remove(ticket)
