@@ -88,7 +88,8 @@ def test_a_listener_on_ipv6_is_found_too() -> None:
 
 def test_a_connection_that_happens_to_use_the_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        assert owners(client.getsockname()[1]) == [Owner(os.getpid(), own_name())]
+        # The kernel may give the same port to somebody else's connection to another server.
+        assert Owner(os.getpid(), own_name()) in owners(client.getsockname()[1])
 
 
 def test_every_taken_port_is_named_at_once() -> None:
