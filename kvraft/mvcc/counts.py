@@ -7,10 +7,17 @@ append, and a count pays for what has happened since it was last asked for.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvraft.storage.keytable import KeyTable
+
 MAX_COUNTS = 512
 """Remembered counts of either kind; the oldest go first."""
 MAX_MOVES = 20_000
 """Created and deleted keys that are remembered: counts from before them are forgotten."""
+NEAR_KEYS = 5000
+"""Between the beginnings of two ranges of which the one helps to count the other; some 2 ms."""
 
 
 class _Moves:
@@ -85,6 +92,20 @@ class CountCache:
         known.count += created.within(known.created, key, end) - deleted.within(known.deleted, key, end)
         known.created, known.deleted = created.total, deleted.total
         return known.count
+
+    def near(self, keys: KeyTable, key: bytes, end: bytes | None) -> int | None:
+        """The count of the latest revision, from that of a range which begins a little before and ends where this
+        one does: a client that pages by its own idea of where the next page begins asks like that."""
+        start = max((low for low, high in self._latest if high == end and low < key), default=None)
+        known = None if start is None else self.get(start, end, None)
+        if start is None or known is None:
+            return None
+        between = 0
+        for counted in keys.counts(start, key, NEAR_KEYS):
+            between += counted
+            if between > NEAR_KEYS:
+                return None
+        return known - between
 
     def put(self, key: bytes, end: bytes | None, revision: int | None, count: int) -> None:
         """Remember a count."""

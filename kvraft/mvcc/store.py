@@ -360,7 +360,10 @@ class Store:
     def _known_count(self, request: RangeRequest) -> int | None:
         key, end, at = request.key, open_end(request.range_end), self._at(request)
         known = self._counts.get(key, end, at)
-        return self._counts.get(key, end, self.revision) if known is None and at is None else known
+        if known is None and at is None:
+            known = self._counts.get(key, end, self.revision)
+            return self._counts.near(self._environment.tables.cur, key, end) if known is None else known
+        return known
 
     def _remember_count(self, request: RangeRequest, scan: RangeScan, revision: int) -> None:
         """For this range, and for the one that asks for the next page at the same revision."""

@@ -135,6 +135,23 @@ def test_pages_at_one_revision_count_once(store, walked):
     assert len(walked) <= 2 * 30 + 10  # the whole once; then every page, and the key behind it
 
 
+def test_pages_that_begin_where_the_client_likes_are_counted_from_the_one_before(store, walked, monkeypatch):
+    for number in range(100):
+        put(store, b"k%03d" % number)
+    for number in range(0, 100, 10):
+        assert store.range(RangeRequest(b"k%03d" % number, b"l", 10)).count == 100 - number
+    assert len(walked) <= 100 + 10 * (10 + 1) + 10 * 10  # the whole once; every page; and from one to the next
+    put(store, b"k0305")
+    store.execute(DeleteRangeRequest(b"k090", b"k095"))
+    walked.clear()
+    assert store.range(RangeRequest(b"k031", b"l", count_only=True)).count == 64
+    assert store.range(RangeRequest(b"k0301", b"l", count_only=True)).count == 65
+    assert len(walked) <= 4
+    monkeypatch.setattr(counts, "NEAR_KEYS", 3)
+    assert store.range(RangeRequest(b"k035", b"l", count_only=True)).count == 60
+    assert store.range(RangeRequest(b"k031", b"k05", count_only=True)).count == 19  # another end
+
+
 def test_a_count_follows_what_comes_and_goes(store, walked, monkeypatch):
     monkeypatch.setattr(counts, "MAX_MOVES", 50)
     for number in range(100):
