@@ -102,7 +102,24 @@ def _second(whole: int) -> str:
 
 def encoded(event: Event) -> bytes:
     """The event as JSON, without its type: what lists hold."""
-    return _encode(event)
+    try:
+        return _encode(event)
+    except UnicodeEncodeError:  # half a pair of surrogates, in a name of a client's choice
+        return _encode(_readable(event))
+
+
+def _readable(value: Any) -> Any:
+    """With question marks for what is no character."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_readable(item) for item in value)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _readable(getattr(value, name)) for name in value.__struct_fields__}
+        return type(value)(**fields)
+    return value
 
 
 def json_line(item: bytes) -> bytes:

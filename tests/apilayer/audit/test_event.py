@@ -69,6 +69,21 @@ def test_a_list_of_events() -> None:
     assert [list(item)[:2] for item in found["items"]] == [["level", "auditID"]] * 2
 
 
+def test_what_is_no_text_is_shown_all_the_same() -> None:
+    half = "a\ud800"
+    details = {"causes": [{"message": half}], "name": half}
+    told = event(
+        impersonated_user=UserInfo(half, groups=(half,), extra={half: (half,)}),
+        response_status=bodies.of_status({"details": details}, 422),
+        request_object=msgspec.Raw(b'{"b":1}'),
+    )
+    found = orjson.loads(encoded(told))
+    assert found["impersonatedUser"] == {"username": "a?", "groups": ["a?"], "extra": {"a?": ["a?"]}}
+    assert found["responseStatus"]["details"] == {"causes": [{"message": "a?"}], "name": "a?"}
+    assert (found["requestObject"], found["verb"]) == ({"b": 1}, "create")
+    assert ' as="a' in Shape(LEGACY).of(told).decode()
+
+
 def test_the_line_of_old() -> None:
     assert text_line(event()) == (
         '2023-11-14T22:13:20.25Z AUDIT: id="id-1" stage="ResponseComplete" ip="10.0.0.1" method="create" user="alice"'
