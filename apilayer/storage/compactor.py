@@ -32,6 +32,8 @@ async def run_compactor(store: Store, interval_seconds: float) -> None:
         try:
             seen, target = await compact_once(store, seen, target)
         except StoreError as error:
+            # The other servers may have lost the store too: they get an interval to go on watching where they were.
+            seen, target = None, 0
             log.warning("compaction put off: %s", error)
 
 
