@@ -34,6 +34,7 @@ else:
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0
 HEAD_SECONDS = 32.0
+TOO_MANY = 429
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 MAX_EARLY_BYTES = 64 * 1024
@@ -58,6 +59,8 @@ class H1Connection:
         self._closing = False
         self._broken = False
         self._idle_deadline = self._head_deadline = inf
+        self._refused = False
+        """Whether the last request was one too many."""
 
     def shut_down(self) -> None:
         """Closes the connection as soon as no request is being served."""
@@ -135,6 +138,8 @@ class H1Connection:
         )
         self._scope.deadline = trio.current_time() + self._app.time_limit(incoming.method, query)
         self._serving, self._started = True, False
+        if self._refused:  # those who come again, by hundreds in the same moment, are looked at one by one
+            await turn_to_send()
         try:
             response, headers = await self._app.handle(request)
         except BodyError:
@@ -143,6 +148,7 @@ class H1Connection:
                 await self._stream.send_all(wire.plain_error(failure.code, str(failure)))
                 await self._linger()
             return False
+        self._refused = response.status == TOO_MANY
         keep = incoming.keep_alive and not self._closing and not self._app.refusing
         if response.stream is not None and self._parser.upgraded is not None and is_websocket_request(incoming.headers):
             keep = await self._send_websocket(incoming, response.stream)

@@ -215,6 +215,23 @@ async def test_a_body_that_trickles_is_given_up(autojump_clock: MockClock) -> No
         nursery.cancel_scope.cancel()
 
 
+async def test_who_was_refused_is_looked_at_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+
+    async def counted() -> None:
+        turns.append(1)
+
+    monkeypatch.setattr("apilayer.server.h1.turn_to_send", counted)
+    async with serving() as server, trio.open_nursery() as nursery:
+        client = Client((await connected(server, nursery, H1)).stream)
+        found = []
+        for running in (0, 400, 400, 0, 0):
+            server.app.flow_control.running[0] = running
+            found.append(((await client.request("GET", CONFIGMAPS)).status, len(turns)))
+        assert found == [(200, 0), (429, 0), (429, 1), (200, 2), (200, 2)]
+        nursery.cancel_scope.cancel()
+
+
 async def fill(server: Server, objects: int = 200) -> None:
     for number in range(objects):
         body = {"metadata": {"name": f"c{number}"}, "data": {"x": "y" * 1000}}
