@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from apilayer.server.run import ServerOptions
+    from apilayer.server.options import ServerOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 0 after a clean shutdown, 1 when it cannot start."""
     import trio
 
+    from apilayer.server.errors import OptionsError
     from apilayer.server.listener import ListenError
     from apilayer.server.logs import configure
-    from apilayer.server.run import OptionsError
     from apilayer.server.tls import CertificateError
 
     configure(debug=arguments.v >= 4)
@@ -47,7 +47,7 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
     """The server's options as the flags say."""
     import attrs
 
-    from apilayer.server.run import ServerOptions
+    from apilayer.server.options import ServerOptions
 
     arguments.audit = audit_options(arguments)
     return ServerOptions(**{field.name: getattr(arguments, field.name) for field in attrs.fields(ServerOptions)})

@@ -151,6 +151,9 @@ class Lister:
     async def _from_cache(
         self, prefix: bytes, selection: Selection, start: bytes, limit: int, revision: int = 0
     ) -> Listing:
+        for key, reason in self._cache.corrupt.items():  # mostly none; to leave one out would look as if it were gone
+            if key.startswith(prefix):
+                raise _unreadable(key, reason)
         revision = revision or self._all.revision
         if limit and selection.everything:
             entries, remaining = self._cache.page(prefix, start, limit)

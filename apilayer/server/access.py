@@ -12,12 +12,11 @@ from apilayer.pipeline.account_tokens import AccountTokens
 from apilayer.pipeline.authorization import permits
 from apilayer.server.authentication import AuthenticationFlags, read_authentication
 from apilayer.server.authorization import (
-    AuthorizationError,
     AuthorizationFlags,
     AuthorizationPlan,
     read_authorization,
 )
-from apilayer.server.remote_authentication import AuthenticationFlagError
+from apilayer.server.errors import OptionsError
 from apilayer.server.reviews import Access
 from apilayer.server.token_requests import TokenIssuer
 
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 
 MIN_EXPIRATION_SECONDS = 3600.0
 MAX_EXPIRATION_SECONDS = float(1 << 32)
-
-
-class AccessError(Exception):
-    """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
 
 
 class AccessFlags(AuthenticationFlags, AuthorizationFlags, Protocol):
@@ -110,12 +105,8 @@ class AccessFiles:
 
 
 def read_access(flags: AccessFlags) -> AccessFiles:
-    """Reads what the flags name. Raises AccessError."""
-    try:
-        plan = read_authorization(flags)
-        ways = read_authentication(flags)
-    except (AuthenticationFlagError, AuthorizationError) as error:
-        raise AccessError(str(error)) from error
+    """Reads what the flags name. Raises OptionsError."""
+    plan, ways = read_authorization(flags), read_authentication(flags)
     return AccessFiles(flags, ways, _keys(flags), plan)
 
 
@@ -123,19 +114,19 @@ def _keys(flags: AccessFlags) -> _Keys | None:
     path = flags.service_account_signing_key_file
     if path is None:
         if flags.service_account_key_file or flags.service_account_issuer:
-            raise AccessError("--service-account-signing-key-file is required with the other --service-account flags")
+            raise OptionsError("--service-account-signing-key-file is required with the other --service-account flags")
         return None
     if not flags.service_account_issuer or not all(flags.service_account_issuer):
-        raise AccessError("--service-account-issuer is required with --service-account-signing-key-file")
+        raise OptionsError("--service-account-issuer is required with --service-account-signing-key-file")
     for issuer in flags.service_account_issuer:
         if ":" in issuer and not issuer.startswith(("https://", "http://")):
-            raise AccessError(f"--service-account-issuer: {issuer!r} contains a colon and is no URL")
+            raise OptionsError(f"--service-account-issuer: {issuer!r} contains a colon and is no URL")
     most = flags.service_account_max_token_expiration
     if most and not MIN_EXPIRATION_SECONDS <= most <= MAX_EXPIRATION_SECONDS:
-        raise AccessError("--service-account-max-token-expiration: must be between 1 hour and 2^32 seconds")
+        raise OptionsError("--service-account-max-token-expiration: must be between 1 hour and 2^32 seconds")
     uri = flags.service_account_jwks_uri
     if uri and not uri.startswith("https://"):
-        raise AccessError(f"--service-account-jwks-uri: {uri!r} requires https scheme")
+        raise OptionsError(f"--service-account-jwks-uri: {uri!r} requires https scheme")
     return _Keys(_signing(path), tuple(key for file in flags.service_account_key_file for key in _verifying(file)))
 
 
@@ -143,15 +134,15 @@ def _signing(path: Path) -> SigningKey:
     try:
         return read_signing_key(path.read_bytes())
     except OSError as error:
-        raise AccessError(f"--service-account-signing-key-file: {path}: {error.strerror}") from error
+        raise OptionsError(f"--service-account-signing-key-file: {path}: {error.strerror}") from error
     except KeyFileError as error:
-        raise AccessError(f"--service-account-signing-key-file: {path}: {error}") from error
+        raise OptionsError(f"--service-account-signing-key-file: {path}: {error}") from error
 
 
 def _verifying(path: Path) -> list[VerifyingKey]:
     try:
         return read_verifying_keys(path.read_bytes())
     except OSError as error:
-        raise AccessError(f"--service-account-key-file: {path}: {error.strerror}") from error
+        raise OptionsError(f"--service-account-key-file: {path}: {error.strerror}") from error
     except KeyFileError as error:
-        raise AccessError(f"--service-account-key-file: {path}: {error}") from error
+        raise OptionsError(f"--service-account-key-file: {path}: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from apilayer.audit.interface import NO_AUDIT, Audit
 from apilayer.audit.options import BATCH, STANDARD_OUTPUT, STRICT, AuditOptions, SinkOptions
+from apilayer.server.errors import OptionsError
 
 if TYPE_CHECKING:
     from apilayer.audit.counts import AuditCounts
@@ -17,15 +18,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("apilayer.audit")
 
 
-class AuditError(Exception):
-    """A flag or the file that it names cannot be used; one line."""
-
-
 def read_audit(options: AuditOptions) -> Audit:
-    """What the flags ask for; files are read and the log is opened. Raises AuditError."""
+    """What the flags ask for; files are read and the log is opened. Raises OptionsError."""
     errors = list(options.errors())
     if errors:
-        raise AuditError("; ".join(errors))
+        raise OptionsError("; ".join(errors))
     sinks = [name for name, given in (("log", options.log_path), ("webhook", options.webhook_config_file)) if given]
     if options.policy_file is None:
         for name in sinks:
@@ -43,7 +40,7 @@ def _recording(options: AuditOptions, policy_file: Path, sinks: list[str]) -> Au
     try:
         policy, unknown = read_policy(policy_file)
     except PolicyError as error:
-        raise AuditError(f"--audit-policy-file: loading audit policy file: {error}") from error
+        raise OptionsError(f"--audit-policy-file: loading audit policy file: {error}") from error
     for field in unknown:
         log.warning('Audit policy contains errors, which are passed over: unknown field "%s"', field)
     if not sinks:
@@ -63,7 +60,7 @@ def _log(options: AuditOptions, counts: AuditCounts) -> Output:
     try:
         writer = LogFile(Path(options.log_path), (options.log_maxsize or DEFAULT_MEGABYTES) * MEGABYTE, kept)
     except OSError as error:
-        raise AuditError(f"--audit-log-path: {options.log_path}: {error.strerror}") from error
+        raise OptionsError(f"--audit-log-path: {options.log_path}: {error.strerror}") from error
     return _output(options.log, options.log_format, writer, counts)
 
 
@@ -78,7 +75,7 @@ def _webhook(options: AuditOptions, counts: AuditCounts) -> Output:
     try:
         client = Client(read_kubeconfig(options.webhook_config_file))
     except TargetError as error:
-        raise AuditError(f"--audit-webhook-config-file: {error}") from error
+        raise OptionsError(f"--audit-webhook-config-file: {error}") from error
     return _output(options.webhook, LIST_ITEM, WebhookWriter(client, options.webhook_initial_backoff), counts)
 
 

@@ -11,7 +11,8 @@ from apilayer.pipeline.authentication import Anonymous, Authenticator, Certifica
 from apilayer.pipeline.bootstrap_tokens import BootstrapTokens
 from apilayer.pipeline.front_proxy import FrontProxy, ProxyHeaders
 from apilayer.pipeline.passwords import Passwords, parse_password_file
-from apilayer.server.remote_authentication import AuthenticationFlagError, RemoteFlags, read_remote
+from apilayer.server.errors import OptionsError
+from apilayer.server.remote_authentication import RemoteFlags, read_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +103,7 @@ class AuthenticationFiles:
 
 
 def read_authentication(flags: AuthenticationFlags) -> AuthenticationFiles:
-    """Reads what the flags name. Raises AuthenticationFlagError."""
+    """Reads what the flags name. Raises OptionsError."""
     users = _parsed("--token-auth-file", flags.token_auth_file, parse_token_file)
     passwords = _parsed("--basic-auth-file", flags.basic_auth_file, parse_password_file)
     remote = read_remote(flags)
@@ -112,7 +113,7 @@ def read_authentication(flags: AuthenticationFlags) -> AuthenticationFiles:
 def _anonymous(flags: AuthenticationFlags, remote: Remote) -> Anonymous:
     said = remote.anonymous
     if said is not None and flags.anonymous_auth is not None:
-        raise AuthenticationFlagError(
+        raise OptionsError(
             "--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration"
             " file"
         )
@@ -132,8 +133,8 @@ def _parsed(flag: str, path: Path | None, parse: Callable[[Iterable[str]], Parse
         with path.open(encoding="utf-8", newline="") as file:
             return parse(file)
     except OSError as error:
-        raise AuthenticationFlagError(f"{flag}: {path}: {error.strerror}") from error
+        raise OptionsError(f"{flag}: {path}: {error.strerror}") from error
     except TokenFileError as error:
-        raise AuthenticationFlagError(f"{flag}: {path}: {error}") from error
+        raise OptionsError(f"{flag}: {path}: {error}") from error
     except UnicodeDecodeError as error:
-        raise AuthenticationFlagError(f"{flag}: {path}: not UTF-8") from error
+        raise OptionsError(f"{flag}: {path}: not UTF-8") from error

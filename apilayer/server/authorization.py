@@ -17,6 +17,7 @@ from apilayer.pipeline.node import NodeAuthorizer
 from apilayer.pipeline.rbac import RoleAuthorizer, parse_rules
 from apilayer.registry.following import CachedGraph, CachedRoles
 from apilayer.registry.roles import default_roles
+from apilayer.server.errors import OptionsError
 from apilayer.server.health import Check
 
 if TYPE_CHECKING:
@@ -41,10 +42,6 @@ LOOK_SECONDS = 60.0
 """Between two looks at the file of --authorization-config."""
 
 log = logging.getLogger("apilayer.server.authorization")
-
-
-class AuthorizationError(Exception):
-    """A flag or the file that it names cannot be used; one line that names the flag."""
 
 
 class AuthorizationFlags(Protocol):
@@ -136,7 +133,7 @@ class AuthorizationPlan:
         try:
             planned = _configured(self._file)
             _check_same_kinds(self._planned, planned)
-        except AuthorizationError as error:
+        except OptionsError as error:
             log.warning("the authorizers stay as they were: %s", error)
             return
         if planned != self._planned:
@@ -158,7 +155,7 @@ def _modes(planned: tuple[Planned, ...]) -> set[str]:
 def _check_same_kinds(old: tuple[Planned, ...], new: tuple[Planned, ...]) -> None:
     """What comes with a part of the server, or with another file, cannot come or go while it runs."""
     for mode in sorted((_modes(old) ^ _modes(new)) & {"ABAC", "Node", "RBAC"}):
-        raise AuthorizationError(f"an authorizer of type {mode} can neither be added nor removed without a restart")
+        raise OptionsError(f"an authorizer of type {mode} can neither be added nor removed without a restart")
 
 
 def watch_roles(registry: Registry, health: Health) -> None:
@@ -177,11 +174,11 @@ def _node_rules() -> tuple[Rule, ...]:
 
 
 def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
-    """Reads what the flags name. Raises AuthorizationError."""
+    """Reads what the flags name. Raises OptionsError."""
     if flags.authorization_config is not None:
         if _has_others(flags):
             others = "--authorization-mode or --authorization-webhook-* flags"
-            raise AuthorizationError(f"--authorization-config can not be specified when {others} are defined")
+            raise OptionsError(f"--authorization-config can not be specified when {others} are defined")
         planned = _configured(flags.authorization_config)
     else:
         _check_modes(tuple(flags.authorization_mode))
@@ -192,9 +189,9 @@ def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
             planned = tuple(asking if item.mode == "Webhook" else item for item in planned)
     file, is_used = flags.authorization_policy_file, "ABAC" in _modes(planned)
     if file is not None and not is_used:
-        raise AuthorizationError("cannot specify --authorization-policy-file without mode ABAC")
+        raise OptionsError("cannot specify --authorization-policy-file without mode ABAC")
     if file is None and is_used:
-        raise AuthorizationError("authorization-mode ABAC's authorization policy file not passed")
+        raise OptionsError("authorization-mode ABAC's authorization policy file not passed")
     return AuthorizationPlan(planned, () if file is None else _policies(file), flags.authorization_config)
 
 
@@ -214,7 +211,7 @@ def _configured(path: Path) -> tuple[Planned, ...]:
     try:
         return read_configuration(path)
     except ConfigurationError as error:
-        raise AuthorizationError(f"--authorization-config: {path}: {error}") from error
+        raise OptionsError(f"--authorization-config: {path}: {error}") from error
 
 
 def _webhook(flags: AuthorizationFlags) -> WebhookEntry | None:
@@ -222,13 +219,13 @@ def _webhook(flags: AuthorizationFlags) -> WebhookEntry | None:
     file, is_used = flags.authorization_webhook_config_file, "Webhook" in flags.authorization_mode
     if file is None:
         if is_used:
-            raise AuthorizationError("authorization-mode Webhook's authorization config file not passed")
+            raise OptionsError("authorization-mode Webhook's authorization config file not passed")
         return None
     if not is_used:
-        raise AuthorizationError("cannot specify --authorization-webhook-config-file without mode Webhook")
+        raise OptionsError("cannot specify --authorization-webhook-config-file without mode Webhook")
     version = flags.authorization_webhook_version
     if version not in ("v1", "v1beta1"):
-        raise AuthorizationError(f"--authorization-webhook-version: {version!r} is neither v1 nor v1beta1")
+        raise OptionsError(f"--authorization-webhook-version: {version!r} is neither v1 nor v1beta1")
     from apilayer.pipeline.webhook_authorizer import WebhookRules
     from apilayer.server.authorization_file import ConfigurationError, webhook_entry
 
@@ -240,19 +237,19 @@ def _webhook(flags: AuthorizationFlags) -> WebhookEntry | None:
     try:
         return webhook_entry(file, rules)
     except ConfigurationError as error:
-        raise AuthorizationError(f"--authorization-webhook-config-file: {error}") from error
+        raise OptionsError(f"--authorization-webhook-config-file: {error}") from error
 
 
 def _check_modes(modes: Sequence[str]) -> None:
     for mode in modes:
         if mode not in MODES:
-            raise AuthorizationError(f"--authorization-mode: {mode!r} is not a valid mode")
+            raise OptionsError(f"--authorization-mode: {mode!r} is not a valid mode")
         if modes.count(mode) > 1:
-            raise AuthorizationError(f"--authorization-mode: {mode!r} is given more than once")
+            raise OptionsError(f"--authorization-mode: {mode!r} is given more than once")
 
 
 def _policies(path: Path) -> tuple[Policy, ...]:
     try:
         return parse_policies(read_bounded(path, MAX_POLICY_BYTES).decode().splitlines())
     except (FileError, PolicyError, UnicodeDecodeError) as error:
-        raise AuthorizationError(f"--authorization-policy-file: {path}: {error}") from error
+        raise OptionsError(f"--authorization-policy-file: {path}: {error}") from error

@@ -15,7 +15,7 @@ from kvraft.client import open_client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from apilayer.server.run import ServerOptions
+    from apilayer.server.options import ServerOptions
     from apilayer.storage.interface import Store
 
 ETCD, KVRAFT = "etcd3", "kvraft"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from apilayer.server.errors import OptionsError
 from apilayer.server.health import Check
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import Configuration, ConfigurationError
@@ -30,10 +31,6 @@ RELOAD_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 
 log = logging.getLogger("apilayer.server.encryption")
-
-
-class EncryptionError(Exception):
-    """The configuration cannot be used; one line that names the flag, never a key."""
 
 
 class EncryptionFlags(Protocol):
@@ -85,7 +82,7 @@ class Encryption:
         return not any(plugin.fault for plugin in plugins)
 
     async def claim(self, store: Store) -> None:
-        """Makes sure that a key of our own making is the store's. Raises EncryptionError when it is not."""
+        """Makes sure that a key of our own making is the store's. Raises OptionsError when it is not."""
         if not self._own:
             return
         while True:
@@ -93,7 +90,7 @@ class Encryption:
                 await generated.claim(store, self._configuration)
                 return
             except generated.ForeignKey as error:
-                raise EncryptionError(
+                raise OptionsError(
                     f"{FLAG}: the Secrets in this store are sealed with the key {error.name!r}, which {self._path} does"
                     " not hold. Copy that file from another API server of this cluster, or from a backup; without"
                     " the key its Secrets cannot be read by anybody"
@@ -172,7 +169,7 @@ async def _within(scope: trio.CancelScope, plugin: KmsTransformer) -> None:
 
 
 def read_encryption(flags: EncryptionFlags) -> Encryption:
-    """Reads the configuration, or makes one. Raises EncryptionError.
+    """Reads the configuration, or makes one. Raises OptionsError.
 
     A file of our own making lies beside the key that signs tokens, which every API server of a cluster has as well;
     without such a key, beside the server's own.
@@ -186,7 +183,7 @@ def read_encryption(flags: EncryptionFlags) -> Encryption:
         configuration, data = generated.read(path)
         Transformers(configuration)
     except ConfigurationError as error:
-        raise EncryptionError(f"{FLAG}: {error}") from error
+        raise OptionsError(f"{FLAG}: {error}") from error
     reloads = flags.encryption_provider_config_automatic_reload
     return Encryption(path, configuration, data, own=own, reloads=reloads)
 
@@ -196,7 +193,7 @@ def _make(path: Path) -> None:
         if generated.ensure(path):
             log.warning("Secrets are sealed with a new key in %s: keep a copy of that file", path)
     except OSError as error:
-        raise EncryptionError(
+        raise OptionsError(
             f"{FLAG}: Secrets are sealed in the store, but no key can be made in {path.parent} ({error.strerror});"
             " name a file with this flag"
         ) from error

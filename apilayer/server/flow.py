@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 from apilayer.pipeline.fairness.control import Fairness
 from apilayer.pipeline.flow_control import InFlightLimit
 from apilayer.registry.flow_control import CachedFlowControl, FlowControlKeeper, default_objects
+from apilayer.server.errors import OptionsError
 
 if TYPE_CHECKING:
     import trio
 
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.registry.registry import Registry
-
-
-class FlowError(Exception):
-    """The flags contradict each other; one line."""
 
 
 class FlowFlags(Protocol):
@@ -31,9 +28,9 @@ class FlowFlags(Protocol):
 
 
 def check_flow(flags: FlowFlags) -> None:
-    """Raises FlowError."""
+    """Raises OptionsError."""
     if flags.enable_priority_and_fairness and not flags.max_requests_inflight + flags.max_mutating_requests_inflight:
-        raise FlowError(
+        raise OptionsError(
             "invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to"
             " something positive"
         )

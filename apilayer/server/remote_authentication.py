@@ -12,6 +12,7 @@ import attrs
 
 from apilayer.files import FileError, read_bounded
 from apilayer.later import Later
+from apilayer.server.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -31,10 +32,6 @@ OIDC_CACHE_SECONDS = 10.0
 WEBHOOK_SECONDS = 10.0
 WEBHOOK_VERSIONS = ("v1beta1", "v1")
 _WEBHOOK_FLAG = "--authentication-token-webhook-config-file"
-
-
-class AuthenticationFlagError(Exception):
-    """A flag or the file that it names cannot be used; one line that names the flag, never a secret."""
 
 
 class RemoteFlags(Protocol):
@@ -118,12 +115,12 @@ class Remote:
 
 
 def read_remote(flags: RemoteFlags) -> Remote:
-    """Reads what the flags name. Raises AuthenticationFlagError."""
+    """Reads what the flags name. Raises OptionsError."""
     configured = _configuration(flags)
     issuers = configured.issuers if configured is not None else ()
     if _any_oidc(flags):
         if configured is not None:
-            raise AuthenticationFlagError("authentication-config file and oidc-* flags are mutually exclusive")
+            raise OptionsError("authentication-config file and oidc-* flags are mutually exclusive")
         issuers = (_issuer(flags),)
     return Remote(
         issuers,
@@ -164,7 +161,7 @@ def _issuer(flags: RemoteFlags) -> JwtIssuer:
             required=flags.oidc_required_claim,
         )
     except ConfigurationError as error:
-        raise AuthenticationFlagError(str(error)) from error
+        raise OptionsError(str(error)) from error
 
 
 def _configuration(flags: RemoteFlags) -> Configuration | None:
@@ -177,9 +174,9 @@ def _configuration(flags: RemoteFlags) -> Configuration | None:
     try:
         return parse_configuration(yaml.safe_load(data), flags.service_account_issuer)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise AuthenticationFlagError(f"--authentication-config: {path}: not YAML") from error
+        raise OptionsError(f"--authentication-config: {path}: not YAML") from error
     except ConfigurationError as error:
-        raise AuthenticationFlagError(f"--authentication-config: {path}: {error}") from error
+        raise OptionsError(f"--authentication-config: {path}: {error}") from error
 
 
 def _webhook(flags: RemoteFlags) -> Target | None:
@@ -191,7 +188,7 @@ def _webhook(flags: RemoteFlags) -> Target | None:
 
     if flags.authentication_token_webhook_version not in WEBHOOK_VERSIONS:
         version = flags.authentication_token_webhook_version
-        raise AuthenticationFlagError(
+        raise OptionsError(
             f'--authentication-token-webhook-version: unsupported webhook authenticator version "{version}",'
             ' supported versions are "v1", "v1beta1"'
         )
@@ -199,7 +196,7 @@ def _webhook(flags: RemoteFlags) -> Target | None:
         target = read_kubeconfig(path)
         client_context(target)
     except TargetError as error:
-        raise AuthenticationFlagError(f"{_WEBHOOK_FLAG}: {error}") from error
+        raise OptionsError(f"{_WEBHOOK_FLAG}: {error}") from error
     return target
 
 
@@ -207,4 +204,4 @@ def _read(flag: str, path: Path) -> bytes:
     try:
         return read_bounded(path, MAX_FILE_BYTES)
     except FileError as error:
-        raise AuthenticationFlagError(f"{flag}: {path}: {error}") from error
+        raise OptionsError(f"{flag}: {path}: {error}") from error

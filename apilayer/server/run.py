@@ -13,147 +13,44 @@ import trio
 from apilayer.admission.choice import ChoiceError
 from apilayer.admission.configuration import choose
 from apilayer.api.services.ranges import RangeError, parse_ip_ranges, parse_port_range
-from apilayer.audit.options import NO_OPTIONS
 from apilayer.controllers.choice import UnknownController
 from apilayer.later import import_next
 from apilayer.registry.bootstrap import keep_trying
 from apilayer.registry.registry import Registry
 from apilayer.registry.services.pool import ServiceNetwork
 from apilayer.registry.services.repair import Repair
-from apilayer.server.access import AccessError, AccessFiles, read_access
+from apilayer.server.access import read_access
 from apilayer.server.application import Application
-from apilayer.server.audit import AuditError, read_audit
+from apilayer.server.audit import read_audit
 from apilayer.server.authorization import watch_roles
-from apilayer.server.backend import ETCD, open_store, store_context
+from apilayer.server.backend import open_store, store_context
 from apilayer.server.controllers import ControllerOptions, chosen, run_controllers
-from apilayer.server.encryption import EncryptionError, read_encryption
-from apilayer.server.flow import FlowError, check_flow, flow_control_of, keep_flow_control
+from apilayer.server.encryption import read_encryption
+from apilayer.server.errors import OptionsError
+from apilayer.server.flow import check_flow, flow_control_of, keep_flow_control
 from apilayer.server.health import Health
 from apilayer.server.kubernetes_service import KubernetesService
 from apilayer.server.listener import Listener, bind
 from apilayer.server.shutdown import drain
-from apilayer.server.signing import DEFAULT_SECONDS, SigningError, read_authorities
+from apilayer.server.signing import read_authorities
 from apilayer.server.tls import ServingTls
-from apilayer.server.tls_policy import PolicyError, TlsPolicy, read_policy
+from apilayer.server.tls_policy import read_policy
 from apilayer.server.trust_publisher import publish_trust
 from apilayer.storage.compactor import run_compactor
 from apilayer.storage.measured import MeasuredStore
-from apilayer.storage.prefix import DEFAULT_PREFIX, Prefix
+from apilayer.storage.prefix import Prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from apilayer.admission.choice import Choice
-    from apilayer.audit.interface import Audit
-    from apilayer.audit.options import AuditOptions
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.server.encryption import Encryption
+    from apilayer.server.options import ServerOptions
     from apilayer.storage.interface import Store
 
 
 IMPORT_PAUSE_SECONDS = 0.02
 
 log = logging.getLogger("apilayer.server")
-
-
-@attrs.frozen
-class ServerOptions:
-    """What `apilayer serve` takes; times in seconds, names as the flags. Port 0 picks a free one."""
-
-    tls_cert_file: Path
-    tls_private_key_file: Path
-    etcd_servers: Sequence[str]
-    bind_address: str = "0.0.0.0"  # noqa: S104  # kube-apiserver's default
-    advertise_address: str = ""
-    secure_port: int = 6443
-    client_ca_file: Path | None = None
-    token_auth_file: Path | None = None
-    basic_auth_file: Path | None = None
-    enable_bootstrap_token_auth: bool = False
-    anonymous_auth: bool | None = None
-    requestheader_client_ca_file: Path | None = None
-    requestheader_allowed_names: Sequence[str] = ()
-    requestheader_username_headers: Sequence[str] = ()
-    requestheader_uid_headers: Sequence[str] = ()
-    requestheader_group_headers: Sequence[str] = ()
-    requestheader_extra_headers_prefix: Sequence[str] = ()
-    oidc_issuer_url: str = ""
-    oidc_client_id: str = ""
-    oidc_ca_file: Path | None = None
-    oidc_username_claim: str = "sub"
-    oidc_username_prefix: str = ""
-    oidc_groups_claim: str = ""
-    oidc_groups_prefix: str = ""
-    oidc_signing_algs: Sequence[str] = ("RS256",)
-    oidc_required_claim: Sequence[tuple[str, str]] = ()
-    authentication_config: Path | None = None
-    authentication_token_webhook_config_file: Path | None = None
-    authentication_token_webhook_version: str = "v1beta1"  # noqa: S105  # no secret
-    authentication_token_webhook_cache_ttl: float = 120.0
-    authorization_mode: Sequence[str] = ()
-    authorization_policy_file: Path | None = None
-    authorization_config: Path | None = None
-    authorization_webhook_config_file: Path | None = None
-    authorization_webhook_version: str = "v1beta1"
-    authorization_webhook_cache_authorized_ttl: float = 300.0
-    authorization_webhook_cache_unauthorized_ttl: float = 30.0
-    service_account_signing_key_file: Path | None = None
-    service_account_key_file: Sequence[Path] = ()
-    service_account_issuer: Sequence[str] = ()
-    service_account_lookup: bool = True
-    service_account_jwks_uri: str = ""
-    service_account_max_token_expiration: float = 0.0
-    service_account_extend_token_expiration: bool = True
-    api_audiences: Sequence[str] = ()
-    etcd_cafile: Path | None = None
-    etcd_certfile: Path | None = None
-    etcd_keyfile: Path | None = None
-    max_requests_inflight: int = 400
-    max_mutating_requests_inflight: int = 200
-    enable_priority_and_fairness: bool = True
-    request_timeout: float = 60.0
-    min_request_timeout: float = 1800.0
-    shutdown_delay_duration: float = 0.0
-    shutdown_send_retry_after: bool = False
-    shutdown_watch_termination_grace_period: float = 0.0
-    tls_min_version: str = ""
-    tls_cipher_suites: Sequence[str] = ()
-    tls_sni_cert_key: Sequence[str] = ()
-    http2_max_streams_per_connection: int = 0
-    goaway_chance: float = 0.0
-    storage_backend: str = ETCD
-    etcd_prefix: str = DEFAULT_PREFIX
-    etcd_compaction_interval: float = 300.0
-    etcd_healthcheck_timeout: float = 2.0
-    etcd_readycheck_timeout: float = 2.0
-    service_cluster_ip_range: str = "10.0.0.0/24"
-    service_node_port_range: str = "30000-32767"
-    controllers: str = "*"
-    root_ca_file: Path | None = None
-    event_ttl: float = 3600.0
-    cluster_signing_cert_file: Path | None = None
-    cluster_signing_key_file: Path | None = None
-    cluster_signing_duration: float = DEFAULT_SECONDS
-    cluster_signing_kubelet_serving_cert_file: Path | None = None
-    cluster_signing_kubelet_serving_key_file: Path | None = None
-    cluster_signing_kubelet_client_cert_file: Path | None = None
-    cluster_signing_kubelet_client_key_file: Path | None = None
-    cluster_signing_kube_apiserver_client_cert_file: Path | None = None
-    cluster_signing_kube_apiserver_client_key_file: Path | None = None
-    cluster_signing_legacy_unknown_cert_file: Path | None = None
-    cluster_signing_legacy_unknown_key_file: Path | None = None
-    enable_admission_plugins: Sequence[str] = ()
-    disable_admission_plugins: Sequence[str] = ()
-    admission_control: Sequence[str] = ()
-    admission_control_config_file: Path | None = None
-    encryption_provider_config: Path | None = None
-    encryption_provider_config_automatic_reload: bool = False
-    audit: AuditOptions = NO_OPTIONS
-
-
-class OptionsError(Exception):
-    """The options cannot be used; one line that names the flag."""
 
 
 @attrs.frozen(eq=False)
@@ -179,22 +76,22 @@ async def run_apiserver(
 
     Reports started once it is ready. Raises OptionsError, CertificateError or ListenError when it cannot start.
     """
-    files = _access(options)
-    _check(options)
+    files = read_access(options)
+    check_flow(options)
     tls = ServingTls(
         options.tls_cert_file,
         options.tls_private_key_file,
         options.client_ca_file,
         options.requestheader_client_ca_file,
-        _policy(options),
+        read_policy(options),
     )
     tls.bound_streams(options.http2_max_streams_per_connection)
     store_tls = store_context(options)
     network = _network(options)
     controlled = _controlled(options)
     admission = _admission(options)
-    encryption = _encryption(options)
-    audit = _audit(options)
+    encryption = read_encryption(options)
+    audit = read_audit(options.audit)
     sock = bind(options.bind_address, options.secure_port)
     try:
         port = sock.getsockname()[1]
@@ -245,34 +142,6 @@ async def run_apiserver(
         await files.close()
 
 
-def _access(options: ServerOptions) -> AccessFiles:
-    try:
-        return read_access(options)
-    except AccessError as error:
-        raise OptionsError(str(error)) from error
-
-
-def _check(options: ServerOptions) -> None:
-    try:
-        check_flow(options)
-    except FlowError as error:
-        raise OptionsError(str(error)) from error
-
-
-def _audit(options: ServerOptions) -> Audit:
-    try:
-        return read_audit(options.audit)
-    except AuditError as error:
-        raise OptionsError(str(error)) from error
-
-
-def _policy(options: ServerOptions) -> TlsPolicy:
-    try:
-        return read_policy(options)
-    except PolicyError as error:
-        raise OptionsError(str(error)) from error
-
-
 def _controlled(options: ServerOptions) -> ControllerOptions:
     root_ca = ""
     if options.root_ca_file is not None:
@@ -280,10 +149,7 @@ def _controlled(options: ServerOptions) -> ControllerOptions:
             root_ca = options.root_ca_file.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise OptionsError(f"--root-ca-file: {options.root_ca_file}: {error}") from error
-    try:
-        authorities = read_authorities(options)
-    except SigningError as error:
-        raise OptionsError(str(error)) from error
+    authorities = read_authorities(options)
     controlled = ControllerOptions(options.controllers, root_ca, options.event_ttl, authorities)
     try:
         chosen(controlled)
@@ -302,20 +168,6 @@ def _admission(options: ServerOptions) -> Choice:
         )
     except ChoiceError as error:
         raise OptionsError(f"--{error}") from error
-
-
-def _encryption(options: ServerOptions) -> Encryption:
-    try:
-        return read_encryption(options)
-    except EncryptionError as error:
-        raise OptionsError(str(error)) from error
-
-
-async def _claim(encryption: Encryption, registry: Registry) -> None:
-    try:
-        await encryption.claim(registry.store)
-    except EncryptionError as error:
-        raise OptionsError(str(error)) from error
 
 
 def _registry(options: ServerOptions, store: Store, network: ServiceNetwork, admission: Choice) -> Registry:
@@ -358,7 +210,7 @@ async def _prepare(
 ) -> None:
     """Once the cache is loaded: what every cluster has, then the controllers; then the server is ready."""
     await registry.cache.loaded.wait()
-    await _claim(encryption, registry)
+    await encryption.claim(registry.store)
     await keep_trying(registry)
     await nursery.start(own.run)
     keep_flow_control(flow_control, registry, nursery)

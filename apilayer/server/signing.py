@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from apilayer.controllers.certificates.requests import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN
 from apilayer.later import Later
 from apilayer.pipeline.authentication import User
+from apilayer.server.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +30,6 @@ FLAGS = {
 DEFAULT_SECONDS = 8760 * 3600.0
 
 
-class SigningError(Exception):
-    """The flags, or the files that they name, cannot be used; one line."""
-
-
 class SigningFlags(Protocol):
     """What the flags say (see `ServerOptions`), and the files of each signer by `FLAGS`."""
 
@@ -45,17 +42,17 @@ class SigningFlags(Protocol):
 
 
 def read_authorities(flags: SigningFlags) -> Mapping[str, Authority]:
-    """The authority of each signer that has one. Raises SigningError."""
+    """The authority of each signer that has one. Raises OptionsError."""
     common = (flags.cluster_signing_cert_file, flags.cluster_signing_key_file)
     files = {signer: _files(flags, name) for signer, name in FLAGS.items()}
     if any(common) and any(map(any, files.values())):
         text = "cannot specify --cluster-signing-{cert,key}-file and other --cluster-signing-*-file flags"
-        raise SigningError(f"{text} at the same time")
+        raise OptionsError(f"{text} at the same time")
     if any(common):
         files = dict.fromkeys(files, common)
     seconds = flags.cluster_signing_duration
     if seconds <= 0:
-        raise SigningError("--cluster-signing-duration: must be positive")
+        raise OptionsError("--cluster-signing-duration: must be positive")
     return {
         signer: made
         for signer, (certificate, key) in files.items()
@@ -74,11 +71,11 @@ def _authority(name: str, certificate: Path | None, key: Path | None, seconds: f
         if certificate is None and key is None:
             return None
         missing = "key without cert" if certificate is None else "cert without key"
-        raise SigningError(f'"{flag}": cannot specify {missing}')
+        raise OptionsError(f'"{flag}": cannot specify {missing}')
     try:
         return authority.Authority(certificate, key, seconds)
     except authority.AuthorityError as error:
-        raise SigningError(f"--{flag}-cert-file, --{flag}-key-file: {error}") from error
+        raise OptionsError(f"--{flag}-cert-file, --{flag}-key-file: {error}") from error
 
 
 def requester_may(registry: Registry) -> May:

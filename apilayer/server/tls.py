@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from hypercorn.config import Config
 
 from apilayer.pipeline.request import Identity
-from apilayer.server.tls_policy import PolicyError, TlsPolicy
+from apilayer.server.errors import OptionsError
+from apilayer.server.tls_policy import TlsPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,7 +147,7 @@ class ServingTls:
     def _read(self) -> None:
         try:
             context = self._policy.apply(partial(_context, self.config, self._files))
-        except PolicyError as error:
+        except OptionsError as error:
             raise CertificateError(str(error)) from error
         clients, proxies = (
             _digests(flag, self._files[flag]) for flag in ("--client-ca-file", "--requestheader-client-ca-file")

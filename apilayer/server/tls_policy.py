@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
+from apilayer.server.errors import OptionsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -32,10 +34,6 @@ SUITES = {
 """Go's names of the suites of TLS 1.2, and OpenSSL's."""
 ALWAYS_ON = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 """The suites of TLS 1.3, which are all modern: as in Go, none of them can be turned off."""
-
-
-class PolicyError(Exception):
-    """A flag cannot be used; one line that names it."""
 
 
 class TlsFlags(Protocol):
@@ -74,7 +72,7 @@ class TlsPolicy:
     def apply(self, make: Callable[[Path | None, Path | None], ssl.SSLContext]) -> ssl.SSLContext:
         """The context for connections, of those that `make` makes for a certificate and key; None for the usual ones.
 
-        Raises PolicyError, and what `make` raises.
+        Raises OptionsError, and what `make` raises.
         """
         usual = self._restricted(make(None, None))
         if not self.named:
@@ -84,7 +82,7 @@ class TlsPolicy:
             try:
                 patterns = item.patterns or _names_of(item.certificate)
             except (OSError, ValueError) as error:
-                raise PolicyError(f"--tls-sni-cert-key: {item.certificate}: {error}") from error
+                raise OptionsError(f"--tls-sni-cert-key: {item.certificate}: {error}") from error
             context = self._restricted(make(item.certificate, item.key))
             for pattern in patterns:
                 contexts.setdefault(pattern.lower(), context)
@@ -113,18 +111,18 @@ def chosen_for(name: str | None, contexts: Mapping[str, T]) -> T | None:
 
 
 def read_policy(flags: TlsFlags) -> TlsPolicy:
-    """What the flags ask for. Raises PolicyError."""
+    """What the flags ask for. Raises OptionsError."""
     version = flags.tls_min_version or "VersionTLS12"
     if version in TOO_OLD:
-        raise PolicyError(f"--tls-min-version: {version!r} is too old, VersionTLS12 is the oldest that is spoken")
+        raise OptionsError(f"--tls-min-version: {version!r} is too old, VersionTLS12 is the oldest that is spoken")
     if version not in VERSIONS:
-        raise PolicyError(f"--tls-min-version: unknown tls version {version!r}")
+        raise OptionsError(f"--tls-min-version: unknown tls version {version!r}")
     policy = TlsPolicy(VERSIONS[version], named=tuple(_named(text) for text in flags.tls_sni_cert_key))
     if not flags.tls_cipher_suites:
         return policy
     for name in flags.tls_cipher_suites:
         if name not in SUITES and name not in ALWAYS_ON:
-            raise PolicyError(f"--tls-cipher-suites: Cipher suite {name} not supported or doesn't exist")
+            raise OptionsError(f"--tls-cipher-suites: Cipher suite {name} not supported or doesn't exist")
     chosen = list(dict.fromkeys(SUITES[name] for name in flags.tls_cipher_suites if name in SUITES))
     if not chosen:  # of TLS 1.3 alone
         return attrs.evolve(policy, minimum=ssl.TLSVersion.TLSv1_3)
@@ -136,11 +134,11 @@ def _named(text: str) -> NamedCertificate:
     files, _, names = text.partition(":")
     parts = [part.strip() for part in files.split(",")]
     if len(parts) != 2 or not all(parts):
-        raise PolicyError(f"--tls-sni-cert-key: {text!r}: expected comma separated certificate and key file paths")
+        raise OptionsError(f"--tls-sni-cert-key: {text!r}: expected comma separated certificate and key file paths")
     patterns = tuple(name.strip() for name in names.split(",")) if names else ()
     for pattern in patterns:
         if not pattern.removeprefix("*.") or "*" in pattern.removeprefix("*."):
-            raise PolicyError(f"--tls-sni-cert-key: {text!r}: {pattern!r} is no domain pattern")
+            raise OptionsError(f"--tls-sni-cert-key: {text!r}: {pattern!r} is no domain pattern")
     return NamedCertificate(Path(parts[0]), Path(parts[1]), patterns)
 
 

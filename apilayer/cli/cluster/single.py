@@ -23,7 +23,7 @@ from kvraft.cli.goflags import FlagError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from apilayer.server.run import ServerOptions
+    from apilayer.server.options import ServerOptions
     from kvraft.server.member import Member
 
 
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     api_args = parser.parse_args(["serve", *arguments[at + 1 :]])
 
     from apilayer.server import logs as api_logs
+    from apilayer.server.errors import OptionsError
     from apilayer.server.listener import ListenError
-    from apilayer.server.run import OptionsError
     from apilayer.server.tls import CertificateError
     from kvraft import logs as store_logs
     from kvraft.errors import KvraftError

@@ -10,7 +10,8 @@ from apilayer.audit.options import WEBHOOK_SINK, AuditOptions
 from apilayer.audit.webhook import WebhookWriter
 from apilayer.outbound.client import Client
 from apilayer.outbound.target import Target
-from apilayer.server.audit import AuditError, read_audit
+from apilayer.server.audit import read_audit
+from apilayer.server.errors import OptionsError
 from tests.apilayer.https_server import Asked, Reply, https_server
 
 
@@ -62,7 +63,7 @@ def test_options_that_cannot_be(tmp_path, options: dict[str, object], message: s
 
     wrong = AuditOptions(webhook_config_file=tmp_path / "none", webhook=attrs.evolve(WEBHOOK_SINK, **options))
     assert list(wrong.errors()) == [message]
-    with pytest.raises(AuditError):
+    with pytest.raises(OptionsError):
         read_audit(wrong)
 
 
@@ -80,7 +81,7 @@ def test_files_that_cannot_be_used(tmp_path) -> None:
             'invalid audit log format xml, allowed formats are "legacy,json"',
         ),
     ):
-        with pytest.raises(AuditError, match=message):
+        with pytest.raises(OptionsError, match=message):
             read_audit(options)
 
 

@@ -33,8 +33,9 @@ from apilayer.controllers.certificates.requests import (
     parse,
 )
 from apilayer.controllers.certificates.signing import Signing
-from apilayer.server.run import ServerOptions
-from apilayer.server.signing import SigningError, read_authorities, requester_may
+from apilayer.server.errors import OptionsError
+from apilayer.server.options import ServerOptions
+from apilayer.server.signing import read_authorities, requester_may
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,7 +242,7 @@ def test_flags(tmp_path: Path) -> None:
         ({**both, "cluster_signing_duration": 0.0}, "--cluster-signing-duration: must be positive"),
         ({**both, "cluster_signing_key_file": tmp_path / "no"}, "No such file or directory"),
     ):
-        with pytest.raises(SigningError) as caught:
+        with pytest.raises(OptionsError) as caught:
             read(**flags)
         assert reason in str(caught.value)
 

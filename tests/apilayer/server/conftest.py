@@ -13,7 +13,8 @@ import orjson
 import pytest
 import trio
 
-from apilayer.server.run import ServerOptions, run_apiserver
+from apilayer.server.options import ServerOptions
+from apilayer.server.run import run_apiserver
 from tests.apilayer.authority import Authority
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from apilayer.cli.cluster.account_key import ensure_account_key
 from apilayer.cli.serve_flags import add_flags
 from apilayer.cli.serve_flags.audit import audit_options
-from apilayer.server.run import OptionsError
+from apilayer.server.errors import OptionsError
 from tests.apilayer.https_server import Asked, Reply, https_server
 from tests.apilayer.server.test_h2 import opened
 

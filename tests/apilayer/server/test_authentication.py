@@ -124,7 +124,7 @@ async def test_files_that_change_are_read_again(folder: Path, tmp_path: Path) ->
     clients, server_cert = tmp_path / "clients.crt", tmp_path / "server.crt"
     clients.write_bytes((folder / "clients.crt").read_bytes())
     server_cert.write_bytes((folder / "server.crt").read_bytes())
-    serving = ServingTls(server_cert, folder / "server.key", clients, None, lambda: now)
+    serving = ServingTls(server_cert, folder / "server.key", clients, None, clock=lambda: now)
     async with tls_pair(serving, folder, "joe") as stream:
         found = serving.identity(stream)
         assert found is not None

@@ -11,7 +11,7 @@ import pytest
 from apilayer.cli.serve import add_parser, options_of
 from apilayer.pipeline.authentication import Anonymous
 from apilayer.server.authentication import AuthenticationFiles, read_authentication
-from apilayer.server.remote_authentication import AuthenticationFlagError
+from apilayer.server.errors import OptionsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def test_what_is_on(folder: Path, flags: list[str], expected: dict[str, Any]) ->
     ],
 )
 def test_what_cannot_be_used(folder: Path, flags: list[str], message: str) -> None:
-    with pytest.raises(AuthenticationFlagError) as caught:
+    with pytest.raises(OptionsError) as caught:
         read(folder, *flags)
     assert str(caught.value).startswith(message.replace("@", f"{folder}/"))
     assert CANARY not in str(caught.value)

@@ -14,9 +14,10 @@ from apilayer.pipeline.authorization import verdict_of
 from apilayer.pipeline.request_info import parse
 from apilayer.pipeline.webhook_authorizer import WebhookRules
 from apilayer.registry.registry import Registry
-from apilayer.server.authorization import AuthorizationError, read_authorization
+from apilayer.server.authorization import read_authorization
 from apilayer.server.authorization_file import ConfigurationError, parse_configuration
-from apilayer.server.run import ServerOptions
+from apilayer.server.errors import OptionsError
+from apilayer.server.options import ServerOptions
 from tests.apilayer.https_server import Asked, Reply, https_server
 from tests.apilayer.memory_store import MemoryStore
 
@@ -153,7 +154,7 @@ def test_a_file_with_several_webhooks(tmp_path: Path) -> None:
 def test_flags_that_cannot_be_used(tmp_path: Path, options: Object, error: str) -> None:
     (tmp_path / "bad").write_text("{: [")
     named = {key: tmp_path / value if key.endswith(("file", "config")) else value for key, value in options.items()}
-    with pytest.raises(AuthorizationError) as caught:
+    with pytest.raises(OptionsError) as caught:
         read_authorization(ServerOptions(tmp_path, tmp_path, [], **named))
     assert str(caught.value).startswith(error.replace("{folder}", str(tmp_path)))
 

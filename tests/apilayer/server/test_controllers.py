@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from apilayer.server.controllers import ControllerOptions, chosen, known
-from apilayer.server.run import OptionsError
+from apilayer.server.errors import OptionsError
 
 ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 

@@ -10,9 +10,10 @@ import orjson
 import pytest
 import trio
 
-from apilayer.server.encryption import RELOAD_SECONDS, Encryption, EncryptionError, read_encryption
+from apilayer.server.encryption import RELOAD_SECONDS, Encryption, read_encryption
+from apilayer.server.errors import OptionsError
 from apilayer.server.health import Health
-from apilayer.server.run import ServerOptions
+from apilayer.server.options import ServerOptions
 from apilayer.server.sealing_metrics import sealing_families
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import parse, read
@@ -138,9 +139,9 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
 
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with pytest.raises(EncryptionError, match="--encryption-provider-config: Secrets are sealed in the store, but no"):
+    with pytest.raises(OptionsError, match="--encryption-provider-config: Secrets are sealed in the store, but no"):
         read_encryption(options(missing))
-    with pytest.raises(EncryptionError, match=r"--encryption-provider-config: error opening .* no such file"):
+    with pytest.raises(OptionsError, match=r"--encryption-provider-config: error opening .* no such file"):
         read_encryption(options(tmp_path, encryption_provider_config=missing))
     assert not missing.exists()
 
@@ -172,7 +173,7 @@ async def test_a_server_without_the_key_says_which_file_it_wants(tmp_path: Path)
     store = MemoryStore()
     await read_encryption(options(tmp_path)).claim(store)
     os.unlink(tmp_path / "encryption.yaml")
-    with pytest.raises(EncryptionError, match=r"sealed with the key 'key-.*', which .*encryption.yaml does not hold"):
+    with pytest.raises(OptionsError, match=r"sealed with the key 'key-.*', which .*encryption.yaml does not hold"):
         await read_encryption(options(tmp_path)).claim(store)
 
 

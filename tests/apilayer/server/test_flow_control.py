@@ -7,7 +7,7 @@ import re
 import pytest
 import trio
 
-from apilayer.server.run import OptionsError
+from apilayer.server.errors import OptionsError
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 FLOW_CONTROL = "/apis/flowcontrol.apiserver.k8s.io/v1"

@@ -11,8 +11,9 @@ import pytest
 
 from apilayer.cli.cluster.account_key import ensure_account_key
 from apilayer.pipeline.request import Identity
-from apilayer.server.access import AccessError, read_access
-from apilayer.server.run import ServerOptions
+from apilayer.server.access import read_access
+from apilayer.server.errors import OptionsError
+from apilayer.server.options import ServerOptions
 from apilayer.server.tls import identity_of
 
 if TYPE_CHECKING:
@@ -219,5 +220,5 @@ def test_flags_that_cannot_be_used(key: Path, certificates: Path, flags: Object,
     files = {"KEY": key, "CERTIFICATE": certificates / "ca.crt", "none": key.with_name("none")}
     flags = {name: files.get(value, value) if isinstance(value, str) else value for name, value in flags.items()}
     options = ServerOptions(certificates / "server.crt", certificates / "server.key", [], **flags)
-    with pytest.raises(AccessError, match=text):
+    with pytest.raises(OptionsError, match=text):
         read_access(options)

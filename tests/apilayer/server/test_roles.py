@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apilayer.registry.roles import completed, default_roles
-from apilayer.server.access import AccessError, read_access
-from apilayer.server.run import ServerOptions
+from apilayer.server.access import read_access
+from apilayer.server.errors import OptionsError
+from apilayer.server.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -166,5 +167,5 @@ def test_what_a_default_role_lacks() -> None:
 )
 def test_modes_that_cannot_be_used(certificates: Path, modes: list[str], text: str) -> None:
     options = ServerOptions(certificates / "server.crt", certificates / "server.key", [], authorization_mode=modes)
-    with pytest.raises(AccessError, match=f"--authorization-mode: {text}"):
+    with pytest.raises(OptionsError, match=f"--authorization-mode: {text}"):
         read_access(options)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from apilayer.server.run import ServerOptions
+    from apilayer.server.options import ServerOptions
 
 REQUIRED = ("--tls-cert-file=c", "--tls-private-key-file=k")
 

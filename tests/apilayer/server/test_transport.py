@@ -15,10 +15,11 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from apilayer.server import h2 as server_h2
+from apilayer.server.errors import OptionsError
 from apilayer.server.h1 import H1Connection
 from apilayer.server.h2 import H2Connection
 from apilayer.server.shutdown import drain, is_probe
-from apilayer.server.tls_policy import ALWAYS_ON, PolicyError, chosen_for, read_policy
+from apilayer.server.tls_policy import ALWAYS_ON, chosen_for, read_policy
 from tests.apilayer.in_process import serving
 from tests.apilayer.server.conftest import Authority, Client
 from tests.apilayer.server.test_h2 import H2Client, opened
@@ -58,7 +59,7 @@ class Flags:
 )
 def test_flags_that_cannot_be_used(flags: Flags, told: str) -> None:
     if told:
-        with pytest.raises(PolicyError, match=r"^--tls") as raised:
+        with pytest.raises(OptionsError, match=r"^--tls") as raised:
             read_policy(flags)
         assert told in str(raised.value)
     else:
