@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.bench.__main__ import PARTS
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 120.0
@@ -34,3 +37,8 @@ def test_a_part_alone(words: tuple[str, ...], rows: tuple[str, ...]) -> None:
     cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in done.stdout.splitlines() if "|" in line}
     for row in rows:
         assert float(cells[row].replace(",", "")) > 0
+
+
+def test_every_part_stands_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "how-to" / "test-and-measure.md").read_text()
+    assert re.findall(r"^\| `([a-z-]+)` \|", guide, re.MULTILINE) == list(PARTS)
