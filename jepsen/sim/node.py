@@ -183,7 +183,8 @@ class SimNode:
         if self.leases is not None:
             # The slower of two rates, should a fault have ended meanwhile: the judge hears of it with the next tick.
             interval = self.options.tick * max(self.tick_rate, self._paused_rate)
-            self.leases.stood_still(int((self.world.now - self._paused_at) / interval))
+            # One tick less than the pause was long, for one has been held and comes now.
+            self.leases.stood_still(max(int((self.world.now - self._paused_at) / interval) - 1, 0))
         held, self._held = self._held, []
         if self.driver is not None:
             for function, arguments in held:

@@ -58,7 +58,7 @@ async def raw(memory: MemoryStore, key: bytes = SECRET) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "opened"),
     [("aescbc", of_cbc), ("aesgcm", of_gcm), ("secretbox", of_secretbox)],
-    ids=lambda item: str(item),
+    ids=("aescbc", "aesgcm", "secretbox"),
 )
 async def test_the_layout_is_upstreams(kind: str, opened: Callable[[bytes], bytes]) -> None:
     """Taken apart here by the libraries alone, as another program over the same store would."""
