@@ -236,6 +236,7 @@ class Lessor:
     def _wrote(self, lease_ids: list[int], outcome: object) -> None:
         """What got lost is written down again with the next tick."""
         if isinstance(outcome, KvraftError):
+            self._clock_due = self._clock()
             for lease_id in lease_ids:
                 timer = self._timers.get(lease_id)
                 if timer is not None and timer.checkpoint_at == inf:
@@ -307,6 +308,8 @@ class Lessor:
         self._write_at(self._clock() + self._unwritten_seconds, lease_id, timer)
 
     def _renewed(self, asked: float, renewals: list[_Renewal], outcome: object) -> None:
+        if isinstance(outcome, KvraftError):
+            self._clock_due = self._clock()
         for renewal in renewals:
             renewal.timer.renewing -= 1
             if self._timers.get(renewal.lease_id) is not renewal.timer:

@@ -227,6 +227,19 @@ def test_nothing_older_is_written_over_a_renewal_that_is_on_its_way() -> None:
     assert found[0] >= 30
 
 
+def test_a_clock_that_could_not_be_written_down_is_written_with_the_next_tick() -> None:
+    """Otherwise the next leader would go on from an older time, and leases would gain the difference."""
+    log = leading()
+    log.grant(7, 30)
+    log.run(1.0)
+    before = log.clock_ms
+    log.now += ELECTION
+    log.lessor.tick(1)
+    log.lose()
+    log.tick()
+    assert log.clock_ms >= before + ELECTION * 1000
+
+
 def test_renewals_that_were_to_be_written_down_end_with_leadership() -> None:
     log = leading()
     log.grant(7, 30)
