@@ -6,8 +6,10 @@ STAMP := $(VENV)/.installed
 # To run it takes much less than to test it: ``make up`` in a new clone installs only that.
 RUNS := $(if $(wildcard $(STAMP)),$(STAMP),$(VENV)/.runs)
 
-# A file's tests stay together: they share clusters, certificates and the ports that the documentation names.
-ON_EVERY_CORE := -n auto --dist loadfile
+# A file's tests stay together: they share clusters, certificates and the ports that the documentation names. One worker
+# more than there are cores, for many tests wait for processes; files in their order, as those of many short tests,
+# which are easily shared out, come last.
+ON_EVERY_CORE = -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist loadfile --no-loadscope-reorder
 
 # Hundreds of processes start in the tests: where this is set, each of them would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE

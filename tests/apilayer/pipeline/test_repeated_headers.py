@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from apilayer.pipeline.request import Repeated, values_of
 from apilayer.server.h1_parser import RequestParser
 from apilayer.server.h2 import _Face
@@ -31,6 +33,8 @@ async def test_over_http_2() -> None:
     class Application:
         """Notes the headers of what it is asked."""
 
+        goaway_chance = 0.0
+
         def time_limit(self, method: str, query: str) -> float:
             return 1.0
 
@@ -45,7 +49,7 @@ async def test_over_http_2() -> None:
         "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in SENT],
     }
-    face: Any = _Face(Application(), None, "")  # type: ignore[arg-type]
+    face: Any = _Face(Application(), None, "", trio.lowlevel.checkpoint)  # type: ignore[arg-type]
     try:
         await face(scope, None, None, None, None)
     except RuntimeError:
