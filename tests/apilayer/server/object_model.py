@@ -106,8 +106,6 @@ class Model:
         if (thing.finalizers - {FOREGROUND}) | extra:
             self.put(name, thing.begins_to_go(extra))
         else:
-            if thing.finalizers:  # the mark goes first, in a change of its own
-                self.put(name, attrs.evolve(thing, finalizers=frozenset()))
             self.put(name, None)
 
     def at(self, revision: int) -> dict[str, Thing]:

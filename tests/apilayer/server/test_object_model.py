@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -280,7 +280,16 @@ async def play(steps: list[tuple[Any, ...]]) -> None:
         nursery.cancel_scope.cancel()
 
 
+MARKED_THEN_AT_ONCE = [
+    ("create", "a", 1, "", False),
+    ("watch", 0, ""),
+    ("delete_collection", "", "Foreground"),
+    ("delete_collection", "", "Background"),
+]
+
+
 @settings(deadline=None, max_examples=20, print_blob=True)
+@example(MARKED_THEN_AT_ONCE)
 @given(STEPS)
 def test_objects_and_watches_are_those_of_the_model(steps: list[tuple[Any, ...]]) -> None:
     trio.run(partial(play, steps), clock=MockClock(autojump_threshold=0))
