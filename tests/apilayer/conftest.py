@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from apilayer.storage.kvraft_backend import KvraftStore
 from kvraft.client import open_client
 from kvraft.embed import open_member
+from tests import ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +32,4 @@ async def store(member: Member) -> AsyncIterator[KvraftStore]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return ports.free_port()

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.bench.clusters import free_ports, resident_mib
+from tests.bench.clusters import resident_mib
 from tests.bench.http import HttpConnection, open_http, read_kubeconfig
 from tests.bench.load import Figures, closed_loop
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     import ssl

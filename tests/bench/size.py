@@ -19,8 +19,8 @@ import trio
 
 from kvraft.client import open_client
 from kvraft.types import PutRequest
-from tests.bench.clusters import free_ports
 from tests.bench.etcd_wire import open_etcd, put_message, range_message, txn_message
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from kvraft.errors import KvraftError
-from tests.kvraft.members import free_ports, until
+from tests.kvraft.members import until
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     import signal

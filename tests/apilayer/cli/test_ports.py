@@ -11,12 +11,7 @@ import pytest
 
 from apilayer.cli.cluster.failure import ClusterError
 from apilayer.cli.cluster.ports import MAX_NODES, Member, Owner, Topology, check_free, owners, plan
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def own_name() -> str:

@@ -30,7 +30,8 @@ from kvraft.types import (
     RangeResponse,
     prefix_end,
 )
-from tests.kvraft.members import free_ports, open_members
+from tests.kvraft.members import open_members
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

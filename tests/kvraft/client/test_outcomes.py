@@ -15,7 +15,8 @@ from kvraft.errors import ConnectionLost, DeadlineExceeded, KvraftError, NotLead
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.client.proxy import open_proxy
-from tests.kvraft.members import free_ports, open_members, until
+from tests.kvraft.members import open_members, until
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     import socket

@@ -14,7 +14,8 @@ from kvraft.embed import open_member
 from kvraft.errors import InvalidArgument, Unavailable
 from kvraft.types import WatchBatch, prefix_end
 from tests.kvraft.client.proxy import open_proxy
-from tests.kvraft.members import free_ports, open_members, until
+from tests.kvraft.members import open_members, until
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -25,7 +25,8 @@ from kvraft.types import PutRequest, PutResponse
 from kvraft.wire import native
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder
-from tests.kvraft.members import PATIENCE_SECONDS, free_ports, open_members, until
+from tests.kvraft.members import PATIENCE_SECONDS, open_members, until
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -36,7 +36,8 @@ from kvraft.types import (
 )
 from tests.kvraft.client.etcd.stores import PROGRAMS, connect, start
 from tests.kvraft.client.proxy import open_proxy
-from tests.kvraft.members import free_ports, until
+from tests.kvraft.members import until
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

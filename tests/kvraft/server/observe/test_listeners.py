@@ -17,7 +17,8 @@ from kvraft.errors import KvraftError
 from kvraft.server.config import TlsConfig
 from kvraft.wire.etcd import rpc_pb2
 from tests.kvraft.certificates import Authority
-from tests.kvraft.members import free_ports, open_members
+from tests.kvraft.members import open_members
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

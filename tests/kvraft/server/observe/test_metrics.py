@@ -15,7 +15,8 @@ from kvraft.logs import Throttle
 from kvraft.server.observe.counters import Counters, Histogram
 from kvraft.server.observe.metrics import exposition
 from kvraft.server.observe.timed import SyncWatch, TimedMachine
-from tests.kvraft.members import free_ports, open_members
+from tests.kvraft.members import open_members
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
