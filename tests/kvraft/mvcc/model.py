@@ -85,7 +85,8 @@ class Model:
         if isinstance(operation, PutRequest):
             previous = self.at(operation.key)
             create, version = (previous.create_revision, previous.version) if previous else (self.revision + 1, 0)
-            value = previous.value if operation.ignore_value else operation.value
+            # A deletion to the end in the same transaction may have taken the key away: nothing is left of its value.
+            value = previous.value if operation.ignore_value and previous else operation.value
             self.record(KeyValue(operation.key, value, create, self.revision + 1, version + 1), previous)
             return PutResponse(self.now(), previous if operation.prev_kv else None)
         if isinstance(operation, DeleteRangeRequest):
