@@ -8,10 +8,10 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Protocol
 
-from kvraft.errors import Compacted
+from kvraft.errors import Compacted, KeyNotFound
 from kvraft.mvcc.reading import open_end, read_value
 from kvraft.mvcc.records import HEAD, POSITION_BYTES
-from kvraft.types import Compare, CompareTarget, PutRequest, RangeRequest, TxnRequest
+from kvraft.types import Compare, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +79,15 @@ def check_path(request: TxnRequest, path: list[bool], state: State) -> list[Oper
     The operations on the path, without the transactions around them.
     """
     operations = list(_on_path(request, iter(path)))
+    gone: bytes | None = None  # deleted from here to the end; no other deletion before a put may overlap it
     for operation in operations:
         if type(operation) is PutRequest:
+            keeps = operation.ignore_value or operation.ignore_lease
+            if keeps and gone is not None and operation.key >= gone:
+                raise KeyNotFound
             state.check_put(operation)
+        elif type(operation) is DeleteRangeRequest and operation.range_end == b"\0":
+            gone = operation.key if gone is None else min(gone, operation.key)
     for operation in operations:
         if type(operation) is RangeRequest:
             if operation.revision < 0:

@@ -85,8 +85,7 @@ class Model:
         if isinstance(operation, PutRequest):
             previous = self.at(operation.key)
             create, version = (previous.create_revision, previous.version) if previous else (self.revision + 1, 0)
-            # A deletion to the end in the same transaction may have taken the key away: nothing is left of its value.
-            value = previous.value if operation.ignore_value and previous else operation.value
+            value = previous.value if operation.ignore_value else operation.value
             self.record(KeyValue(operation.key, value, create, self.revision + 1, version + 1), previous)
             return PutResponse(self.now(), previous if operation.prev_kv else None)
         if isinstance(operation, DeleteRangeRequest):
@@ -99,11 +98,21 @@ class Model:
     def txn(self, request: TxnRequest) -> TxnResponse:
         taken = self.branches(request)
         flat = list(flatten(request, taken))
-        for kind in (PutRequest, RangeRequest):
-            for operation in flat:
-                if isinstance(operation, kind):
-                    self.check(operation)
+        for place, operation in enumerate(flat):
+            if isinstance(operation, PutRequest):
+                if (operation.ignore_value or operation.ignore_lease) and self.is_gone(operation.key, flat[:place]):
+                    raise KeyNotFound
+                self.check(operation)
+        for operation in flat:
+            if isinstance(operation, RangeRequest):
+                self.check(operation)
         return self.run(request, taken)
+
+    @staticmethod
+    def is_gone(key: bytes, before: list) -> bool:
+        """Whether the same transaction has deleted the key: of deletions, those to the end may come before a put."""
+        deletions = [operation for operation in before if isinstance(operation, DeleteRangeRequest)]
+        return any(deletion.range_end == b"\0" and deletion.key <= key for deletion in deletions)
 
     def branches(self, request: TxnRequest) -> dict[int, bool]:
         """Every transaction, by its id, with the branch that its compares choose now."""

@@ -234,6 +234,20 @@ def test_unknown_sorts_are_refused(store):
             store.execute(TxnRequest((), (RangeRequest(b"a", sort_order=order, sort_target=target),)))
 
 
+@pytest.mark.parametrize("kept", [{"ignore_value": True}, {"value": b"v", "ignore_lease": True}])
+def test_nothing_is_kept_of_what_the_transaction_has_deleted(store, kept):
+    """A deletion to the end overlaps no put, as in etcd; then there is nothing to keep, and all of it is refused."""
+    put(store, b"b", b"1")
+    keeping = PutRequest(b"b", **{"value": b"", **kept})
+    to_the_end, elsewhere = DeleteRangeRequest(b"a", b"\0"), DeleteRangeRequest(b"c", b"\0")
+    for before in ((to_the_end,), (elsewhere, to_the_end), (TxnRequest((), (to_the_end,)),)):
+        with pytest.raises(KeyNotFound):
+            store.execute(TxnRequest((), (*before, keeping)))
+    assert store.range(RangeRequest(b"b")).kvs == [KeyValue(b"b", b"1", 2, 2, 1)]
+    store.execute(TxnRequest((), (elsewhere, keeping, to_the_end)))
+    assert not store.range(RangeRequest(b"b")).kvs, "in their order"
+
+
 def test_a_put_may_keep_what_is_there(store):
     for request in (PutRequest(b"a", b"", ignore_value=True), PutRequest(b"a", b"v", ignore_lease=True)):
         with pytest.raises(KeyNotFound, match="etcdserver: key not found"):
