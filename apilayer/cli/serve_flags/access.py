@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apilayer.cli.serve_flags.values import duration, names, truth
+from apilayer.cli.serve_flags.values import add_truth, duration, names
 
 if TYPE_CHECKING:
     import argparse
@@ -41,27 +41,16 @@ def add_accounts(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="who tokens are issued by; further ones are accepted",
     )
-    accounts.add_argument(
-        "--service-account-lookup",
-        type=truth,
-        nargs="?",
-        const=True,
-        default=True,
-        metavar="true|false",
-        help="tokens of the old kind must be in their Secrets (default true)",
-    )
+    add_truth(accounts, "--service-account-lookup", "tokens of the old kind must be in their Secrets", default=True)
     accounts.add_argument("--service-account-jwks-uri", default="", metavar="URL", help="where others find the keys")
     accounts.add_argument(
         "--service-account-max-token-expiration", type=duration, default=0.0, metavar="DURATION", help="0: no bound"
     )
-    accounts.add_argument(
+    add_truth(
+        accounts,
         "--service-account-extend-token-expiration",
-        type=truth,
-        nargs="?",
-        const=True,
+        "tokens that are projected into pods hold for a year",
         default=True,
-        metavar="true|false",
-        help="tokens that are projected into pods hold for a year (default true)",
     )
     accounts.add_argument(
         "--api-audiences",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apilayer.audit.options import FORMATS, LOG_SINK, MODES, VERSIONS, WEBHOOK_SINK, AuditOptions, SinkOptions
-from apilayer.cli.serve_flags.values import count, duration, truth
+from apilayer.cli.serve_flags.values import add_truth, count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     audit.add_argument(
         "--audit-log-maxsize", type=count, default=0, metavar="MEGABYTES", help="a log of this size is put aside"
     )
-    _add_truth(audit, "--audit-log-compress", "former logs are compressed (gzip)", default=False)
+    add_truth(audit, "--audit-log-compress", "former logs are compressed (gzip)", default=False)
     audit.add_argument(
         "--audit-log-format", default="json", metavar="FORMAT", help=f"{' or '.join(FORMATS)} (default json)"
     )
@@ -58,25 +58,13 @@ def _add_sink(group: argparse._ArgumentGroup, sink: str, default: SinkOptions) -
     add("batch-max-size", count, "N", "events that go together, in batch mode")
     add("batch-max-wait", duration, "DURATION", "so long events are gathered, in seconds")
     enable = f"--audit-{sink}-batch-throttle-enable"
-    _add_truth(group, enable, "batches are limited in their rate", default=default.batch_throttle_enable)
+    add_truth(group, enable, "batches are limited in their rate", default=default.batch_throttle_enable)
     add("batch-throttle-qps", _rate, "N", "batches a second on average")
     add("batch-throttle-burst", count, "N", "batches at once")
-    _add_truth(group, f"--audit-{sink}-truncate-enabled", "events and batches are bounded in bytes", default=False)
+    add_truth(group, f"--audit-{sink}-truncate-enabled", "events and batches are bounded in bytes", default=False)
     add("truncate-max-batch-size", count, "BYTES", "of a batch")
     add("truncate-max-event-size", count, "BYTES", "of an event; a larger one loses its bodies, else it is dropped")
     add("version", str, "VERSION", f"of the events: {', '.join(VERSIONS)}")
-
-
-def _add_truth(group: argparse._ArgumentGroup, name: str, text: str, *, default: bool) -> None:
-    group.add_argument(
-        name,
-        type=truth,
-        nargs="?",
-        const=True,
-        default=default,
-        metavar="true|false",
-        help=f"{text} (default {str(default).lower()})",
-    )
 
 
 def _rate(text: str) -> float:

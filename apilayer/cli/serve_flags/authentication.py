@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apilayer.cli.serve_flags.values import duration, names, pair, truth
+from apilayer.cli.serve_flags.values import add_truth, duration, names, pair
 
 if TYPE_CHECKING:
     import argparse
@@ -42,23 +42,18 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
     local.add_argument(
         "--basic-auth-file", type=Path, metavar="FILE", help='CSV: password,user,uid,"group1,group2" (old)'
     )
-    local.add_argument(
+    add_truth(
+        local,
         "--enable-bootstrap-token-auth",
-        type=truth,
-        nargs="?",
-        const=True,
+        "tokens in Secrets of type bootstrap.kubernetes.io/token in kube-system",
         default=False,
-        metavar="true|false",
-        help="tokens in Secrets of type bootstrap.kubernetes.io/token in kube-system",
     )
-    local.add_argument(
+    add_truth(
+        local,
         "--anonymous-auth",
-        type=truth,
-        nargs="?",
-        const=True,
-        default=None,
-        metavar="true|false",
-        help="requests without credentials are system:anonymous's (default true)",
+        "requests without credentials are system:anonymous's",
+        default=True,
+        decided_later=True,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apilayer.cli.serve_flags.values import truth
+from apilayer.cli.serve_flags.values import add_truth
 
 if TYPE_CHECKING:
     import argparse
@@ -21,12 +21,9 @@ def add_encryption(parser: argparse.ArgumentParser) -> None:
         help="an EncryptionConfiguration (default: Secrets are sealed with AES-256-GCM; the key is made on the first"
         " start, in encryption.yaml beside the key that signs tokens, or beside the server's)",
     )
-    encryption.add_argument(
+    add_truth(
+        encryption,
         "--encryption-provider-config-automatic-reload",
-        type=truth,
-        nargs="?",
-        const=True,
+        "take up changes of that file while running",
         default=False,
-        metavar="BOOL",
-        help="take up changes of that file while running",
     )

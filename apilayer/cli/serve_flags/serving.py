@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apilayer.cli.serve_flags.values import count, duration, port, seconds, truth
+from apilayer.cli.serve_flags.values import add_truth, count, duration, port, seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -28,14 +28,11 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-mutating-requests-inflight", type=count, default=200, metavar="N", help="writes; 0: no bound"
     )
-    limits.add_argument(
+    add_truth(
+        limits,
         "--enable-priority-and-fairness",
-        type=truth,
-        nargs="?",
-        const=True,
+        "share the sum of both bounds as FlowSchemas and PriorityLevelConfigurations say",
         default=True,
-        metavar="true|false",
-        help="share the sum of both bounds as FlowSchemas and PriorityLevelConfigurations say (default true)",
     )
     limits.add_argument("--request-timeout", type=duration, default=60.0, metavar="DURATION")
     limits.add_argument("--min-request-timeout", type=seconds, default=1800.0, metavar="SECONDS")

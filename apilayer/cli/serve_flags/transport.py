@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apilayer.cli.serve_flags.values import chance, count, duration, names, truth
+from apilayer.cli.serve_flags.values import add_truth, chance, count, duration, names
 
 if TYPE_CHECKING:
     import argparse
@@ -53,14 +53,11 @@ def add_shutdown(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how long the server goes on, not ready any more, before it ends (default 0s)",
     )
-    ending.add_argument(
+    add_truth(
+        ending,
         "--shutdown-send-retry-after",
-        type=truth,
-        nargs="?",
-        const=True,
+        "go on listening until running requests are over, and answer new ones with 429",
         default=False,
-        metavar="true|false",
-        help="go on listening until running requests are over, and answer new ones with 429 (default false)",
     )
     ending.add_argument(
         "--shutdown-watch-termination-grace-period",

@@ -86,3 +86,18 @@ def chance(text: str) -> float:
     if not 0.0 <= value <= 0.02:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 0.02")
     return value
+
+
+def add_truth(
+    group: argparse._ArgumentGroup, name: str, text: str, *, default: bool, decided_later: bool = False
+) -> None:
+    """A flag that is on when it is given without a value. ``decided_later``: None where it is not given."""
+    group.add_argument(
+        name,
+        type=truth,
+        nargs="?",
+        const=True,
+        default=None if decided_later else default,
+        metavar="true|false",
+        help=f"{text} (default {str(default).lower()})",
+    )
