@@ -103,8 +103,8 @@ class StoreModel(RuleBasedStateMachine):
         }
         kept = needed_changes(self.model)
         assert stats[b"rev"] == len(kept)
-        newest = {kv.key: kv.mod_revision for kv in sorted(kept, key=lambda kv: kv.mod_revision)}
-        superseded = [kv for kv in kept if kv.mod_revision != newest[kv.key]]
+        newest = {kv.key: place for place, kv in enumerate(kept)}  # a revision may put a key and delete it
+        superseded = [kv for place, kv in enumerate(kept) if place != newest[kv.key]]
         assert stats[b"hist"] == sum(kv.version % ANCHOR == 0 for kv in superseded)
         assert len(self.model.live(b"\0", b"\0")) + len(list(tables.dead.walk(b"\0", None))) == len(newest)
 
@@ -156,13 +156,13 @@ class StoreModel(RuleBasedStateMachine):
 
 
 def needed_changes(model: Model) -> list:
-    """What a finished compaction leaves: what is above it, the newest of each key below, no tombstone below."""
+    """What a finished compaction leaves, in order: all above it, the newest of each key below, no tombstone below."""
     kept = []
     for history in model.history.values():
         below = [kv for kv in history if kv.mod_revision <= model.compacted]
-        kept += [kv for kv in history if kv.mod_revision > model.compacted]
         if below and (below[-1].version or below[-1].mod_revision == model.compacted):
             kept.append(below[-1])
+        kept += [kv for kv in history if kv.mod_revision > model.compacted]
     return kept
 
 
