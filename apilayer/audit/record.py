@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from apilayer.audit.policy import Policy
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.authorization import Verdict
-    from apilayer.pipeline.request import Request, Response, Stream
+    from apilayer.pipeline.request import Request, Response, Sender, Stream
     from apilayer.pipeline.request_info import RequestInfo
 
 DECISION = "authorization.k8s.io/decision"
@@ -343,9 +343,9 @@ class _Followed:
         """See `Stream.unframed`."""
         return self._stream.unframed(message)
 
-    def bind(self, scope: trio.CancelScope) -> None:
+    def bind(self, scope: trio.CancelScope, sender: Sender | None = None) -> None:
         """See `Stream.bind`."""
-        self._stream.bind(scope)
+        self._stream.bind(scope, sender)
 
     def close(self) -> None:
         """See `Stream.close`."""

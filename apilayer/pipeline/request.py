@@ -94,17 +94,30 @@ class BodyError(Exception):
     """The request's body cannot be read: the peer went away or broke the protocol."""
 
 
+class Sender(Protocol):
+    """Takes what is to be sent to one peer without waiting."""
+
+    def send_now(self, batch: list[bytes]) -> bool:
+        """Sends messages as far as the peer takes them; False: the rest goes with the next batch. Never raises."""
+
+
 class Stream(Protocol):
     """A body that is sent while it is made. The server closes it when the peer goes away."""
 
     def batches(self) -> AsyncGenerator[list[bytes], None]:
-        """Messages, each batch to be sent at once; put together they are the body."""
+        """Messages, each batch to be sent at once; put together they are the body.
+
+        An empty batch asks for what `Sender.send_now` has left over to be sent.
+        """
 
     def unframed(self, message: bytes) -> str | bytes:
         """A message of a batch for a protocol that keeps messages apart itself; str is text."""
 
-    def bind(self, scope: trio.CancelScope) -> None:
-        """Names the scope to cancel when the peer takes nothing for too long."""
+    def bind(self, scope: trio.CancelScope, sender: Sender | None = None) -> None:
+        """Names the scope to cancel when the peer takes nothing for too long.
+
+        Messages that come while the stream waits for them may go straight to `sender`.
+        """
 
     def close(self) -> None:
         """Frees what the stream holds. Called once, after the last part."""

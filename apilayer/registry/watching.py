@@ -17,14 +17,14 @@ from apilayer.registry.options import named_revision
 from apilayer.storage.resource_cache import TooOldRevision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from apilayer.api.resources import Resource
     from apilayer.registry.options import ListOptions
     from apilayer.storage.codec import Entry
     from apilayer.storage.interface import Store
     from apilayer.storage.watch_cache import WatchCache
-    from apilayer.storage.watcher import CachedEvent, EventType, Watcher
+    from apilayer.storage.watcher import Item, Watcher
 
 BOOKMARK_INTERVAL_SECONDS = 60.0
 BOOKMARK_BEFORE_END_SECONDS = 2.0
@@ -86,12 +86,23 @@ class Watch:
         """How many events wait to be handed out."""
         return self._watcher.pending if self._watcher is not None else 0
 
-    async def next_batch(self) -> list[tuple[EventType, CachedEvent]] | None:
-        """The next events, in order; an empty list asks for a bookmark; None: the watch is over."""
+    @property
+    def held_up(self) -> bool:
+        """Whether some of what was delivered has yet to be sent."""
+        return self._watcher is not None and self._watcher.held_up
+
+    async def next_batch(self) -> list[Item] | None:
+        """The next events, in order; an empty list asks for a bookmark; None: the watch is over.
+
+        Also empty when what was delivered last is `held_up`, until the next call.
+        """
         watcher = self._watcher
         if watcher is None:
             return None
+        watcher.held_up = False
         while not watcher.pending:
+            if watcher.held_up:
+                return []
             if watcher.finished:
                 return None
             now = trio.current_time()
@@ -120,6 +131,11 @@ class Watch:
         """Names the scope to cancel when the peer takes nothing for so long that the queue overflows."""
         if self._watcher is not None:
             self._watcher.stalled_scope = scope
+
+    def deliver_by(self, deliver: Callable[[list[Item]], bool]) -> None:
+        """From now on `deliver` sends what comes while `next_batch` waits; see `Watcher.deliver_by`."""
+        if self._watcher is not None:
+            self._watcher.deliver_by(self._all.deliveries, deliver)
 
     def close(self) -> None:
         """Frees what the watch holds; it may be called more than once."""

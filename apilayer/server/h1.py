@@ -22,6 +22,7 @@ from apilayer.pipeline.turns import turn_to_send
 from apilayer.pipeline.websocket import is_websocket_request
 from apilayer.server import wire
 from apilayer.server.h1_parser import RequestParser
+from apilayer.server.secure_stream import SecureStream
 
 if TYPE_CHECKING:
     from apilayer.pipeline.request import Headers, Identity, Stream
@@ -42,6 +43,19 @@ MAX_EARLY_BYTES = 64 * 1024
 CLOSE = b"Connection: close\r\n"
 
 log = logging.getLogger("apilayer.server.h1")
+
+
+class _Sender:
+    """See `Sender`: chunks for one connection."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: SecureStream) -> None:
+        self._stream = stream
+
+    def send_now(self, batch: list[bytes]) -> bool:
+        """See `Sender.send_now`."""
+        return self._stream.send_now(wire.CHUNKS.of(batch))
 
 
 class H1Connection:
@@ -212,11 +226,12 @@ class H1Connection:
             await self._stream.send_all(wire.head(response, headers, framing))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
-                stream.bind(nursery.cancel_scope)
+                direct = _Sender(self._stream) if chunked and isinstance(self._stream, SecureStream) else None
+                stream.bind(nursery.cancel_scope, direct)
+                framed = wire.CHUNKS.of if chunked else b"".join
                 async with aclosing(stream.batches()) as batches:
                     async for batch in batches:
-                        part = b"".join(batch)
-                        await self._stream.send_all(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                        await self._stream.send_all(framed(batch))
                 finished = True
                 nursery.cancel_scope.cancel()
         finally:

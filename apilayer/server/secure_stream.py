@@ -42,6 +42,8 @@ class SecureStream(trio.abc.Stream):
             raise
         self._broken = False
         self._waits_to_send = False
+        self._rest: bytes | memoryview = b""
+        """What `send_now` could not send."""
 
     async def do_handshake(self) -> None:
         """Agrees on TLS. Raises BrokenResourceError with the reason as its cause."""
@@ -94,6 +96,8 @@ class SecureStream(trio.abc.Stream):
             raise trio.BusyResourceError("another task is sending")
         if self._broken:
             raise trio.BrokenResourceError("a send did not complete")
+        if self._rest:
+            data, self._rest = b"".join((self._rest, data)), b""
         sent, size, turn = 0, len(data), SEND_BYTES
         part: bytes | bytearray | memoryview = data if size <= RECORD_BYTES else memoryview(data)[:RECORD_BYTES]
         while sent < size:
@@ -109,6 +113,20 @@ class SecureStream(trio.abc.Stream):
                 if sent >= turn:
                     turn = sent + SEND_BYTES
                     await self._sending(_checkpoint)
+
+    def send_now(self, data: bytes) -> bool:
+        """Sends what the socket takes at once; False: the rest goes before whatever is sent next.
+
+        Never raises, nobody may be sending: of a broken stream the next `send_all` says what it is.
+        """
+        sent, size = 0, len(data)
+        try:
+            while sent < size:
+                sent += self.socket.send(data if size <= RECORD_BYTES else memoryview(data)[sent : sent + RECORD_BYTES])
+        except (OSError, ValueError):  # that it is full, mostly
+            self._rest = memoryview(data)[sent:]
+            return False
+        return True
 
     async def wait_send_all_might_not_block(self) -> None:
         """Waits until the socket takes something. Raises ClosedResourceError."""
@@ -136,7 +154,7 @@ class SecureStream(trio.abc.Stream):
             return
         trio.lowlevel.notify_closing(self.socket)
         with contextlib.suppress(OSError, ValueError):
-            if goodbye:
+            if goodbye and not self._rest:
                 self.socket.unwrap()
         with contextlib.suppress(OSError):
             # What has arrived and was not read would have the kernel take back what was sent.

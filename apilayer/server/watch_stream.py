@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     import trio
 
     from apilayer.pipeline.metrics import RequestMetrics
+    from apilayer.pipeline.request import Sender
     from apilayer.registry.watching import Watch
     from apilayer.server.forms import Form
+    from apilayer.storage.watcher import Item
 
 INITIAL_CHUNK_OBJECTS = 100
 
@@ -26,10 +28,15 @@ class WatchStream:
         self._metrics = metrics
         self._form = form
         self._columns = True
+        self._kind = (form.resource.group, form.resource.version, form.resource.kind)
+        self._sender: Sender
 
-    def bind(self, scope: trio.CancelScope) -> None:
+    def bind(self, scope: trio.CancelScope, sender: Sender | None = None) -> None:
         """See `Stream.bind`."""
         self._watch.stalls(scope)
+        if sender is not None:
+            self._sender = sender
+            self._watch.deliver_by(self._deliver)
 
     def close(self) -> None:
         """See `Stream.close`."""
@@ -42,7 +49,6 @@ class WatchStream:
     async def batches(self) -> AsyncGenerator[list[bytes], None]:
         """Lines of JSON or frames of protobuf."""
         watch, form = self._watch, self._form
-        kind = (form.resource.group, form.resource.version, form.resource.kind)
         if watch.failure is not None:
             yield [form.error_line(watch.failure.status)]
             return
@@ -54,18 +60,27 @@ class WatchStream:
             for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
                 lines.append(form.entry_line("ADDED", entry, columns=self._columns))
                 self._columns = False
-            self._metrics.sent(kind, len(lines))
+            self._metrics.sent(self._kind, len(lines))
             yield lines
         del initial
         if watch.end_bookmark:
             yield [form.bookmark_line(watch.start_revision, initial_events_end=True)]
         while (batch := await watch.next_batch()) is not None:
-            if not batch:
+            if batch:
+                yield self._lines(batch)
+            elif watch.held_up:
+                yield []  # the rest of what was delivered goes before anything else
+            else:
                 yield [form.bookmark_line(watch.bookmark_revision, initial_events_end=False)]
-                continue
-            lines = []
-            for event_type, event in batch:
-                lines.append(form.event_line(event_type, event, columns=self._columns))
-                self._columns = False
-            self._metrics.sent(kind, len(lines))
-            yield lines
+
+    def _deliver(self, batch: list[Item]) -> bool:
+        return self._sender.send_now(self._lines(batch))
+
+    def _lines(self, batch: list[Item]) -> list[bytes]:
+        form = self._form
+        lines = []
+        for event_type, event in batch:
+            lines.append(form.event_line(event_type, event, columns=self._columns))
+            self._columns = False
+        self._metrics.sent(self._kind, len(lines))
+        return lines

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_WINDOW_EVENTS = 16_384
 MAX_WINDOW_BYTES = 64 * 1024 * 1024
 
+_NOBODY: dict[Selection, dict[Watcher, None]] = {}
+
 
 class TooOldRevision(Exception):
     """The events after the revision asked for are no longer in the window that starts at `oldest`."""
@@ -51,7 +53,8 @@ class ResourceCache:
         self._keys: list[bytes] = []
         self._window: deque[CachedEvent] = deque()
         self._window_bytes = 0
-        self._watchers: dict[bytes, dict[Watcher, None]] = {}
+        self._watchers: dict[bytes, dict[Selection, dict[Watcher, None]]] = {}
+        """By scope and selection: what an event is to them is found out once for all of a group."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -117,8 +120,12 @@ class ResourceCache:
         key = event.key
         namespace_end = key.rfind(b"/") + 1
         for scope in {self.prefix, key[:namespace_end], key}:
-            for watcher in self._watchers.get(scope, ()):
-                watcher.offer(event)
+            for selection, watchers in self._watchers.get(scope, _NOBODY).items():
+                event_type = selection.event_type(event)
+                if event_type is not None:
+                    item = (event_type, event)
+                    for watcher in watchers:
+                        watcher.offer(item)
 
     # ------------------------------------------------------------------ reading
 
@@ -154,7 +161,8 @@ class ResourceCache:
     def watchers(self) -> Iterator[Watcher]:
         """Every open watcher of the resource."""
         for scoped in self._watchers.values():
-            yield from scoped
+            for watchers in scoped.values():
+                yield from watchers
 
     def watched(self, namespace: str, name: str) -> int:
         """How many watchers an event of this object would concern, as far as their scopes tell; name "": a new one."""
@@ -165,7 +173,7 @@ class ResourceCache:
         scopes.add(inside)
         if name:
             scopes.add(inside + name.encode())
-        return sum(len(self._watchers.get(scope, ())) for scope in scopes)
+        return sum(len(watchers) for scope in scopes for watchers in self._watchers.get(scope, _NOBODY).values())
 
     def subscribe(self, scope: bytes, selection: Selection, after: int) -> Watcher:
         """A watcher of events after revision `after` in `scope`: a key, or a prefix of one namespace or all.
@@ -175,14 +183,17 @@ class ResourceCache:
         if after < self.window_start:
             raise TooOldRevision(self.window_start)
         watcher = Watcher(selection, self._events_after(after, scope), after)
-        self._watchers.setdefault(scope, {})[watcher] = None
+        self._watchers.setdefault(scope, {}).setdefault(selection, {})[watcher] = None
         return watcher
 
     def unsubscribe(self, scope: bytes, watcher: Watcher) -> None:
         """Forgets the watcher; unknown ones are ignored, because a reload has dropped them already."""
-        scoped = self._watchers.get(scope)
-        if scoped is not None:
-            scoped.pop(watcher, None)
+        scoped = self._watchers.get(scope, _NOBODY)
+        group = scoped.get(watcher.selection)
+        if group is not None:
+            group.pop(watcher, None)
+            if not group:
+                del scoped[watcher.selection]
             if not scoped:
                 del self._watchers[scope]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from apilayer.storage.alarms import Alarms
+from apilayer.storage.deliveries import Deliveries
 from apilayer.storage.interface import RevisionCompacted, StoreError
 from apilayer.storage.prefix import ROOT
 from apilayer.storage.resource_cache import ResourceCache
@@ -42,6 +43,7 @@ class WatchCache:
         self._caches = {resource.group_resource: ResourceCache(resource) for resource in resources}
         self._by_prefix = {cache.prefix: cache for cache in self._caches.values()}
         self.alarms = Alarms()
+        self.deliveries = Deliveries()
         self._advanced = trio.Event()
         self._stream: ChangeStream | None = None
         self._serving = False
@@ -69,6 +71,7 @@ class WatchCache:
         """Loads, then follows the store until cancelled; a store out of reach is asked again."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.alarms.run)
+            nursery.start_soon(self.deliveries.run)
             await self._follow_for_ever()
 
     async def _follow_for_ever(self) -> None:

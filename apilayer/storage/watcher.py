@@ -5,16 +5,18 @@ Synchronous except for waiting. The cache offers every event of the subscriber's
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from apilayer.api.selectors import FieldSelector, LabelSelector
     from apilayer.storage.codec import Entry
+    from apilayer.storage.deliveries import Deliveries
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -22,6 +24,11 @@ MAX_PENDING_EVENTS = 8192
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 STALL_SECONDS = 5.0
 """How long a peer whose queue has overflowed may take for what is being sent to it."""
+MAX_DELIVERED_EVENTS = 256
+MAX_DELIVERED_BYTES = 64 * 1024
+"""More is sent by the watcher's own task, which gives others their turn."""
+
+log = logging.getLogger("apilayer.storage.watcher")
 
 
 _NONE: Mapping[str, str] = {}
@@ -60,8 +67,15 @@ class CachedEvent:
         return self.entry
 
 
+Item = tuple[EventType, CachedEvent]
+"""An event and what it is to who watches."""
+
+
 class Selection:
-    """The label and field selector of a list or watch; `everything` when neither restricts."""
+    """The label and field selector of a list or watch; `everything` when neither restricts.
+
+    Equal ones select the same.
+    """
 
     __slots__ = ("everything", "fields", "labels")
 
@@ -69,6 +83,12 @@ class Selection:
         self.labels = labels
         self.fields = fields
         self.everything = labels.empty and fields.empty
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selection) and (self.labels, self.fields) == (other.labels, other.fields)
+
+    def __hash__(self) -> int:
+        return hash((self.labels, self.fields))
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry's object is selected."""
@@ -99,7 +119,26 @@ class Selection:
 
 
 class Watcher:
-    """A bounded queue of (type, event). Too slow a reader is cut off after what it already has: never a gap."""
+    """A bounded queue of (type, event). Too slow a reader is cut off after what it already has: never a gap.
+
+    The reader's task waits for events, or names a function that sends them while the task waits.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bytes",
+        "_deliver",
+        "_deliveries",
+        "_due",
+        "_queue",
+        "_waiting",
+        "after",
+        "closed",
+        "held_up",
+        "overflowed",
+        "selection",
+        "stalled_scope",
+    )
 
     def __init__(self, selection: Selection, backlog: Iterable[CachedEvent], after: int) -> None:
         self.selection = selection
@@ -107,31 +146,41 @@ class Watcher:
         """Only events after this revision are of interest; it may lie ahead of the cache."""
         self.overflowed = False
         self.closed = False
+        self.held_up = False
+        """What was delivered last has not gone whole: the reader's task has to see to the rest."""
         self.stalled_scope: trio.CancelScope | None = None
         """Set by the sender while it sends, so that a peer that takes nothing can be let go."""
-        self._queue: deque[tuple[EventType, CachedEvent]] = deque()
+        self._queue: deque[Item] = deque()
         self._bytes = 0
         self._waiting: trio.lowlevel.Task | None = None
+        self._deliveries: Deliveries | None = None
+        self._deliver: Callable[[list[Item]], bool]
+        self._due = False
         for event in backlog:
             event_type = selection.event_type(event)
             if event_type is not None:
                 self._queue.append((event_type, event))
 
-    def offer(self, event: CachedEvent) -> None:
-        """Queues the event if it concerns this watcher."""
+    def offer(self, item: Item) -> None:
+        """Queues an event that the watcher's selection lets through, unless it is too old."""
+        event = item[1]
         if self.overflowed or self.closed or event.revision <= self.after:
-            return
-        event_type = self.selection.event_type(event)
-        if event_type is None:
             return
         if len(self._queue) >= MAX_PENDING_EVENTS or self._bytes > MAX_PENDING_BYTES:
             self.overflowed = True
             if self.stalled_scope is not None:
                 self.stalled_scope.deadline = trio.current_time() + STALL_SECONDS
-        else:
-            self._queue.append((event_type, event))
-            self._bytes += event.size
-        self.wake()
+            self.wake()
+            return
+        self._queue.append(item)
+        self._bytes += event.size
+        if self._waiting is None:
+            return
+        if self._deliveries is None:
+            self.wake()
+        elif not self._due:
+            self._due = True
+            self._deliveries.add(self)
 
     def close(self) -> None:
         """Ends the watch cleanly once its queue is drained."""
@@ -149,11 +198,12 @@ class Watcher:
         """Whether nothing will come any more."""
         return (self.closed or self.overflowed) and not self._queue
 
-    def take(self, limit: int) -> list[tuple[EventType, CachedEvent]]:
+    def take(self, limit: int) -> list[Item]:
         """Up to `limit` queued events, oldest first, without waiting."""
         queue = self._queue
         taken = [queue.popleft() for _ in range(min(limit, len(queue)))]
         self._bytes = max(0, self._bytes - sum(event.size for _, event in taken)) if queue else 0
+        self.held_up = False
         return taken
 
     @property
@@ -172,3 +222,35 @@ class Watcher:
 
         self._waiting = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # ------------------------------------------------------------------ without a task switch
+
+    def deliver_by(self, deliveries: Deliveries, deliver: Callable[[list[Item]], bool]) -> None:
+        """From now on `deliver` sends what comes while the task waits; False: some of it is yet to go.
+
+        It must not have sent anything when it raises.
+        """
+        self._deliveries = deliveries
+        self._deliver = deliver
+
+    def deliver(self) -> None:
+        """Sends what there is, if the task still waits; has the task do it where it is much, or fails."""
+        self._due = False
+        queue = self._queue
+        if self._waiting is None or not queue:
+            return
+        if self._bytes > MAX_DELIVERED_BYTES or len(queue) > MAX_DELIVERED_EVENTS:
+            self.wake()
+            return
+        items = list(queue)
+        try:
+            gone = self._deliver(items)
+        except Exception:  # the task meets it again, where it ends one connection and not all
+            log.debug("events could not be delivered", exc_info=True)
+            self.wake()
+            return
+        queue.clear()
+        self._bytes = 0
+        if not gone:
+            self.held_up = True
+            self.wake()

@@ -126,3 +126,26 @@ async def test_a_client_that_speaks_no_tls(certificates: Path) -> None:
         with pytest.raises(trio.BrokenResourceError) as caught:
             await server.do_handshake()
         assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_what_is_sent_at_once_goes_before_what_is_sent_later(certificates: Path) -> None:
+    async with agreed(certificates) as (server, client), trio.open_nursery() as nursery:
+        assert server.send_now(b"small ")
+        assert not server.send_now(MUCH)
+
+        async def send() -> None:
+            await server.send_all(b" the end")
+            await server.aclose()
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await everything(client) == b"small " + MUCH + b" the end"
+
+
+async def test_what_cannot_be_sent_at_once_says_later_why(certificates: Path) -> None:
+    async with agreed(certificates) as (server, client):
+        await trio.aclose_forcefully(client)
+        while server.send_now(b"x" * 1000):
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(trio.BrokenResourceError):
+            await server.send_all(b"")

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import hpack
+import trio
 
 from kvraft.channel import Channel, dial
 from kvraft.wire.grpc.messages import MessageDecoder, framed
 from kvraft.wire.http2 import frames
 from kvraft.wire.http2.frames import frame
+from tests.kvraft.members import PATIENCE_SECONDS
 from tests.kvraft.wire.http2_peer import Frame, split
 
 if TYPE_CHECKING:
@@ -53,9 +55,10 @@ class RawClient:
         return self.head(stream_id, path, extra) + frame(frames.DATA, frames.END_STREAM, stream_id, framed(message))
 
     async def next_frame(self) -> Frame | None:
-        """The next frame; None at the end of the connection."""
+        """The next frame; None at the end of the connection. Raises ``trio.TooSlowError``."""
         while not self._frames:
-            data = await self.channel.receive()
+            with trio.fail_after(PATIENCE_SECONDS):
+                data = await self.channel.receive()
             if not data:
                 return None
             self._rest += data

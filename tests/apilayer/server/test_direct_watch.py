@@ -1,0 +1,112 @@
+"""Watch events that are sent on the spot, over real sockets that take little."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from apilayer.server.h1 import H1Connection
+from tests.apilayer.in_process import serving
+from tests.apilayer.server.conftest import Client
+from tests.apilayer.server.test_secure_stream import agreed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.apilayer.in_process import Server
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often the tasks of connections were run."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += "H1Connection.run" in task.name
+
+
+@attrs.frozen
+class Served:
+    """A server and connections to it whose sockets take little."""
+
+    server: Server
+    clients: list[Client]
+
+    def put(self, number: int, size: int = 0) -> None:
+        """A config map comes into being; the name says its number."""
+        value = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c%d"},"data":{"x":"%s"}}'
+        self.server.store._write(b"/registry/configmaps/default/c%d" % number, value % (number, b"x" * size))
+
+
+@asynccontextmanager
+async def served(certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15) -> AsyncIterator[Served]:
+    async with serving() as server, trio.open_nursery() as nursery:
+        clients: list[Client] = []
+
+        async def connect(task_status: trio.TaskStatus[None]) -> None:
+            async with agreed(certificates) as (ours, theirs):
+                ours.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+                theirs.transport_stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+                clients.append(Client(theirs))
+                task_status.started()
+                await H1Connection(ours, server.app, None).run()
+
+        for _ in range(count):
+            await nursery.start(connect)
+        yield Served(server, clients)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_watch_that_keeps_up_runs_no_task(certificates: Path) -> None:
+    async with served(certificates, 3) as it:
+        watches = [await client.watch(f"{CONFIGMAPS}?watch=1") for client in it.clients]
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        for number in range(10):
+            it.put(number)
+            for watching in watches:
+                assert await watching.events(1) == [("ADDED", f"c{number}")]
+        assert steps.count == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "buffer_bytes"), [(300, 0, 1 << 13), (100, 3_000, 1 << 15), (60, 40_000, 1 << 18)]
+)
+async def test_a_reader_that_falls_behind_misses_nothing(
+    certificates: Path, count: int, size: int, buffer_bytes: int
+) -> None:
+    async with served(certificates, buffer_bytes=buffer_bytes) as it:
+        watching = await it.clients[0].watch(f"{CONFIGMAPS}?watch=1&timeoutSeconds=60")
+        for number in range(count):
+            it.put(number, size)
+            if number % 3:
+                await trio.testing.wait_all_tasks_blocked()
+        half = [("ADDED", f"c{number}") for number in range(count // 2)]
+        assert await watching.events(count // 2) == half
+        await trio.testing.wait_all_tasks_blocked()
+        it.put(count, size)
+        rest = [("ADDED", f"c{number}") for number in range(count // 2, count + 1)]
+        assert await watching.events(count + 1 - count // 2) == rest
+
+
+async def test_what_is_left_over_goes_before_the_end(certificates: Path) -> None:
+    async with served(certificates) as it:
+        watching = await it.clients[0].watch(f"{CONFIGMAPS}?watch=1")
+        for number in range(100):
+            it.put(number, 5_000)
+            await trio.testing.wait_all_tasks_blocked()
+        for watcher in it.server.registry.cache.watchers():
+            watcher.close()
+        assert await watching.events(100) == [("ADDED", f"c{number}") for number in range(100)]
+        assert await watching.event() is None
+        assert (await it.clients[0].request("GET", "/version")).status == 200
