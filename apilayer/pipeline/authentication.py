@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from apilayer.pipeline.request import Request
+    from apilayer.reloads import Reloads
 
 
 AUTHENTICATED = "system:authenticated"
@@ -195,13 +196,14 @@ class Authenticator:
         further: Sequence[TokenWay] = (),
         anonymous: Anonymous = Anonymous(),  # it never changes
         close: Callable[[], Awaitable[None]] | None = None,
+        reloads: Reloads | None = None,
     ) -> None:
         known = [KnownTokens(tokens, audiences)] if tokens else []
         self._requests = tuple(requests)
         self._ways: tuple[TokenWay, ...] = (*known, *([] if accounts is None else [accounts]), *further)
         self._anonymous = anonymous
         self._close = close
-        self.counts = AuthenticationCounts()
+        self.counts = AuthenticationCounts(reloads)
 
     async def aclose(self) -> None:
         """Closes the connections to whom the ways ask."""

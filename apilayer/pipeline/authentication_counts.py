@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from apilayer.pipeline.metrics import Histogram
+
+if TYPE_CHECKING:
+    from apilayer.reloads import Reloads
 
 BUCKETS = tuple(0.001 * 2**power for power in range(15))
 """Upper bounds in seconds, as kube-apiserver's."""
@@ -13,7 +18,9 @@ _KNOWN = frozenset({"admin", "client", "kube_proxy", "kubelet", "system:servicea
 class AuthenticationCounts:
     """Attempts by how they ended: who it is, nobody, a credential that does not hold; and requests by user."""
 
-    def __init__(self) -> None:
+    def __init__(self, reloads: Reloads | None = None) -> None:
+        """`reloads` are those of the file that names issuers, if there is one."""
+        self.reloads = reloads
         self.durations = {result: Histogram(BUCKETS) for result in (SUCCESS, FAILURE, ERROR)}
         self.users: dict[str, int] = {}
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from apilayer.audit.interface import Record
     from apilayer.pipeline.authentication import User
+    from apilayer.reloads import Reloads
 
 Object = dict[str, Any]
 
@@ -138,8 +139,10 @@ class Step:
 class InTurn:
     """Members of system:masters may do everything; else the first authorizer that allows or denies decides."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], reloads: Reloads | None = None) -> None:
+        """`reloads` are those of the file that names the authorizers, if there is one."""
         self.steps = steps
+        self.reloads = reloads
 
     async def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import trio
 
 from apilayer.pipeline.account_keys import KeyFileError, SigningKey, VerifyingKey, read_signing_key, read_verifying_keys
 from apilayer.pipeline.account_tokens import AccountTokens
@@ -97,7 +98,9 @@ class AccessFiles:
 
     async def run(self) -> None:
         """Keeps to files that change."""
-        await self._plan.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ways.run)
+            nursery.start_soon(self._plan.run)
 
     async def close(self) -> None:
         """Ends connections to others."""

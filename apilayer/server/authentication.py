@@ -99,7 +99,12 @@ class AuthenticationFiles:
             further=further,
             anonymous=self._anonymous,
             close=self._remote.aclose,
+            reloads=self._remote.file.reloads if self._remote.file is not None else None,
         )
+
+    async def run(self) -> None:
+        """Keeps to files that change."""
+        await self._remote.run()
 
 
 def read_authentication(flags: AuthenticationFlags) -> AuthenticationFiles:

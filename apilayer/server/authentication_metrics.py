@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apilayer.server.reload_metrics import reload_families
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,3 +36,5 @@ def authentication_families(counts: AuthenticationCounts) -> Iterator[Any]:
     for name, count in list(counts.users.items()):
         users.add_metric((name,), count)
     yield from (attempts, durations, users)
+    if counts.reloads is not None:
+        yield from reload_families("authentication", counts.reloads)

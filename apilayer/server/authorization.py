@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +18,10 @@ from apilayer.pipeline.node import NodeAuthorizer
 from apilayer.pipeline.rbac import RoleAuthorizer, parse_rules
 from apilayer.registry.following import CachedGraph, CachedRoles
 from apilayer.registry.roles import default_roles
+from apilayer.reloads import LOOK_SECONDS, Reloads, digest_of
 from apilayer.server.errors import OptionsError
 from apilayer.server.health import Check
+from apilayer.server.retiring import Retiring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +41,6 @@ NODE_ROLE = "system:node"
 DEFAULT_VERSION = "v1beta1"
 DEFAULT_AUTHORIZED_SECONDS, DEFAULT_UNAUTHORIZED_SECONDS = 300.0, 30.0
 CLOSE_SECONDS = 1.0
-LOOK_SECONDS = 60.0
-"""Between two looks at the file of --authorization-config."""
 
 log = logging.getLogger("apilayer.server.authorization")
 
@@ -83,7 +84,9 @@ class AuthorizationPlan:
     _made: InTurn | None = None
     _local: dict[str, Authorizer] = attrs.field(factory=dict)
     _clients: list[Client] = attrs.field(factory=list)
-    _retired: list[Client] = attrs.field(factory=list)
+    _retiring: Retiring = attrs.field(factory=Retiring)
+    _reloads: Reloads | None = None
+    _refused: str = ""
 
     def over(self, registry: Registry) -> Authorizer:
         """The authorizer of a cluster, in which default roles are kept if roles decide."""
@@ -97,7 +100,7 @@ class AuthorizationPlan:
             "Node": NodeAuthorizer(CachedGraph(registry), cache(_node_rules)),
             "RBAC": roles,
         }
-        self._made = InTurn(self._steps(self._planned))
+        self._made = InTurn(self._steps(self._planned), self._reloads)
         if "RBAC" in _modes(self._planned):
             registry.use_roles(RoleEscalation(registry.listers, self._made, roles))
         return self._made
@@ -124,27 +127,35 @@ class AuthorizationPlan:
             await self.look()
 
     async def look(self) -> None:
-        """Does as the file says now. One that cannot be used changes nothing, and that is told."""
-        retired, self._retired = self._retired, []
-        for client in retired:
-            await client.aclose()
+        """Does as the file says now. One that cannot be used changes nothing; that is told, and counted, once."""
+        await self._retiring.sweep()
         assert self._file is not None
         assert self._made is not None
+        assert self._reloads is not None
         try:
-            planned = _configured(self._file)
+            planned, data = _configured(self._file)
             _check_same_kinds(self._planned, planned)
         except OptionsError as error:
-            log.warning("the authorizers stay as they were: %s", error)
+            if str(error) != self._refused:
+                self._refused = str(error)
+                self._reloads.failed(time.time())
+                log.error("the authorizers stay as they were: %s", error)
             return
+        self._refused = ""
         if planned != self._planned:
-            self._retired, self._clients = self._clients, []
+            self._retiring.add(*(client.aclose for client in self._clients))
+            self._clients = []
             self._planned, self._made.steps = planned, self._steps(planned)
             log.info("the authorizers are now: %s", ", ".join(item.name for item in planned))
+        elif digest_of(data) == self._reloads.digest:
+            return
+        self._reloads.taken_up(data, time.time())
 
     async def close(self) -> None:
         """Ends the connections to webhooks, also when there is no time left."""
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            for client in (*self._clients, *self._retired):
+            await self._retiring.aclose()
+            for client in self._clients:
                 await client.aclose()
 
 
@@ -179,8 +190,11 @@ def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
         if _has_others(flags):
             others = "--authorization-mode or --authorization-webhook-* flags"
             raise OptionsError(f"--authorization-config can not be specified when {others} are defined")
-        planned = _configured(flags.authorization_config)
+        planned, data = _configured(flags.authorization_config)
+        reloads = Reloads()
+        reloads.holds(data)
     else:
+        reloads = None
         _check_modes(tuple(flags.authorization_mode))
         planned = tuple(Planned(mode, mode.lower()) for mode in flags.authorization_mode)
         webhook = _webhook(flags)
@@ -192,7 +206,8 @@ def read_authorization(flags: AuthorizationFlags) -> AuthorizationPlan:
         raise OptionsError("cannot specify --authorization-policy-file without mode ABAC")
     if file is None and is_used:
         raise OptionsError("authorization-mode ABAC's authorization policy file not passed")
-    return AuthorizationPlan(planned, () if file is None else _policies(file), flags.authorization_config)
+    policies = () if file is None else _policies(file)
+    return AuthorizationPlan(planned, policies, flags.authorization_config, reloads=reloads)
 
 
 def _has_others(flags: AuthorizationFlags) -> bool:
@@ -205,7 +220,8 @@ def _has_others(flags: AuthorizationFlags) -> bool:
     return bool(flags.authorization_mode) or flags.authorization_webhook_config_file is not None or given != usual
 
 
-def _configured(path: Path) -> tuple[Planned, ...]:
+def _configured(path: Path) -> tuple[tuple[Planned, ...], bytes]:
+    """What the file says, and its bytes."""
     from apilayer.server.authorization_file import ConfigurationError, read_configuration
 
     try:

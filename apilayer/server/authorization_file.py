@@ -90,10 +90,11 @@ class _Document(_Model):
     authorizers: list[_Authorizer] = []
 
 
-def read_configuration(path: Path) -> tuple[Planned, ...]:
-    """The authorizers of a file. Raises ConfigurationError."""
+def read_configuration(path: Path) -> tuple[tuple[Planned, ...], bytes]:
+    """The authorizers of a file, and its bytes. Raises ConfigurationError."""
     try:
-        return parse_configuration(yaml.safe_load(read_bounded(path, MAX_FILE_BYTES)))
+        data = read_bounded(path, MAX_FILE_BYTES)
+        return parse_configuration(yaml.safe_load(data)), data
     except FileError as error:
         raise ConfigurationError(str(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apilayer.pipeline.authorization import InTurn
+from apilayer.server.reload_metrics import reload_families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ def authorization_families(authorizer: Authorizer, durations: Mapping[str, Histo
     yield from (attempts, seconds)
     if isinstance(authorizer, InTurn):
         yield from _of_steps(authorizer)
+        if authorizer.reloads is not None:
+            yield from reload_families("authorization", authorizer.reloads)
 
 
 def _of_steps(authorizer: InTurn) -> Iterator[Any]:

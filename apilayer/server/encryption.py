@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from apilayer.reloads import LOOK_SECONDS
 from apilayer.server.errors import OptionsError
 from apilayer.server.health import Check
 from apilayer.storage.encryption import generated
 from apilayer.storage.encryption.configuration import Configuration, ConfigurationError
-from apilayer.storage.encryption.counts import FAILURE, SUCCESS
 from apilayer.storage.encryption.store import EncryptedStore, Transformers
 from apilayer.storage.interface import StoreError
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from apilayer.storage.prefix import Prefix
 
 FLAG = "--encryption-provider-config"
-RELOAD_SECONDS = 5.0
-"""How often the file is looked at when changes are to be taken up."""
 RETRY_SECONDS = 1.0
 
 log = logging.getLogger("apilayer.server.encryption")
@@ -62,6 +60,7 @@ class Encryption:
     def over(self, store: Store, prefix: Prefix) -> EncryptedStore:
         """A store that seals, over `store`."""
         self._store = EncryptedStore(store, Transformers(self._configuration), prefix)
+        self._store.counts.reloads.holds(self._data)
         return self._store
 
     def watch_health(self, health: Health) -> None:
@@ -104,7 +103,7 @@ class Encryption:
         async with trio.open_nursery() as nursery:
             await self._run_plugins(nursery, self._plugins)
             while self._reloads:
-                await trio.sleep(RELOAD_SECONDS)
+                await trio.sleep(LOOK_SECONDS)
                 changed = self._changed()
                 if changed is not None:
                     await self._take_up(nursery, *changed)
@@ -145,13 +144,13 @@ class Encryption:
             await self.claim_again(configuration)
         self._configuration, self._data = configuration, data
         self._store.use(transformers)
-        self._store.counts.reloaded(SUCCESS, time.time())
+        self._store.counts.reloads.taken_up(data, time.time())
         log.info("%s: the changed configuration is in use", FLAG)
         await self._run_plugins(nursery, list(transformers.plugins))
 
     def _not_taken_up(self, reason: str) -> None:
         assert self._store is not None
-        self._store.counts.reloaded(FAILURE, time.time())
+        self._store.counts.reloads.failed(time.time())
         log.error("%s: not reloaded: %s", FLAG, reason)
 
     async def claim_again(self, configuration: Configuration) -> None:

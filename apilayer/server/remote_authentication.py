@@ -5,30 +5,22 @@ Nothing of them is imported unless a flag asks for it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from apilayer.files import FileError, read_bounded
-from apilayer.later import Later
 from apilayer.server.errors import OptionsError
+from apilayer.server.issuers_file import MAX_FILE_BYTES, Issuers, IssuersFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    import yaml
-
     from apilayer.outbound.target import Target
     from apilayer.pipeline.authentication import Anonymous, TokenWay
     from apilayer.pipeline.oidc.claims import JwtIssuer
-    from apilayer.pipeline.oidc.configuration import Configuration
-else:
-    yaml = Later("yaml")
 
-MAX_FILE_BYTES = 1024 * 1024
-OIDC_CACHE_SECONDS = 10.0
 WEBHOOK_SECONDS = 10.0
 WEBHOOK_VERSIONS = ("v1beta1", "v1")
 _WEBHOOK_FLAG = "--authentication-token-webhook-config-file"
@@ -71,33 +63,36 @@ class RemoteFlags(Protocol):
 class Remote:
     """What was read before anything runs; `ways` may be called once."""
 
-    issuers: tuple[JwtIssuer, ...] = ()
-    anonymous: Anonymous | None = None
+    issuers: Issuers | None = None
+    file: IssuersFile | None = None
+    """Where the issuers come from, when that is no flag."""
     webhook: Target | None = None
     _version: str = "v1"
     _cache_seconds: float = 0.0
     _closing: list[Callable[[], Awaitable[None]]] = attrs.field(factory=list)
 
     def ways(self, audiences: Sequence[str]) -> list[TokenWay]:
-        """Every issuer, then the webhook; what they say is remembered for a while."""
-        if not self.issuers and self.webhook is None:
-            return []
-        from apilayer.pipeline.token_cache import TokenCache
-
-        found: list[TokenWay] = [
-            TokenCache(self._issuer_way(issuer, audiences), OIDC_CACHE_SECONDS) for issuer in self.issuers
-        ]
+        """The issuers, then the webhook; what they say is remembered for a while."""
+        found: list[TokenWay] = []
+        if self.issuers is not None:
+            found.append(self.issuers.over(audiences))
+            self._closing.append(self.issuers.aclose)
         if self.webhook is not None:
+            from apilayer.pipeline.token_cache import TokenCache
+
             way = self._webhook_way(self.webhook, audiences)
             found.append(TokenCache(way, self._cache_seconds, self._cache_seconds))
         return found
 
-    def _issuer_way(self, issuer: JwtIssuer, audiences: Sequence[str]) -> TokenWay:
-        from apilayer.pipeline.oidc.provider import OidcTokens, Provider
+    @property
+    def anonymous(self) -> Anonymous | None:
+        """What the file says about nobody, None for nothing."""
+        return self.file.configuration.anonymous if self.file is not None else None
 
-        provider = Provider(issuer)
-        self._closing.append(provider.aclose)
-        return OidcTokens(issuer, provider, audiences, time.time)
+    async def run(self) -> None:
+        """Keeps to the file, if there is one."""
+        if self.file is not None:
+            await self.file.run()
 
     def _webhook_way(self, target: Target, audiences: Sequence[str]) -> TokenWay:
         from apilayer.outbound.client import Client
@@ -116,15 +111,16 @@ class Remote:
 
 def read_remote(flags: RemoteFlags) -> Remote:
     """Reads what the flags name. Raises OptionsError."""
-    configured = _configuration(flags)
-    issuers = configured.issuers if configured is not None else ()
+    path = flags.authentication_config
+    file = IssuersFile(path, flags.service_account_issuer) if path is not None else None
+    issuers = file.issuers if file is not None else None
     if _any_oidc(flags):
-        if configured is not None:
+        if file is not None:
             raise OptionsError("authentication-config file and oidc-* flags are mutually exclusive")
-        issuers = (_issuer(flags),)
+        issuers = Issuers((_issuer(flags),))
     return Remote(
         issuers,
-        configured.anonymous if configured is not None else None,
+        file,
         _webhook(flags),
         flags.authentication_token_webhook_version,
         flags.authentication_token_webhook_cache_ttl,
@@ -162,21 +158,6 @@ def _issuer(flags: RemoteFlags) -> JwtIssuer:
         )
     except ConfigurationError as error:
         raise OptionsError(str(error)) from error
-
-
-def _configuration(flags: RemoteFlags) -> Configuration | None:
-    path = flags.authentication_config
-    if path is None:
-        return None
-    from apilayer.pipeline.oidc.configuration import ConfigurationError, parse_configuration
-
-    data = _read("--authentication-config", path)
-    try:
-        return parse_configuration(yaml.safe_load(data), flags.service_account_issuer)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise OptionsError(f"--authentication-config: {path}: not YAML") from error
-    except ConfigurationError as error:
-        raise OptionsError(f"--authentication-config: {path}: {error}") from error
 
 
 def _webhook(flags: RemoteFlags) -> Target | None:

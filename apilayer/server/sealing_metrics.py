@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apilayer.server.reload_metrics import reload_families
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apilayer.storage.encryption.counts import SealingCounts
-
-_RELOADS = "apiserver_encryption_config_controller_automatic_reload"
 
 
 def sealing_families(counts: SealingCounts) -> Iterator[Any]:
@@ -25,18 +25,4 @@ def sealing_families(counts: SealingCounts) -> Iterator[Any]:
     for labels, count in list(counts.transformations.items()):
         operations.add_metric(labels, count)
     yield operations
-    reloads = core.CounterMetricFamily(
-        f"{_RELOADS}s_total",
-        "Total number of reload successes and failures of encryption configuration.",
-        labels=("status",),
-    )
-    last = core.GaugeMetricFamily(
-        f"{_RELOADS}_last_timestamp_seconds",
-        "Timestamp of the last successful or failed automatic reload of encryption configuration.",
-        labels=("status",),
-    )
-    for outcome, count in counts.reloads.items():
-        reloads.add_metric((outcome,), count)
-        last.add_metric((outcome,), counts.last_reload[outcome])
-    yield reloads
-    yield last
+    yield from reload_families("encryption", counts.reloads)

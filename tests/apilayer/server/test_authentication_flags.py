@@ -72,7 +72,10 @@ def test_what_is_on(folder: Path, flags: list[str], expected: dict[str, Any]) ->
     remote = found._remote
     assert {
         "anonymous": found._anonymous,
-        "issuers": [(issuer.url, issuer.required, issuer.algorithms) for issuer in remote.issuers],
+        "issuers": [
+            (issuer.url, issuer.required, issuer.algorithms)
+            for issuer in (remote.issuers.now if remote.issuers else ())
+        ],
         "hook": remote.webhook is not None,
     } == expected
     assert CANARY not in repr(attrs.asdict(found, recurse=False))

@@ -16,6 +16,7 @@ from apilayer.pipeline.webhook_authorizer import WebhookRules
 from apilayer.registry.registry import Registry
 from apilayer.server.authorization import read_authorization
 from apilayer.server.authorization_file import ConfigurationError, parse_configuration
+from apilayer.server.authorization_metrics import authorization_families
 from apilayer.server.errors import OptionsError
 from apilayer.server.options import ServerOptions
 from tests.apilayer.https_server import Asked, Reply, https_server
@@ -273,5 +274,14 @@ async def test_a_file_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixt
             assert await says() == "True"
         assert "type RBAC can neither be added nor removed" in caplog.text
         assert "type Node can neither be added nor removed" in caplog.text
-        assert 'authorizers[1].type: Duplicate value: "RBAC"' in caplog.text
+        await plan.look()
+        assert caplog.text.count('authorizers[1].type: Duplicate value: "RBAC"') == 1, "told once, however often seen"
+        told = {
+            (sample.name, sample.labels["status"]): sample.value
+            for family in authorization_families(authorizer, {})
+            for sample in family.samples
+            if "config_controller_automatic_reloads_total" in sample.name
+        }
+        total = "apiserver_authorization_config_controller_automatic_reloads_total"
+        assert told == {(total, "success"): 2.0, (total, "failure"): 3.0}
         await plan.close()
