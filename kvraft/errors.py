@@ -366,6 +366,29 @@ class NotSupported(KvraftError):
     text = "etcdserver: not supported"
 
 
+class WrongDowngradeVersion(InvalidArgument):
+    wire = 85
+    text = "etcdserver: wrong downgrade target version format"
+
+
+class NoDowngradeTarget(InvalidArgument):
+    """No earlier version can serve this one's data."""
+
+    wire = 86
+    text = "etcdserver: invalid downgrade target version"
+
+
+class NoDowngrade(KvraftError):
+    code = "FailedPrecondition"
+    wire = 87
+    text = "etcdserver: no inflight downgrade job"
+
+
+class UnknownMethod(KvraftError):
+    wire = 88
+    text = "etcdserver: unknown method"
+
+
 class SessionExpired(KvraftError):
     """Whoever waited for a lock, or ran for an election, has lost the lease that its key hung on."""
 

@@ -17,6 +17,7 @@ from kvraft.mvcc.txn import is_serializable, only_reads
 from kvraft.server.leases import LeaseService
 from kvraft.server.maintenance import Maintenance
 from kvraft.server.reads import QUICK_BYTES, QUICK_KEYS, LongReads
+from kvraft.server.waiting import of_task
 from kvraft.types import (
     Command,
     CompactRequest,
@@ -191,7 +192,7 @@ class Service:
                 answer(found)
             else:
                 self._long_reads.admit()
-                self._member.spawn(self._long_reads.run, request, answer)
+                self._member.spawn(self._long_reads.run, request, of_task(self._member, answer))
 
         self._read(read, request.serializable, caller, answer)
 

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
     from kvraft.server.member import Member
     from kvraft.server.service import Answer
+    from kvraft.types import Response
 
 MAX_WAITING = 256
 """Past it: TooManyRequests."""
+
+
+def of_task(member: Member, answer: Answer) -> Answer:
+    """``answer`` for a task, which answers between the member's turns: what it queues leaves with the next, at once."""
+
+    def answered(found: Response | KvraftError) -> None:
+        answer(found)
+        member.wake.set()
+
+    return answered
 
 
 class Waiting:

@@ -146,6 +146,29 @@ async def test_a_long_range_sees_what_was_written_before_it_and_nothing_later(me
 
 
 @pytest.mark.usefixtures("_short_reads")
+async def test_an_answer_made_beside_the_loop_waits_for_no_tick(
+    member: Member, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(client, 50)
+    monkeypatch.setattr("kvraft.server.member.TICK_SECONDS", 60.0)
+    ticked = trio.Event()
+    member.timers.at(member.clock(), ticked.set)
+    await ticked.wait()  # the last one for a minute
+    with trio.fail_after(4):  # before the client asks again
+        assert len((await client.range(*ALL, serializable=True)).kvs) == 50
+        assert (await client.hash_kv(member.client_urls[0])).hash
+
+
+async def test_a_page_of_a_thousand_keys_is_read_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    await client.txn((), [PutRequest(b"k%05d" % number, b"") for number in range(150)])
+    monkeypatch.setattr("kvraft.server.service.QUICK_KEYS", reads.QUICK_KEYS // 10)
+    await client.range(*ALL, limit=100)
+    monkeypatch.setattr(reads, "MAX_LONG_READS", 0)
+    page = await client.range(*ALL, limit=100)
+    assert (len(page.kvs), page.count, page.more) == (100, 150, True)
+
+
+@pytest.mark.usefixtures("_short_reads")
 async def test_long_reads_have_bounds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(client, 50, size=100)
     monkeypatch.setattr(reads, "MAX_ANSWER_BYTES", 5000)

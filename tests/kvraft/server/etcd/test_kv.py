@@ -181,7 +181,7 @@ async def test_reflection_tells_everything_there_is(member: Member, version: str
     await in_thread(member.client_urls[0], converse)
 
 
-async def test_every_call_but_one_is_served(member: Member) -> None:
+async def test_every_call_is_served(member: Member) -> None:
     """What the service does not know is told as such; nothing pretends."""
     assert {path[1:] for path in member.etcd.methods} == set(METHODS)
     waits = "v3electionpb.Election/Campaign"  # for the lock, which has the same name: none
@@ -197,9 +197,24 @@ async def test_every_call_but_one_is_served(member: Member) -> None:
                         told[name] = error.details()  # type: ignore[attr-defined]
         return told
 
-    assert await in_thread(member.client_urls[0], converse) == {
-        "etcdserverpb.Maintenance/Downgrade": "etcdserver: DowngradeRequest is not supported"
-    }
+    assert await in_thread(member.client_urls[0], converse) == {}
+
+
+async def test_there_is_no_version_to_go_back_to(member: Member) -> None:
+    def converse(stubs: Stubs) -> None:
+        for action in (0, 1):
+            for version in ("", "3", "v3.5.0", "3.5.x", "3.5.0 ", "3.5\n"):
+                with refused("INVALID_ARGUMENT", "etcdserver: wrong downgrade target version format"):
+                    stubs.call("Maintenance/Downgrade", action=action, version=version)
+            for version in ("3.5", "3.6", "3.5.0", "3.5.0-rc.1+x"):
+                with refused("INVALID_ARGUMENT", "etcdserver: invalid downgrade target version"):
+                    stubs.call("Maintenance/Downgrade", action=action, version=version)
+        with refused("FAILED_PRECONDITION", "etcdserver: no inflight downgrade job"):
+            stubs.call("Maintenance/Downgrade", action=2)
+        with refused("UNKNOWN", "etcdserver: unknown method"):
+            stubs.call("Maintenance/Downgrade", action=9)
+
+    await in_thread(member.client_urls[0], converse)
 
 
 async def test_a_hundred_calls_at_once_on_one_connection(member: Member) -> None:

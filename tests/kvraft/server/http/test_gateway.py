@@ -97,6 +97,8 @@ async def test_keys(member: Member) -> None:
             11,
             "etcdserver: mvcc: required revision is a future revision",
         ),
+        ("maintenance/downgrade", {"version": "3.5.0"}, 400, 3, "etcdserver: invalid downgrade target version"),
+        ("maintenance/downgrade", {"action": "CANCEL"}, 412, 9, "etcdserver: no inflight downgrade job"),
         ("kv/range", '{"key":', 400, 3, "unexpected EOF"),
         ("kv/range", "{nonsense}", 400, 3, "unexpected character"),
         ("kv/range", "[]", 400, 3, "json: cannot unmarshal"),
