@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+OUTPUT_CLOSED = 141
+"""Exit code of a shell for a program that ended by SIGPIPE."""
 
 COMMANDS = {
     "serve": "run one API server over a store",
@@ -28,13 +33,26 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; answers the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            gc.enable()
+            print(end="", flush=True)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+
+
+def _run(arguments: list[str]) -> int:
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     parser = Parser(prog="apilayer", description="A Kubernetes API server over kvraft.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     module = None
     for name, summary in COMMANDS.items():
         if name == chosen:
+            if name == "serve":
+                gc.disable()  # nothing of what is loaded is garbage; see ``serve.settle``
             module = import_module(f"apilayer.cli.{name}")
             module.add_parser(subparsers)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -35,12 +36,22 @@ def run(arguments: argparse.Namespace) -> int:
     configure(debug=arguments.v >= 4)
     failures: list[BaseException] = []
     try:
-        trio.run(_serve, options_of(arguments))
+        options = options_of(arguments)
+        settle()
+        trio.run(_serve, options)
     except* (ListenError, OptionsError, CertificateError) as group:
         failures = _leaves(group)
     for failure in failures:
         print(f"apilayer serve: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def settle() -> None:
+    """Load what serves. All of it stays: to look for garbage in it, put off until now, would hold up the loop."""
+    import apilayer.server.run  # noqa: F401 - called later
+
+    gc.freeze()
+    gc.enable()
 
 
 def options_of(arguments: argparse.Namespace) -> ServerOptions:

@@ -30,7 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         case ["help"]:
             words = [*words[1:], "--help"]
     try:
-        return _talk(words)
+        try:
+            return _talk(words)
+        finally:
+            print(end="", flush=True)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 STORE_MODULE = "kvraft.cli.main"
 API_MODULE = "apilayer.cli.main"
 SINGLE_MODULE = "apilayer.cli.cluster.single"
+STORE_LOADS = ("kvraft.cli.serve", "kvraft.cli.process")
+API_LOADS = ("apilayer.cli.serve", "apilayer.server.run")
+"""What the modules above come to import."""
+
 API_NAME = "apiserver"
 SEPARATOR = "--apiserver"
 """Between the store's flags and the API server's, where one process is both."""
@@ -31,17 +35,20 @@ def children(
     if len(topology.members) == 1:
         member = topology.members[0]
         store = (*member_flags(data_dir, topology, member), *store_args)
-        return (Spec(member.name, SINGLE_MODULE, (*store, SEPARATOR, *api), logs / f"{member.name}.log"),)
+        arguments = (*store, SEPARATOR, *api)
+        loads = (*STORE_LOADS, *API_LOADS)
+        return (Spec(member.name, SINGLE_MODULE, arguments, logs / f"{member.name}.log", loads),)
     members = [
         Spec(
             member.name,
             STORE_MODULE,
             ("serve", *member_flags(data_dir, topology, member), *store_args),
             logs / f"{member.name}.log",
+            STORE_LOADS,
         )
         for member in topology.members
     ]
-    return (*members, Spec(API_NAME, API_MODULE, ("serve", *api), logs / f"{API_NAME}.log"))
+    return (*members, Spec(API_NAME, API_MODULE, ("serve", *api), logs / f"{API_NAME}.log", API_LOADS))
 
 
 def stop_order(specs: Sequence[Spec]) -> tuple[tuple[str, ...], ...]:

@@ -23,6 +23,8 @@ def explained(what: str, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        raise  # not of a file: whoever read our output is gone
     except OSError as error:
         where = error.filename
         detail = f" ({where})" if where and str(where) != str(path) else ""

@@ -96,7 +96,7 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
         directory.check_space(data_dir)
         with explained("write to the data directory", data_dir):
             first = not state.has_members(data_dir)
-            own_log = _write_files(data_dir, topology, screen, detach=options.detach)
+            own_log = _open_folders(data_dir, screen, detach=options.detach)
         specs = children(data_dir, topology, options.store_args, options.api_args)
 
         def changed() -> None:
@@ -108,10 +108,14 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
 
         supervisor = Supervisor(specs, report=screen.event, changed=changed, own_log=own_log)
         interrupts.wake = supervisor.wake
-        announced = False
+        released = announced = False
         try:
             with explained("start the processes in", data_dir):
-                supervisor.start()
+                supervisor.start(hold=True)
+            with explained("write to the data directory", data_dir):
+                _write_files(data_dir, topology, screen)  # while the processes load
+            supervisor.release()
+            released = True
             tenure.remove = options.ephemeral  # the logs now say more than any error message
             view = _await_ready(data_dir, topology, supervisor, interrupts, screen)
             supervisor.restarting = announced = True
@@ -123,7 +127,8 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
             while not interrupts.count:
                 supervisor.wait(None)
         finally:
-            screen.event("stopping")
+            if released:
+                screen.event("stopping")
             before = interrupts.count
             supervisor.stop(stop_order(specs), hurry=lambda: interrupts.count > before)
             interrupts.wake = None
@@ -137,8 +142,8 @@ def operate(options: Options, screen: Screen, ready: Callable[[], None]) -> None
         screen.event("stopped")
 
 
-def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen, *, detach: bool) -> Path | None:
-    """Everything that the processes find on disk. Returns the supervisor's own log when it has one."""
+def _open_folders(data_dir: Path, screen: Screen, *, detach: bool) -> Path | None:
+    """What must be there before a process is started. Returns the supervisor's own log when it has one."""
     own_log = None
     for folder in ("logs", "members", "pki"):
         (data_dir / folder).mkdir(mode=0o700, exist_ok=True)
@@ -149,6 +154,11 @@ def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen, *, de
         os.dup2(descriptor, 2)
         os.close(descriptor)
         screen.add(sys.stdout)
+    return own_log
+
+
+def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen) -> None:
+    """Everything that the processes find on disk."""
     pki = data_dir / "pki"
     made = certificates.ensure(pki)
     made = account_key.ensure_account_key(pki) or made
@@ -158,7 +168,6 @@ def _write_files(data_dir: Path, topology: ports.Topology, screen: Screen, *, de
     kubeconfig.write_kubeconfig(
         data_dir / "kubeconfig", topology.api_url, pki / "ca.crt", pki / "admin.crt", pki / "admin.key"
     )
-    return own_log
 
 
 def _await_ready(

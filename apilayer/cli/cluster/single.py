@@ -8,6 +8,7 @@ that starts a store.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="apilayer")
     api_command.add_parser(parser.add_subparsers())
     api_args = parser.parse_args(["serve", *arguments[at + 1 :]])
+    gc.disable()  # until all is loaded; see ``settle``
 
     from apilayer.server import logs as api_logs
     from apilayer.server.errors import OptionsError
@@ -56,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return mistake.code if isinstance(mistake, FlagError) else 1
     failures: list[BaseException] = []
     try:
-        trio.run(_serve, Member(settings.member), api_command.options_of(api_args))
+        member, options = Member(settings.member), api_command.options_of(api_args)
+        api_command.settle()
+        trio.run(_serve, member, options)
     except* (ListenError, OptionsError, CertificateError, ConfigError, KvraftError, OSError) as group:
         failures = _leaves(group)
     for error in failures:

@@ -37,12 +37,13 @@ _HOUSEKEEPING_S = 5.0
 
 
 class Spec(NamedTuple):
-    """A child to run: a module and its arguments, as for ``python -m``."""
+    """A child to run: a module and its arguments, as for ``python -m``. ``loads``: what it imports before all else."""
 
     name: str
     module: str
     arguments: tuple[str, ...]
     log: Path
+    loads: tuple[str, ...] = ()
 
 
 class Ended(NamedTuple):
@@ -110,13 +111,29 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll.register(self._wake_read, select.POLLIN)
         self._by_fd: dict[int, Child] = {}
+        self._release = -1
         self._next_housekeeping = clock() + _HOUSEKEEPING_S
 
-    def start(self) -> None:
-        """Start every child, in order. Raises ``OSError``; ``stop`` ends those already started."""
-        for child in self.children.values():
-            self._spawn(child)
+    def start(self, *, hold: bool = False) -> None:
+        """Start every child, in order. ``hold``: they load, and begin when they are released.
+
+        Raises ``OSError``; ``stop`` ends those already started.
+        """
+        gate, self._release = os.pipe2(os.O_CLOEXEC)
+        try:
+            for child in self.children.values():
+                self._spawn(child, gate)
+        finally:
+            os.close(gate)
+        if not hold:
+            self.release()
         self._changed()
+
+    def release(self) -> None:
+        """Let the children begin: what they need is there."""
+        if self._release >= 0:
+            os.close(self._release)
+            self._release = -1
 
     def wake(self) -> None:
         """Make a ``wait`` under way, or else the next one, return at once. May be called from a signal handler."""
@@ -159,6 +176,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Free the descriptors. Every child has ended by now."""
+        self.release()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -220,14 +238,15 @@ class Supervisor:
                 self._schedule(child, f"{child.spec.name} cannot be started: {error}")
             self._changed()
 
-    def _spawn(self, child: Child) -> None:
+    def _spawn(self, child: Child, stdin: int = subprocess.DEVNULL) -> None:
         _bound_log(child.spec.log)
-        argv = [sys.executable, "-m", "apilayer.cli.cluster.child", child.spec.module, *child.spec.arguments]
+        spec = child.spec
+        argv = [sys.executable, "-m", "apilayer.cli.cluster.child", ",".join(spec.loads), spec.module, *spec.arguments]
         with open(child.spec.log, "ab") as log:
             child.log_start = log.tell()
             process = subprocess.Popen(  # noqa: S603 - our own modules, by our own interpreter, without a shell
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -233,3 +233,26 @@ def test_children_die_with_a_killed_supervisor(world: World) -> None:
     waiting.register(pidfd, module.select.POLLIN)
     assert waiting.poll(30_000), "the kernel kills the child"
     os.close(pidfd)
+
+
+def test_children_begin_when_they_are_released(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "tiny_load.py").write_text("import os; os.write(1, b'loaded'); open('loaded.fifo', 'w').close()")
+    os.mkfifo(world.folder / "loaded.fifo")
+    monkeypatch.chdir(world.folder)
+    supervisor = world.make(a="exit")
+    supervisor.children["a"].spec = supervisor.children["a"].spec._replace(loads=("tiny_load",))
+    supervisor.start(hold=True)
+    (world.folder / "loaded.fifo").read_text()  # until it has loaded
+    assert supervisor.wait(0.1) == []
+    supervisor.release()
+    (death,) = supervisor.wait(None)
+    assert death.code == 7
+    assert world.log("a") == "loaded"
+
+
+def test_children_that_were_never_released_can_be_ended(world: World) -> None:
+    supervisor = world.make(a="deaf")
+    supervisor.start(hold=True)
+    supervisor.stop([("a",)])
+    assert world.log("a") == ""
+    assert world.said == []
