@@ -29,6 +29,7 @@ MAX_QUERY_FIELDS = 100
 MAX_REMEMBERED_CHARS = 512
 """Longer queries are parsed each time, so that what is remembered stays small."""
 _META_GROUP = "meta.k8s.io"
+IGNORE_READ_ERROR = "ignoreStoreReadErrorWithClusterBreakingPotential"
 _POLICIES = ("Foreground", "Background", "Orphan")
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 MAX_FIELD_MANAGER = 128
@@ -265,6 +266,8 @@ class DeleteOptions:
     orphan_dependents: bool | None = None
     uid: str | None = None
     resource_version: str | None = None
+    ignore_read_error: bool = False
+    """The object goes although it cannot be read, and only then."""
     admission: Admission | None = None
 
     @staticmethod
@@ -278,6 +281,7 @@ class DeleteOptions:
                 "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
                 "propagationPolicy": query["propagationPolicy"][0] if "propagationPolicy" in query else None,
                 "orphanDependents": _flag(query, "orphanDependents"),
+                IGNORE_READ_ERROR: _flag(query, IGNORE_READ_ERROR),
                 "preconditions": {"uid": query["uid"][0]} if _text(query, "uid") else None,
             }
         else:
@@ -294,6 +298,7 @@ class DeleteOptions:
             orphan_dependents=raw.get("orphanDependents"),
             uid=conditions.get("uid"),
             resource_version=conditions.get("resourceVersion"),
+            ignore_read_error=bool(raw.get(IGNORE_READ_ERROR)),
             admission=admission,
         )
 
@@ -307,4 +312,10 @@ def _delete_errors(raw: Mapping[str, Any]) -> list[FieldError]:
     if policy is not None and policy not in _POLICIES:
         errors.append(field.not_supported("propagationPolicy", policy, (*_POLICIES, "nil")))
     errors.extend(_dry_run_errors(raw.get("dryRun")))
+    if raw.get(IGNORE_READ_ERROR):
+        errors += [
+            field.invalid(IGNORE_READ_ERROR, True, f"cannot be set together with .{other}")
+            for other in ("dryRun", "propagationPolicy", "orphanDependents", "gracePeriodSeconds", "preconditions")
+            if raw.get(other) not in (None, [])
+        ]
     return errors

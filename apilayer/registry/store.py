@@ -20,6 +20,7 @@ from apilayer.api.validation import validate_create, validate_update
 from apilayer.registry import deletion
 from apilayer.registry.listing import FRESHNESS_TIMEOUT_SECONDS
 from apilayer.registry.options import named_revision, parse_revision
+from apilayer.registry.unreadable import delete_unreadable
 from apilayer.storage.codec import CorruptObject
 from apilayer.storage.interface import KeyChanged, KeyExists, RequestTooLarge
 
@@ -47,9 +48,9 @@ MAX_WRITTEN = 256
 
 @attrs.frozen
 class Deleted:
-    """What a DELETE did: the object's last state, and whether it is gone for good."""
+    """What a DELETE did: the object's last state (None: it could not be read), and whether it is gone for good."""
 
-    entry: Entry
+    entry: Entry | None
     gone: bool
 
 
@@ -441,6 +442,9 @@ class ResourceStore:
         self.strategy.check_delete(name)
         key = self.key(namespace, name)
         review = self._review(DELETE, namespace, name, options)
+        if options.ignore_read_error:
+            await delete_unreadable(self._store, self._codec, key, review)
+            return Deleted(None, gone=True)
         entry = await self._read(key)
         while True:
             if entry is None:

@@ -220,6 +220,11 @@ class Form:
         }
         return self.document(status.success(details), warnings=warnings)
 
+    def success_unread(self, name: str, warnings: Sequence[str] = ()) -> Response:
+        """The Status of a completed deletion of what could not be read."""
+        details = {"name": name, "group": self.resource.group, "kind": self.resource.plural}
+        return self.document(status.success(details), warnings=warnings)
+
     # ------------------------------------------------------------------ watch lines
 
     def event_line(self, event_type: EventType, event: CachedEvent, *, columns: bool) -> bytes:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from apilayer.api import meta, status
+from apilayer.api import field, meta, status
 from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
+from apilayer.api.gotext import quote
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
 from apilayer.later import Later
 from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
-from apilayer.registry.options import DeleteOptions, ListOptions, WriteOptions
+from apilayer.registry.options import IGNORE_READ_ERROR, DeleteOptions, ListOptions, WriteOptions
+from apilayer.registry.unreadable import VERB as UNSAFE_DELETE
 from apilayer.server.form_choice import form_of
 from apilayer.server.forms import Form, warning_headers
 from apilayer.server.listings import list_answer
@@ -200,8 +202,12 @@ class ResourceHandlers:
 
     async def _delete(self, call: Call, form: Form) -> Response:
         options = await _delete_options(call)
+        if options.ignore_read_error:
+            await self._check_may_ignore(call)
         deleted = await call.api.store.delete(call.namespace, call.name, options)
         warnings = call.api.store.strategy.delete_warnings(options)
+        if deleted.entry is None:
+            return form.success_unread(call.name, warnings)
         if not deleted.gone:
             waits = options.orphan_dependents is False
             return form.object(deleted.entry, 202 if waits else 200, warnings)
@@ -209,8 +215,20 @@ class ResourceHandlers:
             return form.object(deleted.entry, 200, warnings)
         return form.success(deleted.entry, warnings)
 
+    async def _check_may_ignore(self, call: Call) -> None:
+        """Raises StatusError 403 for who may not delete what cannot be read."""
+        row = call.row
+        may = self._registry.may
+        if not await may(call.context.user, UNSAFE_DELETE, row.group, row.plural, call.namespace, call.name):
+            raise status.forbidden(
+                row.plural, row.group, call.name, f"not permitted to do {quote(UNSAFE_DELETE)}, reason: "
+            )
+
     async def _delete_collection(self, call: Call, form: Form) -> Response:
         how = await _delete_options(call)
+        if how.ignore_read_error:
+            detail = "is not allowed with DELETECOLLECTION, try again after removing the option"
+            raise status.invalid("DeleteOptions", "meta.k8s.io", "", [field.invalid(IGNORE_READ_ERROR, True, detail)])
         options = ListOptions.parse(call.context.query)
         listing = await self._registry.delete_collection(call.api, call.namespace, options, how, call.row)
         return await list_answer(form, listing)

@@ -80,6 +80,8 @@ class ResourceCache:
         """Takes in one change and hands it to the watchers that it concerns."""
         key = change.key
         previous = self._entries.get(key)
+        if change.value is None:
+            self.corrupt.pop(key, None)
         entry = None if change.value is None else self._read(key, change.value, change.revision)
         if entry is not None:
             if previous is None:

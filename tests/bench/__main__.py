@@ -18,6 +18,7 @@ from tests.bench import (
     api,
     audit,
     authz,
+    bad_clients,
     compaction,
     fairness,
     hostile,
@@ -116,9 +117,10 @@ PARTS = {
     ),
     "hostile": Part(
         "The API server under attack",
-        f"`apilayer up --nodes 1`. {hostile.LOADERS} connections list and create as fast as they are answered, and "
-        f"{hostile.EACH} clients each trickle a head, trickle a handshake, send garbage, send endless bodies, never "
-        "read their watches, never read their lists. One good client has one connection.",
+        "`apilayer up --nodes 1`. What it serves a greedy user at saturation is measured first; then twice that is "
+        f"offered, whether or not there are answers, and {bad_clients.EACH} clients each trickle a head, trickle a "
+        "handshake, flood it with connections, send garbage, endless bodies, bad tokens, never read their watches, "
+        f"never read their lists. {hostile.GOOD_CLIENTS} good clients create, read and delete.",
         lambda args: hostile.run(args.minutes),
     ),
 }

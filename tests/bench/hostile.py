@@ -1,206 +1,195 @@
-"""Hostile: more load than the server can serve, bad clients mixed in; memory, what good clients get, what is lost."""
+"""Hostile: twice the load that the server can serve, bad clients mixed in; memory, what good clients get, what is lost.
+
+What the server serves at most is measured first. Then a process offers twice that, one has bad clients, and good ones
+go on here. What they were told is done is looked for at the end.
+"""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import random
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from tests.bench import open_loop
 from tests.bench.api import NAMESPACE, configmap, local_cluster, processes
+from tests.bench.bad_clients import READY
 from tests.bench.clusters import resident_mib
-from tests.bench.fairness import GOOD, GREEDY, USERS, allow, fill
+from tests.bench.fairness import GOOD, USERS, allow, fill
 from tests.bench.http import HttpConnection, open_http, read_kubeconfig
 from tests.bench.load import Figures
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 OBJECTS = 300
-EACH = 10
-"""Bad clients of each kind."""
-LOADERS = 60
-"""Connections that list and create as fast as they are answered: several times what one server does."""
+GOOD_CLIENTS = 4
+TURN_SECONDS = 0.2
+"""A good client does its three requests so often."""
+KEPT = 50
+"""So many objects each good client keeps: it deletes older ones."""
+TIMES = 2.0
 SAMPLE_SECONDS = 1.0
-BODY_BYTES = 64 * 1024 * 1024
-READY = b"attacking\n"
-AGAIN_SECONDS = 0.2
+MAX_GROWTH = 1.25
+MAX_GROWTH_MIB = 64.0
+"""Memory in the second half of the time may be so much more than in the first."""
+COLLECTION = f"{NAMESPACE}/configmaps"
 
 
-async def _raw(url: str, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
-    parts = urlsplit(url)
-    assert parts.hostname
-    tcp = await trio.open_tcp_stream(parts.hostname, parts.port or 443)
-    return trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+class GoodClient:
+    """Creates, reads, deletes; what was acknowledged is remembered."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.there: list[str] = []
+        self.gone: set[str] = set()
+        self.acknowledged = 0
+        self.failures: list[str] = []
+        self.latencies: list[float] = []
+
+    async def run(self, url: str, context: ssl.SSLContext, seconds: float) -> None:
+        """For so long. A connection that breaks is a failure, and is opened again."""
+        end = trio.current_time() + seconds
+        while trio.current_time() < end:
+            try:
+                async with open_http(url, context, GOOD) as http:
+                    while trio.current_time() < end:
+                        turn = trio.current_time()
+                        await self._turn(http)
+                        await trio.sleep_until(turn + TURN_SECONDS)
+            except (OSError, trio.BrokenResourceError) as error:
+                self.failures.append(repr(error))
+
+    async def _turn(self, http: HttpConnection) -> None:
+        name = f"good-{self._name}-{time.time_ns()}"
+        if await self._ask(http, "POST", "", 201, configmap(name)):
+            self.there.append(name)
+            self.acknowledged += 1
+        await self._ask(http, "GET", "/c-000001", 200)
+        if len(self.there) > KEPT:
+            oldest = self.there.pop(0)
+            if await self._ask(http, "DELETE", f"/{oldest}", 200):
+                self.gone.add(oldest)
+                self.acknowledged += 1
+
+    async def _ask(self, http: HttpConnection, method: str, path: str, expected: int, body: bytes = b"") -> bool:
+        started = time.perf_counter()
+        status, answer = await http.request(method, COLLECTION + path, body)
+        self.latencies.append(time.perf_counter() - started)
+        if status != expected:
+            self.failures.append(f"{method} {path}: {status} {answer[:200].decode(errors='replace')}")
+        return status == expected
+
+    def lost(self, names: set[str]) -> int:
+        """How many acknowledged writes are not among what there is: creates that are missing, deletes undone."""
+        return len(set(self.there) - names) + len(self.gone & names)
 
 
-async def _trickling_head(url: str, context: ssl.SSLContext) -> None:
-    stream = await _raw(url, context)
-    await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
-    while True:
-        await stream.send_all(b"x")
-        await trio.sleep(1.0)
-
-
-async def _trickling_handshake(url: str, _: ssl.SSLContext) -> None:
-    parts = urlsplit(url)
-    assert parts.hostname
-    tcp = await trio.open_tcp_stream(parts.hostname, parts.port or 443)
-    for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64):
-        await tcp.send_all(bytes([byte]))
-        await trio.sleep(1.0)
-
-
-async def _garbage(url: str, context: ssl.SSLContext) -> None:
-    stream = await _raw(url, context)
-    await stream.send_all(os.urandom(random.randrange(1, 4096)))
-    while await stream.receive_some(4096):
-        pass
-    await trio.sleep(AGAIN_SECONDS)
-
-
-async def _huge_body(url: str, context: ssl.SSLContext) -> None:
-    stream = await _raw(url, context)
-    head = f"POST {NAMESPACE}/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GREEDY}\r\n"
-    await stream.send_all(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
-    for _ in range(BODY_BYTES // 65536):
-        await stream.send_all(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-
-
-async def _never_reads(url: str, context: ssl.SSLContext, query: str) -> None:
-    stream = await _raw(url, context)
-    head = f"GET {NAMESPACE}/configmaps{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GREEDY}\r\n\r\n"
-    await stream.send_all(head.encode())
-    await trio.sleep(30.0)
-
-
-async def _never_watches(url: str, context: ssl.SSLContext) -> None:
-    await _never_reads(url, context, "?watch=1")
-
-
-async def _never_lists(url: str, context: ssl.SSLContext) -> None:
-    await _never_reads(url, context, "")
-
-
-async def _loads(url: str, context: ssl.SSLContext) -> None:
-    async with open_http(url, context, GREEDY) as http:
-        for number in range(1_000):
-            if number % 3:
-                status, _ = await http.request("GET", f"{NAMESPACE}/configmaps?labelSelector=none%3Dsuch")
-            else:
-                name = f"l-{time.time_ns()}-{random.randrange(10**6)}"
-                status, _ = await http.request("POST", f"{NAMESPACE}/configmaps", configmap(name))
-            if status == 429:
-                await trio.sleep(AGAIN_SECONDS)
-
-
-KINDS = (_trickling_head, _trickling_handshake, _garbage, _huge_body, _never_watches, _never_lists)
-
-
-async def attack(url: str, context: ssl.SSLContext) -> None:
-    """All of them at once, each again when the server has had enough of it."""
-
-    async def keep_on(what: Callable[[str, ssl.SSLContext], Awaitable[None]]) -> None:
+async def _names(kubeconfig: Path) -> set[str]:
+    """Every object, page by page."""
+    found: set[str] = set()
+    async with open_http(*read_kubeconfig(kubeconfig)) as http:
+        following = ""
         while True:
-            with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError, Exception):
-                await what(url, context)
-            await trio.sleep(AGAIN_SECONDS)
+            status, body = await http.request("GET", f"{COLLECTION}?limit=500&continue={following}")
+            if status != 200:
+                raise RuntimeError(f"list answered {status}")
+            page: dict[str, Any] = json.loads(body)
+            found.update(item["metadata"]["name"] for item in page["items"])
+            following = page["metadata"].get("continue", "")
+            if not following:
+                return found
 
-    async with trio.open_nursery() as nursery:
-        for kind in KINDS:
-            for _ in range(EACH):
-                nursery.start_soon(keep_on, kind)
-        for _ in range(LOADERS):
-            nursery.start_soon(keep_on, _loads)
-        sys.stdout.buffer.write(READY)
-        sys.stdout.buffer.flush()
+
+class Memory:
+    """Resident memory of processes, second by second."""
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._pids = {pid: name for name, pid in pids.items()}  # one process may have two names
+        self.samples: dict[str, list[float]] = {name: [resident_mib(pid)] for pid, name in self._pids.items()}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await trio.sleep(SAMPLE_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Takes a sample."""
+        for pid, name in self._pids.items():
+            self.samples[name].append(resident_mib(pid))
+
+    def rows(self) -> Iterator[str]:
+        """Lines of the table. Raises RuntimeError when memory goes on growing."""
+        for name, found in self.samples.items():
+            half = len(found) // 2
+            before, after = max(found[: half + 1]), max(found[half:])
+            if after > before * MAX_GROWTH + MAX_GROWTH_MIB:
+                raise RuntimeError(
+                    f"{name}: memory grows: {before:.0f} MiB in the first half, {after:.0f} in the second"
+                )
+            for what, value in (
+                ("at the start", found[0]),
+                ("after half of the time", found[half]),
+                ("at most", max(found)),
+                ("at the end", found[-1]),
+            ):
+                yield f"| {name}: memory {what}, MiB | {value:,.0f} |"
 
 
 @contextmanager
-def attacking(kubeconfig: Path) -> Iterator[None]:
-    """That, in another process."""
-    command = [sys.executable, "-m", "tests.bench.hostile", str(kubeconfig)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+def _process(module: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=subprocess.PIPE)
     try:
-        assert process.stdout is not None
-        if process.stdout.readline() != READY:
-            raise RuntimeError("the attack did not begin")
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
 
 
-class GoodClient:
-    """Creates and reads, one after the other; what was acknowledged is remembered."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[str] = []
-        self.failed = 0
-        self.latencies: list[float] = []
-
-    async def run(self, url: str, context: ssl.SSLContext, seconds: float) -> None:
-        """For so long."""
-        end = trio.current_time() + seconds
-        async with open_http(url, context, GOOD) as http:
-            number = 0
-            while trio.current_time() < end:
-                number += 1
-                name = f"good-{time.time_ns()}-{number}"
-                all_of_them = f"{NAMESPACE}/configmaps"
-                for path, body in ((all_of_them, configmap(name)), (f"{all_of_them}/c-000001", b"")):
-                    started = time.perf_counter()
-                    status, _ = await http.request("POST" if body else "GET", path, body)
-                    self.latencies.append(time.perf_counter() - started)
-                    if status == 201:
-                        self.acknowledged.append(name)
-                    elif status != 200:
-                        self.failed += 1
-
-    async def lost(self, http: HttpConnection) -> int:
-        """How many of those that were acknowledged are not there."""
-        missing = 0
-        for name in self.acknowledged:
-            status, _ = await http.request("GET", f"{NAMESPACE}/configmaps/{name}")
-            missing += status != 200
-        return missing
-
-
-async def _sample(pid: int, found: list[float]) -> None:
-    while True:
-        found.append(resident_mib(pid))
-        await trio.sleep(SAMPLE_SECONDS)
-
-
-async def _under_attack(kubeconfig: Path, pid: int, seconds: float) -> tuple[GoodClient, list[float]]:
+async def _good(kubeconfig: Path, memory: Memory, seconds: float) -> list[GoodClient]:
     url, context = read_kubeconfig(kubeconfig, anonymous=True)
-    good, memory = GoodClient(), list[float]()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_sample, pid, memory)
-        await good.run(url, context, seconds)
-        nursery.cancel_scope.cancel()
-    return good, memory
+    clients = [GoodClient(str(number)) for number in range(GOOD_CLIENTS)]
+    async with trio.open_nursery() as sampling:
+        sampling.start_soon(memory.run)
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(client.run, url, context, seconds)
+        memory.look()
+        sampling.cancel_scope.cancel()
+    return clients
 
 
-async def _lost(kubeconfig: Path, good: GoodClient) -> int:
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(open_http(*read_kubeconfig(kubeconfig)))
-        return await good.lost(http)
+def _attacked(
+    kubeconfig: Path, memory: Memory, rate: float, seconds: float, most: int
+) -> tuple[list[GoodClient], dict[str, int], int]:
+    """Good clients, what came of the offered load, and how often bad clients began."""
+    with (
+        _process("tests.bench.bad_clients", str(kubeconfig)) as bad,
+        _process("tests.bench.open_loop", str(kubeconfig), str(rate), str(seconds), str(most)) as load,
+    ):
+        assert bad.stdout is not None
+        assert load.stdout is not None
+        if bad.stdout.readline() != READY or load.stdout.readline() != READY:
+            raise RuntimeError("the attack did not begin")
+        clients = trio.run(_good, kubeconfig, memory, seconds)
+        ended: dict[str, int] = json.loads(load.stdout.readline())
+        if bad.poll() is not None:
+            raise RuntimeError("the bad clients gave up")
+        bad.kill()
+        return clients, ended, int(bad.stdout.read().split()[-1])
 
 
 def run(minutes: float) -> list[str]:
-    """Measure and return the table's lines (Markdown)."""
+    """Measure and return the table's lines (Markdown). Raises RuntimeError when something does not hold."""
+    seconds = minutes * 60
     with tempfile.NamedTemporaryFile("w", suffix=".csv") as users:
         users.write(USERS)
         users.flush()
@@ -208,33 +197,39 @@ def run(minutes: float) -> list[str]:
             kubeconfig = directory / "kubeconfig"
             trio.run(allow, kubeconfig)
             trio.run(fill, kubeconfig, OBJECTS)
-            pid = next(iter(processes(directory).values()))
-            before = resident_mib(pid)
-            with attacking(kubeconfig):
-                good, memory = trio.run(_under_attack, kubeconfig, pid, minutes * 60)
-            lost = trio.run(_lost, kubeconfig, good)
-    if lost or good.failed:
-        raise RuntimeError(f"{lost} acknowledged creates are lost, {good.failed} requests were refused or failed")
-    figures = Figures.of(good.latencies, minutes * 60)
-    half = memory[len(memory) // 2]
+            greedy = read_kubeconfig(kubeconfig, anonymous=True)
+            trio.run(open_loop.prepare, *greedy)
+            served = trio.run(open_loop.saturate, *greedy, min(10.0, max(1.0, seconds / 10)))
+            memory = Memory(processes(directory))
+            most = min(open_loop.MAX_OUTSTANDING, max(50, int(seconds * 10)))
+            clients, ended, bad = _attacked(kubeconfig, memory, served * TIMES, seconds, most)
+            names = trio.run(_names, kubeconfig)
+    failures = [failure for client in clients for failure in client.failures]
+    lost = sum(client.lost(names) for client in clients)
+    if lost or failures:
+        raise RuntimeError(f"{lost} acknowledged writes are lost; {len(failures)} requests failed: {failures[:5]}")
+    latencies = [latency for client in clients for latency in client.latencies]
+    figures = Figures.of(latencies, seconds)
     return [
         "| figure | value |",
         "| --- | ---: |",
-        f"| memory before, MiB | {before:,.0f} |",
-        f"| memory after half of the time, MiB | {half:,.0f} |",
-        f"| memory at the end, MiB | {memory[-1]:,.0f} |",
-        f"| memory at most, MiB | {max(memory):,.0f} |",
-        f"| requests of the good client | {len(good.latencies):,} |",
+        f"| served at saturation, /s | {served:,.0f} |",
+        f"| offered, /s | {ended['offered'] / seconds:,.0f} |",
+        *(
+            f"| {what}, /s | {ended.get(key, 0) / seconds:,.0f} |"
+            for key, what in (
+                ("served", "of these served"),
+                ("refused", "of these refused with 429"),
+                ("broken", "of these on connections that broke"),
+                ("held back", f"of these held back, {most} being under way"),
+            )
+        ),
+        f"| bad clients, each beginning counted | {bad:,} |",
+        *memory.rows(),
+        f"| requests of good clients | {len(latencies):,} |",
         f"| p50 ms | {figures.p50_ms:.1f} |",
         f"| p99 ms | {figures.p99_ms:.1f} |",
         "| refused or failed | 0 |",
-        f"| creates acknowledged | {len(good.acknowledged):,} |",
+        f"| writes acknowledged | {sum(client.acknowledged for client in clients):,} |",
         "| of these lost | 0 |",
     ]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kubeconfig", type=Path)
-    given = parser.parse_args()
-    trio.run(attack, *read_kubeconfig(given.kubeconfig, anonymous=True))

@@ -127,7 +127,8 @@ class ServiceStore(ResourceStore):
     async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
         """As `ResourceStore.delete`; what the service held is free afterwards."""
         deleted = await super().delete(namespace, name, options)
-        if deleted.gone and not options.dry_run:
+        # What an unreadable one held is found out by `Repair`.
+        if deleted.entry is not None and deleted.gone and not options.dry_run:
             await self.free(claims_of(deleted.entry.object()))
         return deleted
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from apilayer.pipeline.authentication import User
+
 Object = dict[str, Any]
 
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -93,6 +95,47 @@ async def test_what_cannot_be_read_is_an_error_and_hides_nothing_else() -> None:
         with trio.fail_after(5):
             while (await server.request("GET", SECRETS)).status != 200:
                 await trio.lowlevel.checkpoint()
+
+
+async def test_what_cannot_be_read_is_deleted_by_who_may() -> None:
+    """Only when that is asked for, and only what cannot be read; lists are whole again afterwards."""
+    memory = MemoryStore()
+    stored = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s", "namespace": "default"}}
+    await sealing(memory, rule([keyed("aesgcm", "a")], "secrets")).create(KEY, orjson.dumps(stored))
+    option = "ignoreStoreReadErrorWithClusterBreakingPotential"
+    async with serving(sealing(memory, rule([keyed("aesgcm", "b")], "secrets"))) as server:
+
+        async def delete(name: str, **options: Any) -> tuple[int, str]:
+            body = {"kind": "DeleteOptions", "apiVersion": "v1", option: True, **options}
+            answer = await server.request("DELETE", f"{SECRETS}/{name}", body)
+            return answer.status, answer.json.get("message", "")
+
+        assert (await server.request("POST", SECRETS, {**SECRET, "metadata": {"name": "good"}})).status == 201
+        status, message = await delete("good")
+        assert (status, "is exclusively used to delete corrupt object(s)" in message) == (422, True)
+        assert (await delete("none"))[0] == 404
+        for other in ({"dryRun": ["All"]}, {"gracePeriodSeconds": 0}, {"preconditions": {"uid": "x"}}):
+            status, message = await delete("s", **other)
+            assert (status, f"cannot be set together with .{next(iter(other))}" in message) == (422, True)
+        answer = await server.request("DELETE", f"{SECRETS}?{option}=true")
+        assert (answer.status, "is not allowed with DELETECOLLECTION" in answer.json["message"]) == (422, True)
+        asked: list[tuple[str, ...]] = []
+
+        async def may(user: User, *what: str) -> bool:
+            asked.append((user.name, *what))
+            return len(asked) > 1
+
+        server.registry.may = may
+        status, message = await delete("s")
+        assert (status, message) == (
+            403,
+            'secrets "s" is forbidden: not permitted to do "unsafe-delete-ignore-read-errors", reason: ',
+        )
+        assert asked == [("admin", "unsafe-delete-ignore-read-errors", "", "secrets", "default", "s")]
+        assert (await server.request("GET", SECRETS)).status == 500
+        assert await delete("s") == (200, "")
+        listed = await server.request("GET", SECRETS)
+        assert [item["metadata"]["name"] for item in listed.json["items"]] == ["good"]
 
 
 async def test_values_that_a_kube_apiserver_has_stored() -> None:
