@@ -35,7 +35,12 @@ class _WithMetadata(msgspec.Struct):
     metadata: dict[str, Any]
 
 
+class _WithRawMetadata(msgspec.Struct):
+    metadata: msgspec.Raw
+
+
 _METADATA = msgspec.json.Decoder(_WithMetadata).decode
+_RAW_METADATA = msgspec.json.Decoder(_WithRawMetadata).decode
 
 
 class CorruptObject(Exception):
@@ -195,6 +200,11 @@ class Entry:
     def metadata(self) -> Object:
         """The object's metadata, parsed afresh without the rest; the caller owns it."""
         return _METADATA(self.item).metadata
+
+    @property
+    def raw_metadata(self) -> msgspec.Raw:
+        """The object's metadata as JSON."""
+        return _RAW_METADATA(self.item).metadata
 
     @property
     def selectable(self) -> Object:

@@ -87,6 +87,16 @@ def table_row_cells(resource: Resource, obj: Mapping[str, Any], now: datetime) -
     return [*cells, since(dig(obj, "metadata", "creationTimestamp"), now)] if resource.kind == "IPAddress" else cells
 
 
+def row_without_object(resource: Resource, obj: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The cells of a row, and conditions where the object has ended. `obj` is in the stored form."""
+    row: dict[str, Any] = {"cells": table_row_cells(resource, obj, now)}
+    if resource.kind == "Pod":
+        conditions = pod_row_conditions(obj)
+        if conditions:
+            row["conditions"] = conditions
+    return row
+
+
 def table_row(
     resource: Resource,
     obj: Mapping[str, Any],
@@ -99,11 +109,7 @@ def table_row(
 
     `obj` is in the stored form; `shown` gives it in the form that was asked for, if that is another one.
     """
-    row: dict[str, Any] = {"cells": table_row_cells(resource, obj, now)}
-    if resource.kind == "Pod":
-        conditions = pod_row_conditions(obj)
-        if conditions:
-            row["conditions"] = conditions
+    row = row_without_object(resource, obj, now)
     if include_object == "None":
         row["object"] = None
         return row
