@@ -101,7 +101,7 @@ class KubernetesService:
         api = self._registry.of(_LEASES)
         await api.lists.refresh()
         entries = self._registry.cache.of(api.resource).entries(api.lists.prefix(_SYSTEM))
-        objects = [entry.object() for entry in entries if entry.selectable["metadata"]["labels"]]
+        objects = [entry.object() for entry in entries if entry.labels]
         return [obj for obj in objects if kubernetes.IDENTITY_LABEL in obj["metadata"]["labels"]]
 
     async def _delete_lease(self, name: str) -> None:

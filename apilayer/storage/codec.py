@@ -7,6 +7,7 @@ by other programs (a kube-apiserver stores protobuf), are parsed and laid out an
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from apilayer.api.decode import message_name
 from apilayer.api.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from apilayer.api.resources import Resource
 
@@ -39,8 +40,19 @@ class _WithRawMetadata(msgspec.Struct):
     metadata: msgspec.Raw
 
 
+class _Labels(msgspec.Struct):
+    labels: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _WithLabels(msgspec.Struct):
+    metadata: _Labels
+
+
 _METADATA = msgspec.json.Decoder(_WithMetadata).decode
 _RAW_METADATA = msgspec.json.Decoder(_WithRawMetadata).decode
+_LABELS = msgspec.json.Decoder(_WithLabels).decode
+MAX_SHARED_LABELS = 8192
+"""So many sets of labels are remembered, to be shared by the objects that have the same."""
 
 
 class CorruptObject(Exception):
@@ -101,15 +113,15 @@ class Codec:
         return obj
 
     def skeleton(self, entry: Entry) -> Object:
-        """The labels of an object and the fields that the resource lets selectors read; the rest is passed over."""
+        """The fields of an object that the resource lets selectors read; the rest is passed over."""
         if self._skeleton is None:
             self._read = tuple(self.resource.field_selectors.values())
-            self._skeleton = msgspec.json.Decoder(_sketch([("metadata", "labels"), *self._read])).decode
+            self._skeleton = msgspec.json.Decoder(_sketch(self._read)).decode
         try:
             seen = self._skeleton(entry.item)
-        except msgspec.MsgspecError:  # labels that are no object, say: another program's doing
+        except msgspec.MsgspecError:  # a spec that is no object, say: another program's doing
             return _skeleton(self.resource, entry.object())
-        kept: Object = {"metadata": {"labels": _at(seen, ("metadata", "labels"))}}
+        kept: Object = {}
         for path in self._read:
             value = _at(seen, path)
             if value is not None:
@@ -148,7 +160,7 @@ class Entry:
     (protobuf, another version) are made when they are asked for and kept.
     """
 
-    __slots__ = ("_protobuf", "_selectable", "_views", "codec", "item", "key", "revision", "stale")
+    __slots__ = ("_labels", "_protobuf", "_selectable", "_views", "codec", "item", "key", "revision", "stale")
 
     def __init__(self, codec: Codec, key: bytes, tail: bytes, revision: int) -> None:
         self.codec = codec
@@ -157,6 +169,7 @@ class Entry:
         self.stale = False
         """Whether the next write must store it, though it stays the same; known of what was read from the store."""
         self.item = b'%s%d",%s' % (_ITEM_HEAD, revision, tail) if revision else _BARE_HEAD + tail
+        self._labels: Mapping[str, str] | None = None
         self._selectable: Object | None = None
         self._protobuf: bytes | None = None
         self._views: dict[Codec, Entry] | None = None
@@ -189,7 +202,7 @@ class Entry:
         """The same state under another resourceVersion, as a deletion reports it."""
         skip = _ITEM_HEAD_LENGTH + len(str(self.revision)) + len(_ITEM_MID)
         entry = Entry(self.codec, self.key, self.item[skip:], revision)
-        entry._selectable = self._selectable
+        entry._labels, entry._selectable = self._labels, self._selectable
         return entry
 
     def object(self) -> Object:
@@ -207,11 +220,24 @@ class Entry:
         return _RAW_METADATA(self.item).metadata
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """The object's labels, read once and shared by all objects that have the same."""
+        if self._labels is None:
+            self._labels = _labels(bytes(_LABELS(self.item).metadata.labels))
+        return self._labels
+
+    @property
     def selectable(self) -> Object:
-        """Only what label and field selectors read, parsed once. Shared: do not change."""
+        """Only what field selectors read, parsed once. Shared: do not change."""
         if self._selectable is None:
             self._selectable = self.codec.skeleton(self)
         return self._selectable
+
+
+@lru_cache(maxsize=MAX_SHARED_LABELS)
+def _labels(encoded: bytes) -> Mapping[str, str]:
+    labels: Any = orjson.loads(encoded)
+    return labels if isinstance(labels, dict) else {}
 
 
 def _sketch(paths: Iterable[tuple[str, ...]]) -> type[msgspec.Struct]:
@@ -234,8 +260,8 @@ def _at(seen: Any, path: tuple[str, ...]) -> Any:
 
 
 def _skeleton(resource: Resource, obj: Object) -> Object:
-    """`obj` reduced to its labels and the fields that the resource lets selectors read."""
-    kept: Object = {"metadata": {"labels": obj["metadata"].get("labels")}}
+    """`obj` reduced to the fields that the resource lets selectors read."""
+    kept: Object = {}
     for path in resource.field_selectors.values():
         value: Any = obj
         for step in path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from apilayer.api.selectors import FieldSelector, LabelSelector
     from apilayer.storage.codec import Entry
@@ -29,9 +29,6 @@ MAX_DELIVERED_BYTES = 64 * 1024
 """More is sent by the watcher's own task, which gives others their turn."""
 
 log = logging.getLogger("apilayer.storage.watcher")
-
-
-_NONE: Mapping[str, str] = {}
 
 
 class CachedEvent:
@@ -92,21 +89,18 @@ class Selection:
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry's object is selected."""
-        if self.everything:
-            return True
-        selectable = entry.selectable
-        return self.labels.matches(selectable["metadata"]["labels"]) and self.fields.matches(selectable)
+        if not self.labels.empty and not self.labels.matches(entry.labels):
+            return False
+        return self.fields.empty or self.fields.matches(entry.selectable)
 
-    def among(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """Those of the entries that are selected."""
-        if self.everything:
-            yield from entries
-            return
-        labels, fields = self.labels.predicate(), None if self.fields.empty else self.fields.matches
-        for entry in entries:
-            selectable = entry.selectable
-            if labels(selectable["metadata"]["labels"] or _NONE) and (fields is None or fields(selectable)):
-                yield entry
+    def among(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Those of the entries that are selected; each term is asked about what the former ones have left."""
+        for requirement in self.labels.requirements:
+            selected = requirement.predicate()
+            entries = [entry for entry in entries if selected(entry.labels)]
+        for fits in self.fields.predicates():
+            entries = [entry for entry in entries if fits(entry.selectable)]
+        return entries
 
     def event_type(self, event: CachedEvent) -> EventType | None:
         """What the event is to somebody who sees only the selected objects; None: nothing."""

@@ -14,6 +14,8 @@ from apilayer.api import status
 from apilayer.later import Later
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apilayer.admission.plugin import Attributes, Object, Setup
     from apilayer.admission.pod_security import baseline, evaluation
     from apilayer.admission.pod_security.policy import Policy, Standard
@@ -81,11 +83,11 @@ class PodSecurity(Plugin):
         if pod is not None:
             self._evaluate(attributes, pod, policy, errors, enforce=False)
 
-    def _labels(self, attributes: Attributes) -> dict[str, str]:
+    def _labels(self, attributes: Attributes) -> Mapping[str, str]:
         entry = self.listers.entry("namespaces", "", attributes.namespace)
         if entry is None:
             raise status.internal_error(f"failed to lookup namespace {attributes.namespace}")
-        return entry.selectable["metadata"]["labels"] or {}
+        return entry.labels
 
     def _evaluate(
         self, attributes: Attributes, pod: Object, policy: Policy, errors: list[FieldError], *, enforce: bool

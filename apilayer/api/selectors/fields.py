@@ -13,7 +13,7 @@ import attrs
 from apilayer.api import status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from apilayer.api.resources import Resource
 
@@ -43,6 +43,16 @@ class FieldSelector:
         """Whether `obj`, an object of the selector's resource, is selected."""
         value_of = self.resource.field_value
         return all((value_of(obj, term.label) == term.value) is not term.negated for term in self.terms)
+
+    def predicates(self) -> list[Callable[[Mapping[str, Any]], bool]]:
+        """One for each term, for many objects."""
+        value_of = self.resource.field_value
+
+        def of(term: FieldTerm) -> Callable[[Mapping[str, Any]], bool]:
+            label, value, negated = term.label, term.value, term.negated
+            return lambda obj: (value_of(obj, label) == value) is not negated
+
+        return [of(term) for term in self.terms]
 
     def exact(self, label: str) -> str | None:
         """The one value that field `label` must have, or None when the selector does not demand one."""

@@ -54,6 +54,13 @@ class Requirement:
             return value is None
         return self._compare(value)
 
+    def predicate(self) -> Callable[[Mapping[str, str]], bool]:
+        """`matches` for many objects: what most terms say costs little more than a lookup."""
+        if self.operator != "in":
+            return self.matches
+        key, values = self.key, self.values
+        return lambda labels: labels.get(key) in values
+
     def _compare(self, value: str | None) -> bool:
         number = _int64(value) if value is not None else None
         if number is None:
@@ -72,13 +79,6 @@ class LabelSelector:
     def empty(self) -> bool:
         """Whether everything matches."""
         return not self.requirements
-
-    def predicate(self) -> Callable[[Mapping[str, str]], bool]:
-        """`matches` for many objects: the one term that most selectors are costs little more than a lookup."""
-        if len(self.requirements) == 1 and self.requirements[0].operator == "in":
-            key, values = self.requirements[0].key, self.requirements[0].values
-            return lambda labels: labels.get(key) in values
-        return self.matches
 
     def matches(self, labels: Mapping[str, str] | None) -> bool:
         """Whether an object with these labels (None: without labels) is selected."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -59,7 +61,23 @@ def test_unreadable_values(value: bytes) -> None:
         CODEC.entry(KEY, value, 1)
 
 
-def test_selectable_holds_what_selectors_read_and_nothing_else() -> None:
+def test_labels_are_shared() -> None:
+    first, second, other = (
+        CODEC.entry(KEY, CODEC.encode({"metadata": {"name": name, "labels": labels}, "spec": {}}), 1)
+        for name, labels in (("a", {"x": "y"}), ("b", {"x": "y"}), ("c", {"x": "z"}))
+    )
+    assert first.labels == {"x": "y"}
+    assert first.labels is second.labels
+    assert other.labels == {"x": "z"}
+    assert first.at(9).labels is first.labels
+
+
+@pytest.mark.parametrize("labels", [{}, {"labels": None}, {"labels": {}}, {"labels": 5}, {"labels": ["a"]}])
+def test_objects_without_labels(labels: dict[str, Any]) -> None:
+    assert CODEC.entry(KEY, CODEC.encode({"metadata": {"name": "a", **labels}}), 1).labels == {}
+
+
+def test_selectable_holds_what_field_selectors_read_and_nothing_else() -> None:
     obj = {
         "metadata": {"name": "p", "namespace": "ns", "labels": {"a": "b"}, "annotations": {"big": "x"}},
         "spec": {"nodeName": "n1", "containers": [{"name": "c"}]},
@@ -67,7 +85,7 @@ def test_selectable_holds_what_selectors_read_and_nothing_else() -> None:
     }
     selectable = CODEC.entry(KEY, CODEC.encode(obj), 1).selectable
     assert selectable == {
-        "metadata": {"name": "p", "namespace": "ns", "labels": {"a": "b"}},
+        "metadata": {"name": "p", "namespace": "ns"},
         "spec": {"nodeName": "n1"},
         "status": {"phase": "Running"},
     }

@@ -20,6 +20,8 @@ LABELS = st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), m
 def agrees(codec: Codec, obj: dict[str, Any]) -> None:
     entry = codec.entry(b"/k", codec.encode(obj), 5)
     assert codec.skeleton(entry) == _skeleton(codec.resource, entry.object())
+    labels = entry.object()["metadata"].get("labels")
+    assert entry.labels == (labels if isinstance(labels, dict) else {})
 
 
 @given(
