@@ -37,8 +37,9 @@ from kvraft.server.service import Service
 from kvraft.server.timers import Timers
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
-from kvraft.types import CompactRequest, Status, WatchBatch
+from kvraft.types import CompactRequest, Status
 from kvraft.version import VERSION
+from kvraft.watch.encoding import Shared
 from kvraft.wire import native, peer
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Member:
         self._stopping = trio.Event()
         self._handed_over = trio.Event()
         self._failure: BaseException | None = None
-        self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
+        self.encode_batch, self.encode_events = Shared(native.encode_body), Shared(native.encode_events)
         self._opened = ExitStack()
         self._nursery: trio.Nursery | None = None
         try:
@@ -443,12 +444,6 @@ class Member:
         from kvraft.server.etcd.services import EtcdServices
 
         return EtcdServices(self)
-
-    def encode_batch(self, batch: WatchBatch) -> bytes:
-        """A watch batch's bytes; the watchers of one range share both."""
-        if self._encoded[0] is not batch:
-            self._encoded = (batch, native.encode_body(batch))
-        return self._encoded[1]
 
     def status(self) -> Status:
         """This member's view of itself."""

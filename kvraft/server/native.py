@@ -11,11 +11,12 @@ from kvraft.auth.identity import Credentials
 from kvraft.errors import KvraftError, ProtocolError, Stopped, TooManyRequests
 from kvraft.server import clients
 from kvraft.types import SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
+from kvraft.watch.encoding import Preparing
 from kvraft.wire import native
 from kvraft.wire.frames import TaggedDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvraft.server.clients import ClientConnection
     from kvraft.watch.watcher import Watcher
@@ -101,12 +102,23 @@ class NativeSpeaker:
             answer = native.to_failure(answer)
         self._connection.queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
 
-    def deliver(self, request_id: bytes, batch: WatchBatch) -> bool:
-        """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``."""
+    def encode_events(self, part: WatchBatch) -> bytes:
+        """A part of a batch, for ``deliver``."""
+        return self._member.encode_events(part)
+
+    def deliver(self, request_id: bytes, batch: WatchBatch, parts: Sequence[bytes]) -> bool:
+        """Queue a watch batch; False when the client does not keep up: try again after ``WatchHub.resume``.
+
+        ``parts``: its events, if they have been encoded already.
+        """
         if self._connection.congested:
             self._blocked.add(request_id)
             return False
-        self._connection.queue(native.frame_body(request_id, self._member.encode_batch(batch)))
+        if parts:
+            for piece in native.batch_frame(request_id, batch, parts):
+                self._connection.queue(piece)
+        else:
+            self._connection.queue(native.frame_body(request_id, self._member.encode_batch(batch)))
         if batch.compact_revision:
             self._watchers.pop(request_id, None)
         return True
@@ -195,15 +207,20 @@ class NativeSpeaker:
                 self._connection.queue(native.encode_answer(request_id, WatchBatch(revision, [])))
 
 
-class _Sink:
+class _Sink(Preparing):
     """Where a watcher's batches go."""
 
     __slots__ = ("_request_id", "_speaker")
 
     def __init__(self, speaker: NativeSpeaker, request_id: bytes) -> None:
+        super().__init__()
         self._speaker = speaker
         self._request_id = request_id
 
+    def prepare(self, part: WatchBatch, *, is_first: bool) -> None:
+        """See ``watcher.Sink``."""
+        self.add_prepared(part, (self._speaker.encode_events(part),), is_first=is_first)
+
     def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
         """Queue it; False when the client does not keep up."""
-        return self._speaker.deliver(self._request_id, batch)
+        return self._speaker.deliver(self._request_id, batch, self.take_prepared(batch))

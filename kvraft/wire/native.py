@@ -12,6 +12,8 @@ What is replicated for a write is the request's array as it came in.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
@@ -56,9 +58,13 @@ from kvraft.types import (
     UserGrantRoleRequest,
     UserListRequest,
     UserRevokeRoleRequest,
+    WatchBatch,
     WatchRequest,
 )
 from kvraft.wire.frames import HEADER_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PREFACE = b"kvraft/1\n"
 ID_BYTES = 4
@@ -177,6 +183,34 @@ def encode_body(answer: Request | Response | Failure) -> bytes:
 def frame_body(request_id: bytes, body: bytes) -> bytes:
     """The frame of an encoded answer."""
     return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+
+
+def encode_events(batch: WatchBatch) -> bytes:
+    """A batch's events one behind the other, as a part of a larger one; see ``batch_frame``."""
+    return _encoder.encode(batch.events)[len(_array_head(len(batch.events))) :]
+
+
+def batch_frame(request_id: bytes, batch: WatchBatch, parts: Sequence[bytes]) -> list[bytes]:
+    """The frame of a batch whose events are encoded in ``parts``, in pieces: what is large is not copied."""
+    head = b"".join(
+        (
+            request_id,
+            _array_head(len(batch.__struct_fields__) + 1),  # its tag comes first
+            _encoder.encode(batch.__struct_config__.tag),
+            _encoder.encode(batch.revision),
+            _array_head(len(batch.events)),
+        )
+    )
+    tail = _encoder.encode(batch.compact_revision)
+    size = len(head) + sum(map(len, parts)) + len(tail)
+    return [size.to_bytes(HEADER_BYTES) + head, *parts, tail]
+
+
+def _array_head(length: int) -> bytes:
+    """How msgpack begins an array."""
+    if length < 1 << 4:
+        return bytes((0x90 | length,))
+    return b"\xdc" + length.to_bytes(2) if length < 1 << 16 else b"\xdd" + length.to_bytes(4)
 
 
 def decode_request(body: bytes) -> Request:

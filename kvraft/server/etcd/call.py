@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kvraft.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvraft.auth.identity import Credentials
     from kvraft.server.clients import ClientConnection
     from kvraft.server.timers import Timer
+    from kvraft.types import WatchBatch
+    from kvraft.wire.etcd import rpc_pb2 as pb
 
 
 class Handler(Protocol):
@@ -86,6 +88,15 @@ class Call(ABC):
     @abstractmethod
     def send(self, message: bytes) -> None:
         """One message of several, encoded."""
+
+    def encode_events(self, batch: WatchBatch) -> bytes:
+        """The events of a batch, or of a part of one, for ``send_events``."""
+        return self.connection.member.etcd.encoded_events(batch)
+
+    def send_events(self, head: pb.WatchResponse, parts: Sequence[bytes]) -> None:
+        """``head``, and in it events that were encoded in parts."""
+        # Protobuf puts together what follows each other.
+        self.send(b"".join((head.SerializeToString(), *parts)))
 
     @abstractmethod
     def reply(self, message: bytes) -> None:

@@ -15,7 +15,9 @@ from kvraft.server.etcd.keep_alive import KeepAlive
 from kvraft.server.etcd.reflection import V1, V1ALPHA, Reflection
 from kvraft.server.etcd.snapshot import Snapshot
 from kvraft.server.etcd.watch import WatchStream
+from kvraft.watch.encoding import Shared
 from kvraft.wire.etcd import election_pb2, health_pb2, lock_pb2, reflection_pb2, reflection_v1alpha_pb2, rpc_pb2
+from kvraft.wire.etcd.event_json import events_as_json
 from kvraft.wire.etcd.methods import TRANSLATIONS
 from kvraft.wire.etcd.responses import from_events
 from kvraft.wire.etcd.stamp import Stamp
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from kvraft.server.etcd.call import Call, Handler
     from kvraft.server.member import Member
-    from kvraft.types import WatchBatch
 
 KINDS = {
     (False, False): "unary",
@@ -81,7 +82,8 @@ class EtcdServices:
         self._leaderless = 0
         self.methods: dict[str, Method] = {}
         """By path, "/package.Service/Method"."""
-        self._encoded: tuple[WatchBatch | None, bytes] = (None, b"")
+        self.encoded_events = Shared(lambda batch: from_events(batch.events).SerializeToString())
+        self.json_events = Shared(lambda batch: events_as_json(batch.events))
         self._add_methods()
         self._watch_leader()
 
@@ -161,12 +163,6 @@ class EtcdServices:
             service.start(request, encode_request_body(request), call, partial(answered, call))
 
         return ask
-
-    def encoded_events(self, batch: WatchBatch) -> bytes:
-        """A batch's events; the watches of one range share both."""
-        if self._encoded[0] is not batch:
-            self._encoded = (batch, from_events(batch.events).SerializeToString())
-        return self._encoded[1]
 
     # ------------------------------------------------------------------ leaders
 

@@ -19,6 +19,7 @@ from kvraft.errors import (
     UserEmpty,
 )
 from kvraft.server import clients
+from kvraft.watch.encoding import Preparing
 from kvraft.watch.fragments import split_batch
 from kvraft.wire.etcd import rpc_pb2 as pb
 from kvraft.wire.etcd.requests import to_watch
@@ -36,30 +37,21 @@ HEAD_BYTES = 128
 DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 
 
-class Watch:
+class Watch(Preparing):
     """One watch of a stream; the hub's sink."""
 
-    __slots__ = ("_prepared", "_prepared_is", "_stream", "fragment", "watch_id", "watcher")
+    __slots__ = ("_stream", "fragment", "watch_id", "watcher")
 
     def __init__(self, stream: WatchStream, watch_id: int, request: pb.WatchCreateRequest) -> None:
+        super().__init__()
         self._stream = stream
         self.watch_id = watch_id
         self.fragment = request.fragment
         self.watcher: Watcher
-        self._prepared: list[bytes] = []
-        self._prepared_is = (0, 0)  # the revision, and how many of its events
 
     def prepare(self, part: WatchBatch, *, is_first: bool) -> None:
         """See ``watcher.Sink``."""
-        if is_first:
-            self._prepared, self._prepared_is = [], (part.revision, 0)
-        self._prepared += self._stream.encode(self, part)
-        self._prepared_is = (part.revision, self._prepared_is[1] + len(part.events))
-
-    def take_prepared(self, batch: WatchBatch) -> list[bytes]:
-        """``batch``, encoded, if that has been done already; and nothing is kept."""
-        prepared, self._prepared = self._prepared, []
-        return prepared if self._prepared_is == (batch.revision, len(batch.events)) else []
+        self.add_prepared(part, self._stream.encode(self, part), is_first=is_first)
 
     def deliver(self, watcher: Watcher, batch: WatchBatch) -> bool:
         """See ``watcher.Sink``."""
@@ -152,24 +144,23 @@ class WatchStream:
         if batch.compact_revision:
             self._forget(watch)
         parts = watch.take_prepared(batch) or self.encode(watch, batch)
-        if not watch.fragment:
-            parts = [b"".join(parts)]  # protobuf puts together what follows each other
-        for place, part in enumerate(parts, 1):
+        messages = [[part] for part in parts] if watch.fragment else [parts]
+        for place, message in enumerate(messages, 1):
             head = pb.WatchResponse(
                 watch_id=watch.watch_id,
                 canceled=bool(batch.compact_revision),
                 compact_revision=batch.compact_revision,
-                fragment=place < len(parts),
+                fragment=place < len(messages),
             )
             self._services.stamp.on(head.header, batch.revision)
-            self._call.send(head.SerializeToString() + part)
+            self._call.send_events(head, message)
         return True
 
     def encode(self, watch: Watch, batch: WatchBatch) -> list[bytes]:
         """The events of ``batch`` for the messages that ``watch`` gets, each behind a head of its own."""
         limit = self._services.max_message_bytes - HEAD_BYTES
         parts = split_batch(batch, limit) if watch.fragment else [batch]
-        return [self._services.encoded_events(part) for part in parts]
+        return [self._call.encode_events(part) for part in parts]
 
     def _send(self, **values: object) -> None:
         """An answer without events."""

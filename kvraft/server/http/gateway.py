@@ -20,10 +20,12 @@ from kvraft.server.http.exchange import JSON, PLAIN_TEXT
 from kvraft.wire.grpc.status import CODES, MessageTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvraft.server.etcd.services import Method
     from kvraft.server.http.exchange import Exchange
+    from kvraft.types import WatchBatch
+    from kvraft.wire.etcd import rpc_pb2 as pb
     from kvraft.wire.http2.stream import Receiver
 
 MAX_DEPTH = 64
@@ -151,6 +153,23 @@ class JsonCall(Call):
         if not self.over:
             self._start(200)
             self._exchange.write(orjson.dumps({"result": self._to_json(message)}) + b"\n")
+
+    def encode_events(self, batch: WatchBatch) -> bytes:
+        """See ``Call``."""
+        return self.connection.member.etcd.json_events(batch)
+
+    def send_events(self, head: pb.WatchResponse, parts: Sequence[bytes]) -> None:
+        """See ``Call``. What is large is not copied."""
+        parts = [part for part in parts if part]
+        if not parts:
+            self.send(head.SerializeToString())
+        elif not self.over:
+            self._start(200)
+            fields = orjson.dumps(json_format.MessageToDict(head, preserving_proto_field_name=True))
+            self._exchange.write(b'{"result":' + fields.removesuffix(b"}") + b',"events":[')
+            for place, part in enumerate(parts):
+                self._exchange.write(b"," + part if place else part)
+            self._exchange.write(b"]}}\n")
 
     def reply(self, message: bytes) -> None:
         """See ``Call``."""
