@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
@@ -61,7 +61,7 @@ from kvraft.types import (
 from kvraft.wire import native
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from kvraft.client.connection import WireOf
@@ -141,7 +141,7 @@ class Client(MemberOperations):
             if more:
                 key = page.kvs[-1].key + b"\0"
 
-    async def put(
+    def put(
         self,
         key: bytes,
         value: bytes,
@@ -150,9 +150,9 @@ class Client(MemberOperations):
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
-    ) -> PutResponse:
+    ) -> Coroutine[Any, Any, PutResponse]:
         """Set a key; with ``ignore_value`` or ``ignore_lease`` it must exist (``KeyNotFound``) and keeps its own."""
-        return await self._write(PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease), PutResponse)
+        return self._write(PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease), PutResponse)
 
     async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:
         """Delete every key of ``[key, range_end)``, in one revision."""

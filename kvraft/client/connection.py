@@ -72,12 +72,13 @@ class WireOf(Protocol):
     def __call__(self, url: str, channel: Channel, max_request_bytes: int, handle: Handle) -> Wire: ...
 
 
-class _Slot:
-    """One request that waits for its answer."""
+class Slot:
+    """One request that waits for its answer. For trio it is the outcome that its task is woken with."""
 
-    __slots__ = ("answer", "deadline", "task")
+    __slots__ = ("answer", "deadline", "request_id", "task")
 
-    def __init__(self, deadline: float, task: trio.lowlevel.Task) -> None:
+    def __init__(self, request_id: bytes, deadline: float, task: trio.lowlevel.Task) -> None:
+        self.request_id = request_id
         self.deadline = deadline
         self.task: trio.lowlevel.Task | None = task
         self.answer: Response | KvraftError | None = None
@@ -86,8 +87,20 @@ class _Slot:
         if self.answer is None:
             self.answer = answer
             if self.task is not None:
-                trio.lowlevel.reschedule(self.task)
+                trio.lowlevel.reschedule(self.task, self)  # type: ignore[arg-type]
                 self.task = None
+
+    def unwrap(self) -> Response:
+        """What ``wait_task_rescheduled`` gives to the task, or raises there; see ``outcome.Outcome``."""
+        if isinstance(self.answer, KvraftError):
+            raise self.answer
+        assert self.answer is not None
+        return self.answer
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        """The task waits no longer: it has been cancelled."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Connection:
@@ -109,7 +122,7 @@ class Connection:
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, timeout_seconds / 10)
         self._ask_sweeps = self._sweeps(silence_seconds, ASK_SWEEPS)
         self._dead_sweeps = self._ask_sweeps + self._sweeps(answer_seconds, ANSWER_SWEEPS)
-        self._pending: dict[bytes, _Slot] = {}
+        self._pending: dict[bytes, Slot] = {}
         self._watches: dict[bytes, Sink] = {}
         self._last_id = 0
         self._silent_sweeps = 0
@@ -151,32 +164,38 @@ class Connection:
         Raises the error that was answered; ``ConnectionLost`` or ``DeadlineExceeded`` when there was none;
         ``Unavailable`` or ``RequestTooLarge`` when the request certainly never left.
         """
+        slot = self.begin(request, deadline)
+        try:
+            answer: Response = await trio.lowlevel.wait_task_rescheduled(slot.abort)
+        finally:
+            self.end(slot)
+        return answer
+
+    def begin(self, request: native.Request, deadline: float) -> Slot:
+        """The first part of ``call``, for who cannot afford a coroutine for it: waiting and ``end`` are the caller's.
+
+        Raises what says that the request never left.
+        """
         if not self.alive:
             raise Unavailable("connection is closed")
+        pending, channel = self._pending, self._channel
         request_id = self._next_id()
         self._wire.send(request_id, request)
-        slot = _Slot(deadline, trio.lowlevel.current_task())
-        alone = not self._pending
-        self._pending[request_id] = slot
+        slot = Slot(request_id, deadline, trio.lowlevel.current_task())
+        alone = not pending
+        pending[request_id] = slot
         # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
-        if (not alone and self._channel.buffered_bytes < EARLY_FLUSH_BYTES) or not self._channel.send_now():
+        if (not alone and channel.buffered_bytes < EARLY_FLUSH_BYTES) or not channel.send_now():
             self._flush.set()
+        return slot
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            slot.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        try:
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        finally:
-            self._pending.pop(request_id, None)
-            self._wire.forget(request_id)
+    def end(self, slot: Slot) -> None:
+        """Nobody waits any longer for the answer, whether it has come or not."""
+        self._pending.pop(slot.request_id, None)
+        if slot.answer is None or isinstance(slot.answer, KvraftError):
+            self._wire.forget(slot.request_id)
+        if not self.alive:
             self._close_when_done()
-        answer = slot.answer
-        if isinstance(answer, KvraftError):
-            raise answer
-        assert answer is not None
-        return answer
 
     def watch(self, request: WatchRequest, sink: Sink) -> bytes:
         """Start a watch; ``sink`` gets its batches and their sizes in bytes, then an error if it ends.
@@ -247,7 +266,7 @@ class Connection:
         self._close_when_done()
 
     def _close_when_done(self) -> None:
-        if not self.alive and not self._pending:
+        if not self._pending:
             self._death = "the member wants no more requests"
             self._channel.close()
 

@@ -12,6 +12,7 @@ What is replicated for a write is the request's array as it came in.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -61,7 +62,6 @@ from kvraft.types import (
     WatchBatch,
     WatchRequest,
 )
-from kvraft.wire.frames import HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,6 +154,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=0):
 Answer = Response | Failure
 
 _encoder = msgspec.msgpack.Encoder()
+_head = struct.Struct(f">I{ID_BYTES}s").pack
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
@@ -161,7 +162,7 @@ _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answe
 def encode_request(request_id: bytes, request: Request) -> bytes:
     """One whole frame, header included."""
     body = _encoder.encode(request)
-    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+    return _head(ID_BYTES + len(body), request_id) + body
 
 
 def encode_request_body(request: Request) -> bytes:
@@ -172,7 +173,7 @@ def encode_request_body(request: Request) -> bytes:
 def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     """One whole frame, header included."""
     body = _encoder.encode(answer)
-    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+    return _head(ID_BYTES + len(body), request_id) + body
 
 
 def encode_body(answer: Request | Response | Failure) -> bytes:
@@ -182,7 +183,7 @@ def encode_body(answer: Request | Response | Failure) -> bytes:
 
 def frame_body(request_id: bytes, body: bytes) -> bytes:
     """The frame of an encoded answer."""
-    return (ID_BYTES + len(body)).to_bytes(HEADER_BYTES) + request_id + body
+    return _head(ID_BYTES + len(body), request_id) + body
 
 
 def encode_events(batch: WatchBatch) -> bytes:
