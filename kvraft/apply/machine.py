@@ -22,6 +22,7 @@ from kvraft.auth.access import Access
 from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
 from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
+from kvraft.mvcc.check import check_put
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
@@ -32,6 +33,7 @@ from kvraft.types import (
     AlarmRequest,
     AlarmType,
     Command,
+    PutRequest,
     RangeRequest,
     RangeResponse,
     Response,
@@ -223,7 +225,10 @@ class StateMachine(Described):
         the quota. The quota is never looked at in apply, where members of different fill would come to different
         answers; deletes and compactions go on.
         """
-        self.check(command, max_ops)
+        if type(command) is PutRequest:
+            check_put(command)
+        else:
+            self.check(command, max_ops)
         if self._measured_bytes + self._uncommitted_bytes >= self._quota_bytes and takes_space(command):
             raise NoSpace
 

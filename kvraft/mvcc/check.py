@@ -52,7 +52,7 @@ def check_command(command: KvCommand | AlarmRequest, max_ops: int = MAX_TXN_OPS)
     LeaseProvided, TooManyOps, DuplicateKey, InvalidSortOption, InvalidArgument."""
     kind = type(command)
     if kind is PutRequest:
-        _check_put(command)  # type: ignore[arg-type]
+        check_put(command)  # type: ignore[arg-type]
     elif kind is DeleteRangeRequest:
         if not command.key:  # type: ignore[union-attr]
             raise EmptyKey
@@ -82,7 +82,8 @@ def _check_alarm(request: AlarmRequest) -> None:
         raise InvalidArgument(f"etcdserver: invalid argument: alarm {request.alarm} is unknown")
 
 
-def _check_put(request: PutRequest) -> None:
+def check_put(request: PutRequest) -> None:
+    """``check_command`` of a put."""
     if not request.key:
         raise EmptyKey
     if request.ignore_value and request.value:
@@ -94,7 +95,7 @@ def _check_put(request: PutRequest) -> None:
 def _check_operation(operation: Operation, max_ops: int, depth: int) -> None:
     kind = type(operation)
     if kind is PutRequest:
-        _check_put(operation)  # type: ignore[arg-type]
+        check_put(operation)  # type: ignore[arg-type]
     elif kind is RangeRequest:
         check_range(operation)  # type: ignore[arg-type]
     elif kind is TxnRequest:

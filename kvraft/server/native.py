@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from kvraft.auth.identity import Credentials
 from kvraft.errors import KvraftError, ProtocolError, Stopped, TooManyRequests
 from kvraft.server import clients
-from kvraft.types import SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
+from kvraft.types import PutResponse, SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
 from kvraft.watch.encoding import Preparing
 from kvraft.wire import native
 from kvraft.wire.frames import TaggedDecoder
@@ -40,13 +40,31 @@ class NativeSpeaker:
         self._rooms: set[trio.Event] = set()  # snapshots that wait for the client to read
         max_frame_bytes = max(native.MAX_REQUEST_FRAME_BYTES, 2 * self._member.config.max_request_bytes)
         self._frames = TaggedDecoder(max_frame_bytes, native.ID_BYTES + 1)
+        self._own: dict[type, Callable[[bytes, Any], None]] = {
+            WatchRequest: self._watch,
+            native.WatchCancel: self._cancel_watch,
+            native.WatchProgress: self._progress,
+            SnapshotRequest: self._start_snapshot,
+            native.Bearer: self._bear,
+        }
+        """What concerns this connection; everything else is the service's."""
 
     # ------------------------------------------------------------------ what the connection asks
 
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
+        connection, start, answer = self._connection, self._member.service.start, self.answer
         for request_id, body in self._frames.feed(data):
-            self._handle(request_id, body)
+            request = native.decode_request(body)
+            own = self._own.get(type(request))
+            if own is not None:
+                own(request_id, request)
+                continue
+            connection.unanswered += 1
+            if connection.unanswered > clients.MAX_UNANSWERED:
+                answer(request_id, TooManyRequests())
+            else:
+                start(request, body, self, partial(answer, request_id))
 
     def drained(self) -> None:
         """Watches that the client did not keep up with go on."""
@@ -97,10 +115,14 @@ class NativeSpeaker:
 
     def answer(self, request_id: bytes, answer: object) -> None:
         """Queue the answer to a request; called once for each."""
-        self._connection.unanswered -= 1
+        connection = self._connection
+        connection.unanswered -= 1
+        if type(answer) is PutResponse and answer.prev_kv is None:
+            connection.queue(native.encode_put_answer(request_id, answer.revision))
+            return
         if isinstance(answer, KvraftError):
             answer = native.to_failure(answer)
-        self._connection.queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
+        connection.queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
 
     def encode_events(self, part: WatchBatch) -> bytes:
         """A part of a batch, for ``deliver``."""
@@ -125,33 +147,18 @@ class NativeSpeaker:
 
     # ------------------------------------------------------------------ requests
 
-    def _handle(self, request_id: bytes, body: bytes) -> None:
-        request = native.decode_request(body)
-        kind = type(request)
-        if kind is native.WatchCancel:
-            watcher = self._watchers.pop(request_id, None)
-            self._starting.discard(request_id)
-            if watcher is not None:
-                self._member.machine.watch.cancel(watcher)
-            return
-        if kind is native.WatchProgress:
-            self._progress(request_id)
-            return
-        if kind is SnapshotRequest:
-            start = partial(self._member.spawn, self._snapshot, request_id)
-            self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
-            return
-        if kind is WatchRequest:
-            self._watch(request_id, request)  # type: ignore[arg-type]
-            return
-        if kind is native.Bearer:
-            self.credentials = Credentials(request.token, self.credentials.common_name)  # type: ignore[union-attr]
-            return
-        self._connection.unanswered += 1
-        if self._connection.unanswered > clients.MAX_UNANSWERED:
-            self.answer(request_id, TooManyRequests())
-        else:
-            self._member.service.start(request, body, self, partial(self.answer, request_id))
+    def _cancel_watch(self, request_id: bytes, _: native.WatchCancel) -> None:
+        watcher = self._watchers.pop(request_id, None)
+        self._starting.discard(request_id)
+        if watcher is not None:
+            self._member.machine.watch.cancel(watcher)
+
+    def _start_snapshot(self, request_id: bytes, _: SnapshotRequest) -> None:
+        start = partial(self._member.spawn, self._snapshot, request_id)
+        self._member.auth.when_known(self.credentials, partial(self._refuse_watch, request_id), start)
+
+    def _bear(self, _: bytes, bearer: native.Bearer) -> None:
+        self.credentials = Credentials(bearer.token, self.credentials.common_name)
 
     def _watch(self, request_id: bytes, request: WatchRequest) -> None:
         if request_id in self._watchers or request_id in self._starting:
@@ -199,7 +206,7 @@ class NativeSpeaker:
             connection.queue(native.encode_answer(request_id, SnapshotChunk(revision, 0, b"")))
         connection.flush()
 
-    def _progress(self, request_id: bytes) -> None:
+    def _progress(self, request_id: bytes, _: native.WatchProgress) -> None:
         watcher = self._watchers.get(request_id)
         if watcher is not None:
             revision = self._member.machine.watch.progress(watcher)

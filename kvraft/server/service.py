@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvraft.auth.identity import Credentials
+    from kvraft.raft.messages import Configuration
     from kvraft.server.member import Member
     from kvraft.storage.snapshot import SnapshotReader
     from kvraft.watch.watcher import Sink, Watcher
@@ -112,6 +113,9 @@ class Service:
         self.leases = LeaseService(member.config.election_ms, self._propose)
         self._handlers |= self.leases.handlers()
         self._long_reads = LongReads(member.machine)
+        self._machine = member.machine
+        self._configuration: Configuration | None = None
+        self._learns = False
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         """Begin ``request``; ``answer`` gets its response or error.
@@ -119,15 +123,22 @@ class Service:
         ``body`` is ``request`` in the native encoding (``native.encode_body``): what a log entry will hold.
         """
         try:
-            if caller is not self._peer and self._member.is_learner and not _is_served_by_learners(request):
+            if self._is_learner() and caller is not self._peer and not _is_served_by_learners(request):
                 raise NotSupportedForLearner
-            if self._member.machine.auth.enabled:
+            if self._machine.auth.enabled:
                 gated = partial(self._gated, request, body, caller, answer)
                 self._member.auth.when_known(caller.credentials, answer, gated)
             else:
                 self._handlers.get(type(request), _unknown)(request, body, caller, answer)
         except KvraftError as error:
             answer(error)
+
+    def _is_learner(self) -> bool:
+        """``Member.is_learner``, looked up once for each configuration that is in force."""
+        configuration = self._member.driver.raft.configuration
+        if configuration is not self._configuration:
+            self._configuration, self._learns = configuration, self._member.is_learner
+        return self._learns
 
     def _gated(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         self._member.auth.check_gate(request, caller)
@@ -143,11 +154,11 @@ class Service:
             self.start(request, body, self._peer, answer)
 
     def _propose(self, request: Command, body: bytes, caller: Caller, answer: Answer) -> None:
-        member = self._member
-        if len(body) > member.config.max_request_bytes:
+        member, config = self._member, self._member.config
+        if len(body) > config.max_request_bytes:
             raise RequestTooLarge
-        member.machine.admit(request, member.config.max_txn_ops)
-        if member.machine.auth.enabled:
+        self._machine.admit(request, config.max_txn_ops)
+        if self._machine.auth.enabled:
             member.auth.propose(body, caller, answer)
         else:
             member.driver.propose(body, answer, forwards=caller.forwards)  # type: ignore[arg-type]

@@ -62,6 +62,7 @@ from kvraft.types import (
     WatchBatch,
     WatchRequest,
 )
+from kvraft.wire.frames import HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +156,7 @@ Answer = Response | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _head = struct.Struct(f">I{ID_BYTES}s").pack
+_put_answer = struct.Struct(f">I{ID_BYTES}sHBQB")
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
@@ -174,6 +176,14 @@ def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     """One whole frame, header included."""
     body = _encoder.encode(answer)
     return _head(ID_BYTES + len(body), request_id) + body
+
+
+def encode_put_answer(request_id: bytes, revision: int) -> bytes:
+    """``encode_answer`` of a ``PutResponse`` without ``prev_kv``: most answers are, and all but two numbers is known.
+
+    That is an array of three: the tag 2, the revision (64 bits whatever it is), and nil.
+    """
+    return _put_answer.pack(_put_answer.size - HEADER_BYTES, request_id, 0x9302, 0xCF, revision, 0xC0)
 
 
 def encode_body(answer: Request | Response | Failure) -> bytes:
