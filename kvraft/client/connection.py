@@ -179,7 +179,10 @@ class Connection:
         if not self.alive:
             raise Unavailable("connection is closed")
         pending, channel = self._pending, self._channel
-        request_id = self._next_id()
+        self._last_id = last_id = self._last_id % 0xFFFFFFFF + 1
+        request_id = last_id.to_bytes(native.ID_BYTES)
+        if request_id in pending or request_id in self._watches:
+            request_id = self._next_id()
         self._wire.send(request_id, request)
         slot = Slot(request_id, deadline, trio.lowlevel.current_task())
         alone = not pending

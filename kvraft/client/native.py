@@ -38,5 +38,6 @@ class NativeWire:
 
     def receive(self, data: bytes) -> None:
         """See ``connection.Wire``."""
+        handle, decode = self._handle, native.decode_answer
         for request_id, body in self._frames.feed(data):
-            self._handle(request_id, native.decode_answer(body), len(body))
+            handle(request_id, decode(body), len(body))

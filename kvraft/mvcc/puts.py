@@ -48,8 +48,8 @@ class RecentHeads:
 
 def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
     """Where the run of plain puts from ``start`` on ends: puts that ask for nothing else, of keys without a bucket."""
-    for place in range(start, len(commands)):
-        put = commands[place]
+    place = start
+    for put in commands[start:] if start else commands:
         if (
             type(put) is not PutRequest
             or put.lease
@@ -58,8 +58,9 @@ def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
             or put.ignore_lease
             or not 0 < len(put.key) <= threshold
         ):
-            return place
-    return len(commands)
+            break
+        place += 1
+    return place
 
 
 def put_all(
@@ -71,7 +72,7 @@ def put_all(
     changes: list[Change] | None,
 ) -> None:
     """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
-    known = recent.known
+    known, pack_position, pack_head, encode = recent.known, POSITION.pack, HEAD.pack, encode_record
     records: list[tuple[bytes, bytes]] = []
     heads: dict[bytes, bytes] = {}
     main = meta.revision
@@ -84,10 +85,10 @@ def put_all(
         elif version % ANCHOR == 0:
             tables.hist.put(key_id + previous, b"")
         version += 1
-        position = POSITION.pack(main, 0)
+        position = pack_position(main, 0)
         known[key] = (create, version, key_id, position)
-        records.append((position, encode_record((key, value, create, main, version, 0, key_id, previous))))
-        heads[key] = HEAD.pack(main, 0, create, version, 0, key_id)
+        records.append((position, encode((key, value, create, main, version, 0, key_id, previous))))
+        heads[key] = pack_head(main, 0, create, version, 0, key_id)
         if changes is not None:
             changes.append(Change(KeyValue(key, value, create, main, version), previous))
     tables.rev.putmulti(records, append=True)

@@ -9,7 +9,7 @@ from kvraft.errors import BY_WIRE, Compacted, KvraftError, NotLeader, OutcomeUnk
 from kvraft.raft.messages import Entry, Message, MessageKind
 from kvraft.types import Compare, PutRequest, PutResponse, RangeRequest, TxnRequest
 from kvraft.wire import native, peer
-from kvraft.wire.frames import FrameDecoder
+from kvraft.wire.frames import FrameDecoder, TaggedDecoder
 
 key = st.binary(min_size=1, max_size=20)
 puts = st.builds(PutRequest, key, st.binary(max_size=50), st.integers(0, 2**63 - 1), st.booleans())
@@ -94,6 +94,13 @@ def test_an_answer_for_many_requests_is_framed_for_each() -> None:
     body = native.encode_body(PutResponse(7))
     assert native.frame_body(b"\0\0\0\1", body) == native.encode_answer(b"\0\0\0\1", PutResponse(7))
     assert isinstance(native.to_error(native.Failure(Compacted.wire, "x")), Compacted)
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_puts_answer_packed_in_one_piece_is_one_frame_of_the_same_answer(revision: int) -> None:
+    framed = native.encode_put_answer(b"\0\0\0\7", revision)
+    assert TaggedDecoder(64, 5).feed(framed + framed) == [(b"\0\0\0\7", framed[8:])] * 2
+    assert native.decode_answer(framed[8:]) == PutResponse(revision)
 
 
 def test_raft_messages_come_back() -> None:
