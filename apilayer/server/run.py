@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import aclosing
 from functools import partial
@@ -229,6 +230,8 @@ async def _import_the_rest() -> None:
     while more:
         await trio.sleep(IMPORT_PAUSE_SECONDS)
         more = import_next()
+    gc.collect()
+    gc.freeze()  # what is here now stays: to look for garbage in it again and again costs a write more than its rules
 
 
 async def _drain_when_stopped(
