@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from apilayer.api.resources import Resource
     from apilayer.storage.codec import Entry
@@ -30,6 +30,15 @@ class Listers:
         """One object, parsed afresh."""
         entry = self.entry(group_resource, namespace, name)
         return None if entry is None else entry.object()
+
+    def look(self, group_resource: str, namespace: str, name: str) -> Object | None:
+        """One object, not to be changed: it is parsed once only."""
+        entry = self.entry(group_resource, namespace, name)
+        return None if entry is None else entry.shared
+
+    def look_at_all(self, group_resource: str) -> Iterable[Object]:
+        """Every object of the resource, not to be changed: each is parsed once only."""
+        return (entry.shared for entry in self._caches[group_resource].entries())
 
     def list(self, group_resource: str, namespace: str = "") -> list[Object]:
         """Every object of a namespace, or of the whole resource for "", by name; parsed afresh."""

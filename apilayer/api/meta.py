@@ -28,7 +28,7 @@ def utc_now() -> datetime:
 
 def timestamp(when: datetime) -> str:
     """`when` (UTC) as metav1.Time prints it: RFC 3339, whole seconds, ``Z``."""
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def generate_name(prefix: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from apilayer.api.resources import Resource
 
@@ -25,7 +25,11 @@ class Snapshot(Protocol):
         """The object, parsed afresh; the caller owns it."""
 
     def metadata(self) -> Object:
-        """Its metadata alone, which costs a fraction; the caller owns it."""
+        """Of its metadata uid, finalizers, owners and time of deletion, which costs a fraction."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels. Shared: not to be changed."""
 
 
 @attrs.frozen

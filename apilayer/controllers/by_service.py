@@ -10,6 +10,8 @@ from apilayer.controllers.backends import selects
 from apilayer.controllers.controller import Controller, is_ending
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apilayer.client.interface import Change, Object, Snapshot
 
 SERVICES = "services"
@@ -26,7 +28,7 @@ class ByService(Controller):
     def register(self) -> None:
         """Follows services, pods and what is made of them."""
         self._selecting: dict[str, dict[Ref, Object]] = {}
-        """Of every service, by namespace, no more than what selects pods: there is a look for each change of a pod."""
+        """What selects pods of every service that does, by namespace: there is a look for each change of a pod."""
         self.cluster.follow(SERVICES, self._service_changed)
         self.cluster.follow("pods", self._pod_changed)
         self.cluster.follow(self.made, self._made_changed)
@@ -37,8 +39,9 @@ class ByService(Controller):
 
     def _service_changed(self, change: Change) -> None:
         selecting = self._selecting.setdefault(change.ref.namespace, {})
-        if change.new is not None:
-            selecting[change.ref] = {"spec": {"selector": (change.new.object().get("spec") or {}).get("selector")}}
+        selector = (change.new.object().get("spec") or {}).get("selector") if change.new is not None else None
+        if selector:
+            selecting[change.ref] = {"spec": {"selector": selector}}
         else:
             selecting.pop(change.ref, None)
             if not selecting:
@@ -78,6 +81,6 @@ class ByService(Controller):
         return None if service is None or is_ending(service) else service
 
 
-def _labels(shown: Snapshot | None) -> dict[str, str] | None:
+def _labels(shown: Snapshot | None) -> Mapping[str, str] | None:
     """The labels of a pod at one moment; None when it was not there."""
-    return None if shown is None else shown.metadata().get("labels") or {}
+    return None if shown is None else shown.labels

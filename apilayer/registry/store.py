@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from apilayer.storage.interface import Record, Store
     from apilayer.storage.watch_cache import WatchCache
 
-    Transform = Callable[[dict[str, Any]], dict[str, Any]]
-    """What makes the new state of an object, in a copy that it may keep."""
+    Transform = Callable[[Entry, dict[str, Any]], dict[str, Any]]
+    """What makes the new state of an object, which is given parsed as well: that is to stay as it is."""
 
 Object = dict[str, Any]
 
@@ -246,7 +246,7 @@ class ResourceStore:
             raise status.raw(500, str(error)) from error
         uid = metadata.get("uid")
 
-        def transform(old: Object) -> Object:
+        def transform(_: Entry, old: Object) -> Object:
             if uid and uid != old["metadata"].get("uid"):
                 raise self._uid_conflict(namespace, name, uid, old)
             self._check_version(name, old, revision, patching=False)
@@ -277,7 +277,8 @@ class ResourceStore:
         patch, 422, and whatever `apply` raises.
         """
 
-        def transform(old: Object) -> Object:
+        def transform(entry: Entry, _: Object) -> Object:
+            old = entry.object()
             patched = apply(old)
             self._complete(name, old, patched)
             self._track(old, patched, options, subresource)
@@ -301,7 +302,8 @@ class ResourceStore:
         """
         fields = self._fields(subresource, options)
 
-        def transform(old: Object) -> Object:
+        def transform(entry: Entry, _: Object) -> Object:
+            old = entry.object()
             new = fields.apply(old, config, options.manager, force=options.force, time=self._time())
             check(new)
             self._complete(name, old, new)
@@ -370,12 +372,15 @@ class ResourceStore:
             if entry is None:
                 raise self.not_found(name)
             try:
-                new, unchanged = await self._next_state(entry, name, transform, options, review, subresource)
+                old = entry.object()
+                new = transform(entry, old)
+                await self._settle(new, old, name, options, review, subresource)
             except status.StatusError:
                 if fresh:
                     raise
                 entry, fresh = await self._read(key), True
                 continue
+            unchanged = new == old
             if unchanged and not fresh:
                 known = entry.revision
                 entry, fresh = await self._read(key), True
@@ -384,24 +389,16 @@ class ResourceStore:
             if unchanged and not entry.stale:
                 return entry
             if review is not UNCONCERNED:
-                await review.reserve(new, entry.object())
+                await review.reserve(new, old)
             try:
                 return await self._store_change(key, entry, new, options)
             except KeyChanged as error:
                 entry, fresh = self._entry(error.current), True
 
-    async def _next_state(
-        self,
-        entry: Entry,
-        name: str,
-        transform: Transform,
-        options: WriteOptions,
-        review: Review,
-        subresource: str,
-    ) -> tuple[Object, bool]:
-        """The object to store in place of `entry`, and whether it is the same. Raises StatusError 403 or 422."""
-        old = entry.object()
-        new = transform(entry.object())
+    async def _settle(
+        self, new: Object, old: Object, name: str, options: WriteOptions, review: Review, subresource: str
+    ) -> None:
+        """Brings `new` into the form to store in place of `old`. Raises StatusError 403 or 422."""
         await review.mutate(new, old)
         new["kind"], new["apiVersion"] = self.resource.kind, self.resource.api_version
         meta.carry_metadata(new["metadata"], old["metadata"])
@@ -417,7 +414,6 @@ class ResourceStore:
             raise status.invalid(self.resource.kind, self.resource.group, name, errors)
         await review.validate(new, old)
         keep_times(old, new)
-        return new, new == old
 
     async def _store_change(self, key: bytes, entry: Entry, new: Object, options: WriteOptions) -> Entry:
         """Swaps, or deletes when the change let go of an object that is being deleted."""

@@ -32,8 +32,15 @@ _BARE_HEAD = b'{"metadata":{'
 _SEALED = b"k8s:enc:"
 
 
-class _WithMetadata(msgspec.Struct):
-    metadata: dict[str, Any]
+class _Metadata(msgspec.Struct, omit_defaults=True, gc=False):
+    uid: Any = None
+    finalizers: Any = None
+    ownerReferences: Any = None  # noqa: N815 - as it stands there
+    deletionTimestamp: Any = None  # noqa: N815
+
+
+class _WithMetadata(msgspec.Struct, gc=False):
+    metadata: _Metadata
 
 
 class _WithRawMetadata(msgspec.Struct):
@@ -160,7 +167,18 @@ class Entry:
     (protobuf, another version) are made when they are asked for and kept.
     """
 
-    __slots__ = ("_labels", "_protobuf", "_selectable", "_views", "codec", "item", "key", "revision", "stale")
+    __slots__ = (
+        "_labels",
+        "_protobuf",
+        "_selectable",
+        "_shared",
+        "_views",
+        "codec",
+        "item",
+        "key",
+        "revision",
+        "stale",
+    )
 
     def __init__(self, codec: Codec, key: bytes, tail: bytes, revision: int) -> None:
         self.codec = codec
@@ -171,6 +189,7 @@ class Entry:
         self.item = b'%s%d",%s' % (_ITEM_HEAD, revision, tail) if revision else _BARE_HEAD + tail
         self._labels: Mapping[str, str] | None = None
         self._selectable: Object | None = None
+        self._shared: Object | None = None
         self._protobuf: bytes | None = None
         self._views: dict[Codec, Entry] | None = None
 
@@ -210,9 +229,17 @@ class Entry:
         obj: Object = orjson.loads(self.json)
         return obj
 
+    @property
+    def shared(self) -> Object:
+        """The object, parsed once and kept, for small ones that many writes look at. Shared: do not change."""
+        if self._shared is None:
+            self._shared = self.object()
+        return self._shared
+
     def metadata(self) -> Object:
-        """The object's metadata, parsed afresh without the rest; the caller owns it."""
-        return _METADATA(self.item).metadata
+        """Who owns the object, what holds it and its uid, parsed afresh; the rest is passed over."""
+        found: Object = msgspec.to_builtins(_METADATA(self.item).metadata)
+        return found
 
     @property
     def raw_metadata(self) -> msgspec.Raw:

@@ -66,14 +66,14 @@ class Priority(Plugin):
         name = spec.get("priorityClassName")
         if not name:
             return self._default() or {"metadata": {"name": ""}, "value": 0, "preemptionPolicy": _PREEMPTING}
-        found = self.listers.get(CLASSES, "", name)
+        found = self.listers.look(CLASSES, "", name)
         if found is None:
             raise attributes.forbidden(f"no PriorityClass with name {name} was found")
         return found
 
     def _default(self) -> Object | None:
         """The class marked as default; of several, which only a race can leave, the lowest."""
-        marked = [item for item in self.listers.list(CLASSES) if item.get("globalDefault")]
+        marked = [item for item in self.listers.look_at_all(CLASSES) if item.get("globalDefault")]
         return min(marked, key=lambda item: item.get("value") or 0) if marked else None
 
 

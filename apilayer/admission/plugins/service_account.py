@@ -65,7 +65,7 @@ class ServiceAccount(Plugin):
         self._check_secrets(attributes, name, ("volumes", "initContainers", "containers", "imagePullSecrets"))
 
     def _account(self, attributes: Attributes, name: str) -> Object:
-        account = self.listers.get("serviceaccounts", attributes.namespace, name)
+        account = self.listers.look("serviceaccounts", attributes.namespace, name)
         if account is None:
             called = f"{attributes.namespace}/{name}"
             text = f'error looking up service account {called}: serviceaccount "{name}" not found'

@@ -6,6 +6,7 @@ A rule changes the object it is given. Rules run before constants, parents befor
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def _round_amounts(holder: dict[str, Any]) -> None:
             holder[key] = {name: _rounded(amount) for name, amount in amounts.items()}
 
 
+@functools.lru_cache(maxsize=4096)
 def _rounded(text: str) -> str:
     amount = quantity.parse(text)
     if amount.amount % _MILLI == 0:

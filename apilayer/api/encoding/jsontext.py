@@ -17,6 +17,7 @@ from apilayer.api.errors import DecodeError
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 100  # longer ones cannot be a value of any field
 _BLANK_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
+_DEEP_LINE = b"\n" + b" " * (2 * MAX_DEPTH)  # how far what is in the deepest object that may be is set in
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -52,6 +53,11 @@ def loads(body: bytes) -> Any:
 
 def check_depth(value: Any) -> None:
     """Raise DepthError when objects and lists in `value` nest deeper than `MAX_DEPTH`."""
+    try:
+        if _DEEP_LINE not in orjson.dumps(value, option=orjson.OPT_INDENT_2):
+            return
+    except orjson.JSONEncodeError:  # too deep by far, or a number that is too large
+        pass
     level = [value] if isinstance(value, (dict, list)) else []
     depth = 0
     while level:

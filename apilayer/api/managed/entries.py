@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from apilayer.api.gotext import quote
-from apilayer.api.managed.fieldset import Fields, FieldSetError, ordered, parse, union
+from apilayer.api.managed.fieldset import EMPTY, Fields, FieldSetError, ordered, parse, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,9 +57,11 @@ class EntriesError(ValueError):
 def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
     """The managers in a decoded ``managedFields``. Raises EntriesError.
 
-    `trusted` entries were written by this server, as those in `known` were, so their sets are taken as they are.
+    `trusted` entries were written by this server, as those in `known` were, so their sets are taken as they are:
+    a client sends back those that it once got.
     """
     managers: Managers = {}
+    sets = [entry.get("fieldsV1") for entry in known or ()] if not trusted else []
     for index, entry in enumerate(entries or ()):
         operation, version = entry.get("operation", ""), entry.get("apiVersion", "")
         if operation not in (APPLY, UPDATE):
@@ -73,9 +75,9 @@ def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
         fields = entry.get("fieldsV1") or {}
         if fields.__class__ is not dict:
             raise EntriesError("error decoding set: not an object")
-        if not trusted and entry not in (known or ()):
+        if not trusted and fields not in sets:
             try:
-                fields = parse(fields)
+                fields = parse(fields, (sets[index] if index < len(sets) else None) or EMPTY)
             except FieldSetError as error:
                 raise EntriesError(f"error decoding set: {error}") from error
         manager = Manager(

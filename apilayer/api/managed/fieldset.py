@@ -8,6 +8,7 @@ Sets are shared and never changed in place.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 Fields = dict[str, Any]
 
 SELF = "."
+EMPTY: Fields = {}
 MAX_DEPTH = 64
+MAX_KNOWN_CHARS = 256
+"""The order of longer elements is not kept in mind."""
 _RANK = {"f": 0, "k": 1, "v": 2, "i": 3}
 
 
@@ -124,8 +128,8 @@ def _common_child(left: Fields, right: Fields) -> Fields | None:
 # ---------------------------------------------------------------- text
 
 
-def parse(value: Any, depth: int = 0) -> Fields:
-    """The set that decoded ``fieldsV1`` says. Raises FieldSetError."""
+def parse(value: Any, known: Fields = EMPTY, depth: int = 0) -> Fields:
+    """The set that decoded ``fieldsV1`` says, parts of which may be as in a `known` set. Raises FieldSetError."""
     if not isinstance(value, dict):
         raise FieldSetError("fieldsV1 holds a value that is no object")
     if depth > MAX_DEPTH:
@@ -135,7 +139,11 @@ def parse(value: Any, depth: int = 0) -> Fields:
         if key == SELF:
             out[SELF] = {}
             continue
-        below = parse(child, depth + 1)
+        same = known.get(key)
+        if same is not None and same == child:
+            out[key] = same
+            continue
+        below = parse(child, same or {}, depth + 1)
         if len(below) == 1 and SELF in below:
             below = {}
         out[_normal_element(key)] = below
@@ -188,6 +196,10 @@ def in_order(elements: Iterable[str]) -> list[str]:
 
 
 def _element_order(key: str) -> tuple[Any, ...]:
+    return _known_order(key) if len(key) <= MAX_KNOWN_CHARS else _order_of(key)
+
+
+def _order_of(key: str) -> tuple[Any, ...]:
     if key == SELF:
         return (-1,)
     kind, rest = key[0], key[2:]
@@ -197,6 +209,10 @@ def _element_order(key: str) -> tuple[Any, ...]:
     if kind == "k":
         return 1, [(name, _value_order(part)) for name, part in value.items()]
     return _RANK[kind], _value_order(value)
+
+
+_known_order = functools.lru_cache(maxsize=4096)(_order_of)
+"""Containers, ports and variables are called the same in many objects."""
 
 
 def _value_order(value: Any) -> tuple[int, Any]:

@@ -7,6 +7,7 @@ metadata of an update's new object.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from apilayer.api.managed.fieldset import Fields, difference, ordered, recursive
 from apilayer.api.managed.merge import TypedError, atomic_only, check, merge
 from apilayer.api.managed.ownership import Change, Conflicts, take_from_others
 from apilayer.api.managed.prune import prune
+from apilayer.api.managed.replicas import Replicas
 from apilayer.api.managed.reset import STRIPPED, ignored_fields
 from apilayer.api.managed.typed import ItemError
 from apilayer.api.managed.versions import Versions
@@ -55,11 +57,17 @@ class FieldManager:
         self._subresource = subresource
         self._versions = Versions(resource)
         self._ignored = ignored_fields(resource, subresource)
+        self._replicas = Replicas()
 
     def empty(self) -> Object:
         """What a new object is compared with: the kind with nothing filled in."""
         blank: Object = converter(message_name(self._resource))({})
         return {"kind": self._resource.kind, "apiVersion": self._resource.api_version, **blank}
+
+    @functools.cached_property
+    def _nothing(self) -> Object:
+        """As `empty`, for looking at."""
+        return self.empty()
 
     # ---------------------------------------------------------------- update
 
@@ -105,16 +113,22 @@ class FieldManager:
             return {}
 
     def _updated(self, managers: Managers, old: Object | None, new: Object, name: str, time: str) -> Managers:
-        change = Change(self._versions, _without_managers(old) if old is not None else self.empty(), new, self._ignored)
-        own = compare(self._versions.shape, change.old, new).without(self._ignored)
+        shape = self._versions.shape
+        if old is None:
+            before, own = self._nothing, self._replicas.compare_new(shape, self._nothing, new)
+        else:
+            before = _without_managers(old)
+            own = compare(shape, before, new)
+        own = own.without(self._ignored)
+        change = Change(self._versions, before, new, self._ignored)
         managers = take_from_others(change, own, managers, None, force=True)
         fields = difference(own.touched, STRIPPED)
         if fields:
             manager = Manager(name, UPDATE, self._versions.own, self._subresource)
-            before = managers.get(manager)
-            if before is not None:
-                more = difference(fields, before.fields)
-                fields = ordered(union(fields, before.fields)) if more else before.fields
+            known = managers.get(manager)
+            if known is not None:
+                more = difference(fields, known.fields)
+                fields = ordered(union(fields, known.fields)) if more else known.fields
             managers[manager] = Ownership(fields, self._versions.own, time)
         return entries.cap_updates(managers)
 

@@ -47,7 +47,8 @@ def text(obj: Mapping[str, Any], name: str) -> str:
 
 def named(path: str, value: str, rule: Callable[[str], list[str]]) -> Errors:
     """One error for each message of a name rule."""
-    return [field.invalid(path, value, message) for message in rule(value)]
+    messages = rule(value)
+    return [field.invalid(path, value, message) for message in messages] if messages else []
 
 
 def required_text(obj: Mapping[str, Any], path: str, *keys: str) -> Errors:

@@ -66,8 +66,9 @@ def validate_labels(labels: Mapping[str, str], path: str) -> Errors:
     """Keys are qualified names, values label values."""
     wrong: Errors = []
     for key, value in labels.items():
-        wrong += named(path, key, names.qualified_name)
-        wrong += named(path, value, names.label_value)
+        if names.qualified_name(key) or names.label_value(value):
+            wrong += named(path, key, names.qualified_name)
+            wrong += named(path, value, names.label_value)
     return wrong
 
 

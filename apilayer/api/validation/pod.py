@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
-
-import orjson
 
 from apilayer.api import field, names
 from apilayer.api.validation import goform
 from apilayer.api.validation.common import Errors, Object, indexed, items, named, part, ranged, supported, text
 from apilayer.api.validation.containers import PodContext, containers, ephemeral_containers, init_containers
+from apilayer.api.validation.faultless import Faultless
 from apilayer.api.validation.metadata import validate_annotations, validate_labels
 from apilayer.api.validation.pod_annotations import annotations_match, pod_annotations
 from apilayer.api.validation.resources import pod_resources, resources
@@ -69,27 +67,14 @@ def pod_template(template: Object, path: str) -> Errors:
     return wrong
 
 
-_FAULTLESS: dict[bytes, None] = {}
-"""Digests of specs in which nothing was wrong: most changes of a pod leave its spec alone, and replicas share one."""
-MAX_FAULTLESS = 4096
+_SEEN: Faultless[field.FieldError] = Faultless()
 
 
 def pod_spec(spec: Object, path: str, name: str = "") -> Errors:
     """Rules for the spec of a pod, which has a `name` if it is no template."""
     # The name matters to claims that are made for the pod and are called after it.
     called = name if any(volume.get("ephemeral") for volume in spec.get("volumes") or ()) else ""
-    try:
-        digest = hashlib.blake2b(orjson.dumps((path, called, spec)), digest_size=32).digest()
-    except orjson.JSONEncodeError:  # a number that is too large, say
-        return _pod_spec(spec, path, name)
-    if digest in _FAULTLESS:
-        return []
-    wrong = _pod_spec(spec, path, name)
-    if not wrong:
-        if len(_FAULTLESS) >= MAX_FAULTLESS:
-            del _FAULTLESS[next(iter(_FAULTLESS))]
-        _FAULTLESS[digest] = None
-    return wrong
+    return _SEEN.findings((path, called, spec), lambda: _pod_spec(spec, path, name))
 
 
 def _pod_spec(spec: Object, path: str, name: str) -> Errors:

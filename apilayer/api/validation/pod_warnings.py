@@ -10,6 +10,7 @@ from typing import Any
 from apilayer.api import quantity
 from apilayer.api.gotext import quote
 from apilayer.api.validation.common import Object, child, indexed, items, part, text
+from apilayer.api.validation.faultless import Faultless
 from apilayer.api.validation.pod_annotations import (
     APP_ARMOR_CONTAINER,
     SECCOMP_CONTAINER,
@@ -47,10 +48,17 @@ _SAME_PATH = "has duplicated path with ServiceAccountToken"
 _NULL_SELECTOR = "a null labelSelector results in matching no pod"
 
 
+_SEEN: Faultless[str] = Faultless()
+
+
 def pod_warnings(holder: Object, path: str = "") -> list[str]:
     """Texts about a pod (`path` "") or the pod template at `path`."""
-    spec, where = part(holder, "spec"), child(path, "spec")
-    annotations = part(part(holder, "metadata"), "annotations")
+    spec, annotations = part(holder, "spec"), part(part(holder, "metadata"), "annotations")
+    return _SEEN.findings((path, annotations, spec), lambda: _pod_warnings(spec, annotations, path))
+
+
+def _pod_warnings(spec: Object, annotations: Object, path: str) -> list[str]:
+    where = child(path, "spec")
     notes = child(path, "metadata.annotations")
     found = _placement(spec, where)
     found += [f"{notes}[{key}]: {why}" for key, why in _DEPRECATED_ANNOTATIONS if key in annotations]

@@ -47,10 +47,25 @@ def test_of_every_kind(row: Any) -> None:
     agrees(Codec(row), obj)
 
 
-def test_metadata_alone() -> None:
+def test_of_the_metadata_no_more_than_who_owns_and_what_holds() -> None:
     assert PODS is not None
     codec = Codec(PODS)
-    obj = {"metadata": {"name": "p", "labels": {"a": "b"}, "ownerReferences": [{"uid": "u"}]}, "spec": {"x": 1}}
+    kept = {
+        "uid": "1",
+        "finalizers": ["f"],
+        "ownerReferences": [{"uid": "u"}],
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+    }
+    obj = {"metadata": {"name": "p", **kept, "managedFields": [{"fieldsV1": {}}]}, "spec": {"x": 1}}
     entry = codec.entry(b"/k", codec.encode(obj), 5)
-    assert entry.metadata() == entry.object()["metadata"] == {**obj["metadata"], "resourceVersion": "5"}
+    assert entry.metadata() == kept
     assert entry.metadata() is not entry.metadata()
+    assert codec.entry(b"/k", codec.encode({"metadata": {"name": "p"}}), 5).metadata() == {}
+
+
+def test_what_is_looked_at_again_is_parsed_once() -> None:
+    assert PODS is not None
+    codec = Codec(PODS)
+    entry = codec.entry(b"/k", codec.encode({"metadata": {"name": "p"}}), 5)
+    assert entry.shared is entry.shared
+    assert entry.shared == entry.object()

@@ -125,3 +125,13 @@ def test_depth_has_a_bound() -> None:
 
 def test_sets_are_read_in_normal_form() -> None:
     assert parse({'k:{"b":1,"a":2}': {SELF: {}}, "v: 1": {}}) == {'k:{"a":2,"b":1}': {}, "v:1": {}}
+
+
+def test_what_is_as_in_a_known_set_is_taken_from_there() -> None:
+    known = parse({"f:a": {"f:b": {}}, 'k:{"name":"x"}': {SELF: {}, "f:c": {}}})
+    given_ = {"f:a": {"f:b": {}, "f:d": {SELF: {}}}, 'k:{"name":"x"}': {SELF: {}, "f:c": {}}, 'k:{ "name":"y"}': {}}
+    found = parse(given_, known)
+    assert found == parse(given_)
+    assert found['k:{"name":"x"}'] is known['k:{"name":"x"}']
+    with pytest.raises(FieldSetError):
+        parse({"f:a": {"nothing": {}}}, known)
