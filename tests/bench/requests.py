@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 import ssl
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +15,11 @@ import attrs
 import trio
 
 from tests.bench.api import NAMESPACE, local_cluster, make_pods, pod, processes
+from tests.bench.bare import bare_server
 from tests.bench.http import HttpConnection, open_http, read_kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 PODS = 10_000
 LISTS = {
@@ -40,6 +44,16 @@ def peak_mib(pid: int, *, reset: bool = False) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+USER = "bench"
+BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": USER},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+}
+
+
 @attrs.frozen
 class Target:
     """A server to ask: as a user with a token, whom roles allow everything."""
@@ -48,14 +62,30 @@ class Target:
     context: ssl.SSLContext
     token: str
     pid: int
+    pki: Path
 
-    @classmethod
-    def of(cls, directory: Path) -> Target:
-        """The API server of the local cluster in the directory."""
-        url, _ = read_kubeconfig(directory / "kubeconfig")
-        context = ssl.create_default_context(cafile=directory / "pki" / "ca.crt")
-        token = (directory / "tokens.csv").read_text().partition(",")[0]
-        return cls(url, context, token, processes(directory)["apiserver 1"])
+
+@contextmanager
+def served() -> Iterator[Target]:
+    """The API server of a local cluster that knows the user."""
+    token = secrets.token_urlsafe(32)
+    with tempfile.NamedTemporaryFile("w") as users:
+        users.write(f"{token},{USER},{USER}\n")
+        users.flush()
+        with local_cluster(3, (f"--token-auth-file={users.name}",)) as (directory, _):
+            url, admin = read_kubeconfig(directory / "kubeconfig")
+            trio.run(_allow, url, admin)
+            pki = directory / "pki"
+            context = ssl.create_default_context(cafile=pki / "ca.crt")
+            yield Target(url, context, token, processes(directory)["apiserver 1"], pki)
+
+
+async def _allow(url: str, admin: ssl.SSLContext) -> None:
+    async with open_http(url, admin) as http:
+        path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+        status, answer = await http.request("POST", path, json.dumps(BINDING).encode())
+        if status != 201:
+            raise RuntimeError(f"the binding was answered {status}: {answer.decode()}")
 
 
 def _operations(http: HttpConnection, stored: dict[str, Any]) -> dict[str, Callable[[int], Awaitable[int]]]:
@@ -83,24 +113,46 @@ def _operations(http: HttpConnection, stored: dict[str, Any]) -> dict[str, Calla
 
 
 async def _single(target: Target, seconds: float) -> list[str]:
-    lines = ["| request for a pod, one after the other | CPU us | p50 ms |", "| --- | ---: | ---: |"]
+    lines = [
+        "| request for a pod, one after the other | CPU us | times the bare server's | p50 ms |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     async with open_http(target.url, target.context, target.token) as http:
         await http.request("POST", f"{NAMESPACE}/pods", json.dumps(pod(999_999)).encode())
         _, answer = await http.request("GET", f"{NAMESPACE}/pods/pod-999999")
+        bare = await _bare(target, answer, seconds)
+        lines.append(f"| the bare server's answer of the same size | {bare:,.0f} | 1.00 | |")
         numbers = iter(range(1 << 62))
         for name, operation in _operations(http, json.loads(answer)).items():
-            for _ in range(20):
-                await operation(next(numbers))
-            latencies = []
-            before, end = cpu_seconds(target.pid), time.perf_counter() + seconds
-            while (started := time.perf_counter()) < end:
-                status = await operation(next(numbers))
-                if status not in (200, 201):
-                    raise RuntimeError(f"{name} answered {status}")
-                latencies.append(time.perf_counter() - started)
-            used = (cpu_seconds(target.pid) - before) / len(latencies) * 1e6
-            lines.append(f"| {name} | {used:,.0f} | {sorted(latencies)[len(latencies) // 2] * 1000:.2f} |")
+            used, median = await _measured(name, operation, numbers, target.pid, seconds)
+            lines.append(f"| {name} | {used:,.0f} | {used / bare:.2f} | {median:.2f} |")
     return lines
+
+
+async def _bare(target: Target, answer: bytes, seconds: float) -> float:
+    """The CPU, in microseconds, of a request to a server that does nothing else than the protocols."""
+    with bare_server(target.pki / "apiserver.crt", target.pki / "apiserver.key", answer) as (url, pid):
+        async with open_http(url, target.context, target.token) as http:
+            operation = _operations(http, json.loads(answer))["GET"]
+            used, _ = await _measured("the bare server", operation, iter(range(1 << 62)), pid, seconds)
+    return used
+
+
+async def _measured(
+    name: str, operation: Callable[[int], Awaitable[int]], numbers: Iterator[int], pid: int, seconds: float
+) -> tuple[float, float]:
+    """What each takes of the process's CPU, in microseconds, and of time in the middle of them all, in milliseconds."""
+    for _ in range(20):
+        await operation(next(numbers))
+    latencies = []
+    before, end = cpu_seconds(pid), time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end:
+        status = await operation(next(numbers))
+        if status not in (200, 201):
+            raise RuntimeError(f"{name} answered {status}")
+        latencies.append(time.perf_counter() - started)
+    used = (cpu_seconds(pid) - before) / len(latencies) * 1e6
+    return used, sorted(latencies)[len(latencies) // 2] * 1000
 
 
 async def _lists(target: Target, seconds: float) -> list[str]:
@@ -129,6 +181,5 @@ async def _lists(target: Target, seconds: float) -> list[str]:
 
 def run(seconds: float) -> list[str]:
     """Measure and return the tables' lines (Markdown)."""
-    with local_cluster(3) as (directory, _):
-        target = Target.of(directory)
+    with served() as target:
         return [*trio.run(_single, target, seconds), "", *trio.run(_lists, target, seconds)]

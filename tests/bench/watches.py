@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.bench.api import NAMESPACE, configmap, local_cluster, make_pods
+from tests.bench.api import NAMESPACE, configmap, make_pods
 from tests.bench.clusters import resident_mib
 from tests.bench.http import HttpConnection, open_http
-from tests.bench.requests import Target, cpu_seconds
+from tests.bench.requests import Target, cpu_seconds, served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -111,6 +111,6 @@ def run() -> list[str]:
     """Measure and return the table's lines (Markdown)."""
     lines = ["| figure | |", "| --- | ---: |"]
     for part in (_idle, _fan_out, _cached):  # each in a server that has done nothing yet: what is freed stays resident
-        with local_cluster(3) as (directory, _):
-            lines += trio.run(part, Target.of(directory))
+        with served() as target:
+            lines += trio.run(part, target)
     return lines
