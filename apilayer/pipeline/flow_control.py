@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from apilayer.api import status
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.request import Headers
     from apilayer.pipeline.request_info import RequestInfo
@@ -23,19 +25,13 @@ MESSAGE = "Too many requests, please try again later."
 
 
 class Place:
-    """A request's permission to run, for as long as its context lasts. Entering it may wait, or refuse with 429."""
+    """A request's permission to run, until it leaves."""
 
     __slots__ = ("headers",)
 
     def __init__(self, headers: Headers = ()) -> None:
         self.headers = headers
         """What every answer of the request carries."""
-
-    async def __aenter__(self) -> Place:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.leave()
 
     def leave(self) -> None:
         """Gives the place to somebody else."""
@@ -46,8 +42,14 @@ class FlowControl(Protocol):
 
     running: list[int]
 
-    def admit(self, user: User, info: RequestInfo, query: Query) -> Place:
-        """A place to be entered."""
+    def admit(self, user: User, info: RequestInfo, query: Query) -> Place | Awaitable[Place]:
+        """The request's place, to be awaited where it is not free at once. Use `admitted`. Raises StatusError 429."""
+
+
+async def admitted(flow_control: FlowControl, user: User, info: RequestInfo, query: Query) -> Place:
+    """The place of the request, which has then to leave it. Raises StatusError 429."""
+    place = flow_control.admit(user, info, query)
+    return place if isinstance(place, Place) else await place
 
 
 def is_uncounted(info: RequestInfo) -> bool:
@@ -71,6 +73,7 @@ class InFlightLimit:
         limit = self._max[kind]
         if limit and self.running[kind] >= limit:
             raise status.too_many_requests(MESSAGE)
+        self.running[kind] += 1
         return _Counted(self.running, kind)
 
 
@@ -81,10 +84,6 @@ class _Counted(Place):
         super().__init__()
         self._running = running
         self._kind = kind
-
-    async def __aenter__(self) -> Place:
-        self._running[self._kind] += 1
-        return self
 
     def leave(self) -> None:
         self._running[self._kind] -= 1

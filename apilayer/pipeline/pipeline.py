@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
+import os
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from apilayer.audit.interface import NO_AUDIT, UNRECORDED
 from apilayer.pipeline import request_info
 from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
+from apilayer.pipeline.flow_control import admitted
 from apilayer.pipeline.impersonation import impersonate
 from apilayer.pipeline.request import BodyError
 from apilayer.pipeline.selected import selected
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from apilayer.registry.options import Query
 
 MAX_AUDIT_ID = 64
+IDS_AT_ONCE = 64
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 NO_CACHE = (b"Cache-Control", b"no-cache, private")
 
 log = logging.getLogger("apilayer.pipeline")
@@ -87,10 +90,13 @@ class Pipeline:
             subject = selected(info, query)
             await record.received(subject, user)
             user = await impersonate(self._authorizer, user, request.headers, subject, record)
-            async with self._flow_control.admit(user, info, query) as place:
+            place = await admitted(self._flow_control, user, info, query)
+            try:
                 flow = place.headers
                 await require(self._authorizer, user, subject, record, self._metrics.authorized)
                 response = await self._route(Context(request, info, query, user, record))
+            finally:
+                place.leave()
         except StatusError as error:
             response = error_response(request, error)
         except StoreError as error:
@@ -119,8 +125,20 @@ class Pipeline:
         given = request.headers.get("audit-id", "")
         if given and len(given) <= MAX_AUDIT_ID and given.isascii() and given.isprintable():
             return given
-        word = f"{random.getrandbits(128):032x}"
-        return f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"
+        return _fresh_id()
+
+
+_words: list[str] = []
+"""Random words that no answer has had yet: asking the system for them one by one would cost a call each."""
+
+
+def _fresh_id() -> str:
+    """A random UUID (version 4)."""
+    if not _words:
+        block = os.urandom(16 * IDS_AT_ONCE).hex()
+        _words.extend(block[start : start + 32] for start in range(0, len(block), 32))
+    word = _words.pop()
+    return f"{word[:8]}-{word[8:12]}-4{word[13:16]}-{_VARIANT[word[16]]}{word[17:20]}-{word[20:]}"
 
 
 def _asked(request: Request) -> tuple[RequestInfo, Query]:

@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection: requests in order, keep-alive, pipelining, streams, time limits.
 
-One task serves the connection and one cancel scope times it: its deadline is moved for every step. Only a stream
-has a second task, which notices when the peer goes away.
+One task serves the connection and one cancel scope times it. Moving its deadline for every step would cost more than
+parsing the request, so it stays where it is while it is late enough; between requests one that comes too early only
+wakes the task. Only a stream has a second task, which notices when the peer goes away.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0
 HEAD_SECONDS = 32.0
 TOO_MANY = 429
+LATE_PART = 1 / 64
+"""So much of its time a request may take longer, so that the deadline need not be moved for each."""
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 MAX_EARLY_BYTES = 64 * 1024
@@ -72,7 +75,9 @@ class H1Connection:
         self._started = False
         self._closing = False
         self._broken = False
-        self._idle_deadline = self._head_deadline = inf
+        self._patience_ends = inf
+        """When the next request must be there; not known while one is served."""
+        self._head_begun = False
         self._refused = False
         """Whether the last request was one too many."""
 
@@ -85,8 +90,14 @@ class H1Connection:
     async def run(self) -> None:
         """Serves until the connection ends. The stream is left for the caller to close."""
         try:
-            with self._scope:
-                await self._serve()
+            while True:
+                with self._scope:
+                    await self._serve()
+                if not self._scope.cancelled_caught or self._closing or self._serving:
+                    break
+                if trio.current_time() >= self._patience_ends:
+                    break
+                self._scope = trio.CancelScope(deadline=self._patience_ends)
             if self._scope.cancelled_caught and self._serving and not self._broken:
                 await self._give_up()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
@@ -105,11 +116,18 @@ class H1Connection:
         parser = self._parser
         while not self._closing or parser.ready:
             if parser.ready:
-                incoming = parser.ready.popleft()
-                self._idle_deadline = self._head_deadline = inf
-                if not await self._answer(incoming):
+                now = trio.current_time()
+                if now >= self._scope.deadline:
+                    await (
+                        trio.lowlevel.checkpoint()
+                    )  # ends here: `run` gives the request a scope that can be late enough
+                self._patience_ends, self._head_begun = inf, False
+                if not await self._answer(parser.ready.popleft(), now):
                     return
+                if parser.ready:
+                    await trio.lowlevel.checkpoint()  # others have their turn between requests that came together
             elif parser.failure is not None:
+                self._scope.deadline = self._patience_ends = trio.current_time() + HEAD_SECONDS
                 await self._stream.send_all(wire.plain_error(parser.failure.code, str(parser.failure)))
                 await self._linger()
                 return
@@ -120,11 +138,19 @@ class H1Connection:
 
     def _set_patience(self) -> None:
         """How long to wait for a request: its whole head must come in time, however steadily it trickles."""
-        now = trio.current_time()
-        if self._parser.mid_head:
-            self._head_deadline = min(self._head_deadline, now + HEAD_SECONDS)
-        self._idle_deadline = min(self._idle_deadline, now + IDLE_SECONDS)
-        self._scope.deadline = min(self._idle_deadline, self._head_deadline)
+        if self._patience_ends == inf:
+            self._patience_ends = trio.current_time() + IDLE_SECONDS
+        if self._parser.mid_head and not self._head_begun:
+            self._head_begun = True
+            self._patience_ends = min(self._patience_ends, trio.current_time() + HEAD_SECONDS)
+        if self._patience_ends < self._scope.deadline:
+            self._scope.deadline = self._patience_ends
+
+    def _allow(self, seconds: float, now: float) -> None:
+        """How long the request may take from now on."""
+        end = now + seconds
+        if not end <= self._scope.deadline <= end + seconds * LATE_PART:
+            self._scope.deadline = end + seconds * LATE_PART
 
     async def _receive(self) -> bool:
         data = await self._stream.receive_some(RECEIVE_BYTES)
@@ -133,7 +159,7 @@ class H1Connection:
         self._parser.feed(bytes(data))
         return True
 
-    async def _answer(self, incoming: Incoming) -> bool:
+    async def _answer(self, incoming: Incoming, now: float) -> bool:
         """Serves one request; False when the connection is to end."""
         uri = incoming.url.decode("latin-1")
         target, _, query = uri.partition("?")
@@ -150,7 +176,7 @@ class H1Connection:
             uri,
             self._peer,
         )
-        self._scope.deadline = trio.current_time() + self._app.time_limit(incoming.method, query)
+        self._allow(self._app.time_limit(incoming.method, query), now)
         self._serving, self._started = True, False
         if self._refused:  # those who come again, by hundreds in the same moment, are looked at one by one
             await turn_to_send()

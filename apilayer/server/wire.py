@@ -36,11 +36,13 @@ DATE = DateHeader()
 
 def head(response: Response, headers: Headers, framing: bytes) -> bytes:
     """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF."""
-    lines = [b"%s: %s\r\n" % pair for pair in (*headers, *response.headers)]
+    lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+    if response.headers:
+        lines += b"".join([b"%s: %s\r\n" % pair for pair in response.headers])
     if response.content_type:
-        lines.append(b"Content-Type: %s\r\n" % response.content_type)
+        lines += b"Content-Type: %s\r\n" % response.content_type
     first = STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode()
-    return b"%s%sDate: %s\r\n%s\r\n" % (first, b"".join(lines), DATE.value(), framing)
+    return b"%s%sDate: %s\r\n%s\r\n" % (first, lines, DATE.value(), framing)
 
 
 class Chunks:

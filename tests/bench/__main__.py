@@ -91,8 +91,8 @@ PARTS = {
     "requests": Part(
         "What requests cost the API server",
         "`apilayer up`, three members and one API server: CPU of the server's process alone, over TLS and HTTP/1.1, "
-        "for a user with a bearer token whom roles allow what he does. The bare server is trio, `ssl` and httptools alone, "
-        "with one answer of the same size to everything.",
+        "for a user with a bearer token whom roles allow what he does. The bare server is trio, `ssl` and httptools "
+        "alone, with one answer of the same size to everything.",
         lambda args: requests.run(min(args.seconds, 3.0)),
     ),
     "watches": Part("What watches cost the API server", "", lambda _: watches.run()),

@@ -24,7 +24,7 @@ from apilayer.pipeline.flow_control import MESSAGE, READ_ONLY, Place, is_uncount
 from apilayer.pipeline.turns import turn_to_send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 
     from apilayer.api.status import StatusError
     from apilayer.pipeline.authentication import User
@@ -114,7 +114,7 @@ class Fairness:
 
     # ------------------------------------------------------------------ requests
 
-    def admit(self, user: User, info: RequestInfo, query: Query) -> Place:
+    def admit(self, user: User, info: RequestInfo, query: Query) -> Place | Awaitable[Place]:
         """See `FlowControl.admit`."""
         source = self._source
         if source.version() != self._version:
@@ -128,7 +128,52 @@ class Fairness:
         else:
             key = user.name, user.groups, info.verb, info.path
         flow = self._flows.get(key) or self._classify(key, user, info)
-        return _Seat(self, flow, self._work(flow, info, query), info.verb)
+        work, counts = self._work(flow, info, query), flow.counts
+        if work is ONE_SEAT:
+            counts.of_one_seat += 1
+        else:
+            counts.widths.observe(work.max_seats)
+        try:
+            ticket = flow.level.queues.enter(work, flow.hand, flow.label, trio.current_time())
+        except Rejected as rejected:
+            return self._refuse(flow, rejected.reason)
+        if ticket.started is None:
+            return self._wait(flow, ticket, info.verb)
+        counts.at_once += 1
+        return _Seat(self, flow, ticket, info.verb)
+
+    async def _refuse(self, flow: Flow, reason: str) -> Place:
+        """Those who ask again at once, by hundreds, get one answer in each pass of the loop."""
+        refusal = self.refusal(flow, reason)
+        await turn_to_send()
+        raise refusal
+
+    async def _wait(self, flow: Flow, ticket: Ticket, verb: str) -> Place:
+        """Until the ticket is started. Raises StatusError 429 when that takes too long."""
+        counts, queues = flow.counts, flow.level.queues
+        turn = trio.Event()
+        ticket.wake = turn.set
+        left = trio.current_effective_deadline() - ticket.arrived
+        reason = CANCELLED
+        refusal: StatusError | None = None
+        counts.waiting += 1
+        self.ring()
+        try:
+            with trio.move_on_after(min(left * WAIT_PART, MAX_WAIT_SECONDS)):
+                await turn.wait()
+            reason = TIME_OUT
+        finally:
+            now = trio.current_time()
+            counts.waiting -= 1
+            counts.waited[ticket.started is not None].observe(now - ticket.arrived)
+            if ticket.started is None:
+                queues.abandon(ticket, now)
+                refusal = self.refusal(flow, reason)
+            elif reason == CANCELLED:
+                queues.finish(ticket, now)  # its turn came while it was being cancelled
+        if refusal is not None:
+            raise refusal
+        return _Seat(self, flow, ticket, verb)
 
     def _work(self, flow: Flow, info: RequestInfo, query: Query) -> Work:
         if not info.is_resource or info.verb == "get":
@@ -251,85 +296,37 @@ class Fairness:
 
 
 class _Seat(Place):
-    """A place in the queues of a priority level."""
+    """A place in the queues of a priority level, from the moment that its request runs."""
 
-    __slots__ = ("_control", "_flow", "_kind", "_refusal", "_ticket", "_verb", "_work")
+    __slots__ = ("_control", "_flow", "_kind", "_started", "_ticket", "_verb")
 
-    def __init__(self, control: Fairness, flow: Flow, work: Work, verb: str) -> None:
+    def __init__(self, control: Fairness, flow: Flow, ticket: Ticket, verb: str) -> None:
         super().__init__(flow.headers)
+        assert ticket.started is not None
         self._control = control
         self._flow = flow
-        self._work = work
+        self._ticket = ticket
+        self._started = ticket.started
         self._verb = verb
         self._kind = 0 if verb in READ_ONLY else 1
-        self._ticket: Ticket | None = None
-        self._refusal: StatusError | None = None
-
-    async def __aenter__(self) -> Place:
-        flow, work = self._flow, self._work
-        counts, queues = flow.counts, flow.level.queues
-        if work is ONE_SEAT:
-            counts.of_one_seat += 1
-        else:
-            counts.widths.observe(work.max_seats)
-        now = trio.current_time()
-        try:
-            ticket = queues.enter(work, flow.hand, flow.label, now)
-        except Rejected as rejected:
-            refusal = self._control.refusal(flow, rejected.reason)
-            # Those who ask again at once, by hundreds, get one answer in each pass of the loop.
-            await turn_to_send()
-            raise refusal from None
-        if ticket.started is None:
-            await self._wait(ticket)
-        else:
-            counts.at_once += 1
-        self._ticket = ticket
+        counts = flow.counts
         counts.dispatched += 1
         counts.executing += 1
-        counts.seats += work.max_seats
-        self._control.running[self._kind] += 1
-        return self
-
-    async def _wait(self, ticket: Ticket) -> None:
-        """Until the ticket is started. Raises StatusError 429 when that takes too long."""
-        counts, queues = self._flow.counts, self._flow.level.queues
-        turn = trio.Event()
-        ticket.wake = turn.set
-        left = trio.current_effective_deadline() - ticket.arrived
-        reason = CANCELLED
-        counts.waiting += 1
-        self._control.ring()
-        try:
-            with trio.move_on_after(min(left * WAIT_PART, MAX_WAIT_SECONDS)):
-                await turn.wait()
-            reason = TIME_OUT
-        finally:
-            now = trio.current_time()
-            counts.waiting -= 1
-            counts.waited[ticket.started is not None].observe(now - ticket.arrived)
-            if ticket.started is None:
-                queues.abandon(ticket, now)
-                self._refusal = self._control.refusal(self._flow, reason)
-            elif reason == CANCELLED:
-                queues.finish(ticket, now)  # its turn came while it was being cancelled
-        if self._refusal is not None:
-            raise self._refusal
+        counts.seats += ticket.work.max_seats
+        control.running[self._kind] += 1
 
     def leave(self) -> None:
         """See `Place.leave`."""
         ticket, flow = self._ticket, self._flow
         now = trio.current_time()
-        assert ticket is not None
-        assert ticket.started is not None
         counts = flow.counts
-        counts.ran[self._verb == "watch"].observe(now - ticket.started)
+        counts.ran[self._verb == "watch"].observe(now - self._started)
         counts.executing -= 1
-        counts.seats -= self._work.max_seats
+        counts.seats -= ticket.work.max_seats
         self._control.running[self._kind] -= 1
         queues = flow.level.queues
         queues.finish(ticket, now)
-        if self._work.extra_seconds and queues.waiting:
+        if ticket.work.extra_seconds and queues.waiting:
             self._control.ring()
 
 

@@ -16,6 +16,7 @@ from apilayer.pipeline.pipeline import Context, Pipeline
 from apilayer.pipeline.request import BodyError, Request, Response
 from apilayer.pipeline.request_info import parse
 from apilayer.storage.interface import OutcomeUnknown, StoreUnavailable
+from tests.apilayer.pipeline.places import held
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,7 +93,7 @@ async def test_too_many_at_once() -> None:
 async def test_no_bound() -> None:
     limit = InFlightLimit(0, 0)
     info = parse("GET", "/api/v1/pods/x")
-    async with limit.admit(ANONYMOUS, info, {}), limit.admit(ANONYMOUS, info, {}):
+    async with held(limit, ANONYMOUS, info), held(limit, ANONYMOUS, info):
         assert limit.running == [2, 0]
     assert limit.running == [0, 0]
 
@@ -100,7 +101,7 @@ async def test_no_bound() -> None:
 async def test_what_lasts_is_not_counted() -> None:
     limit = InFlightLimit(1, 1)
     for path in ("/api/v1/namespaces/a/pods/x/log", "/api/v1/namespaces/a/pods/x/exec"):
-        async with limit.admit(ANONYMOUS, parse("GET", path), {}):
+        async with held(limit, ANONYMOUS, parse("GET", path)):
             assert limit.running == [0, 0]
 
 

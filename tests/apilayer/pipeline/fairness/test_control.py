@@ -15,6 +15,7 @@ from apilayer.pipeline.fairness.control import Fairness
 from apilayer.pipeline.fairness.shares import Limits
 from apilayer.pipeline.request_info import parse
 from apilayer.registry.flow_control import default_objects
+from tests.apilayer.pipeline.places import held
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -98,7 +99,7 @@ class Load:
     async def _run(self, name: str, user: User, info: RequestInfo, seconds: float) -> None:
         try:
             with trio.move_on_after(seconds) as self._scopes[name]:
-                async with self._fairness.admit(user, info, {}):
+                async with held(self._fairness, user, info):
                     self.running.append(name)
                     await self._ends[name].wait()
         except StatusError as error:
@@ -241,7 +242,7 @@ async def test_what_cannot_be_read_is_left_out(cluster: Cluster, fairness: Fairn
 async def test_the_mandatory_ones_are_there_whatever_the_cluster_says(cluster: Cluster, fairness: Fairness) -> None:
     cluster.put([], [level("mine")])
     for user, expected in ((ADMIN, "exempt"), (EVE, "catch-all"), (User("nobody"), "catch-all")):
-        async with fairness.admit(user, GET, {}):
+        async with held(fairness, user, GET):
             assert fairness.counts[expected, expected].executing == 1
 
 
@@ -286,7 +287,7 @@ async def test_a_wide_list_takes_seats(cluster: Cluster, fairness: Fairness, loa
 
 
 async def test_what_lasts_takes_no_seat(fairness: Fairness) -> None:
-    async with fairness.admit(EVE, parse("GET", "/api/v1/namespaces/a/pods/x/log"), {}) as place:
+    async with held(fairness, EVE, parse("GET", "/api/v1/namespaces/a/pods/x/log")) as place:
         assert place.headers == ()
         assert fairness.running == [0, 0]
 
@@ -294,15 +295,15 @@ async def test_what_lasts_takes_no_seat(fairness: Fairness) -> None:
 async def test_flows_that_are_remembered_are_bounded(fairness: Fairness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apilayer.pipeline.fairness.control.MAX_REMEMBERED_FLOWS", 10)
     for number in range(100):
-        async with fairness.admit(User(f"user-{number}", groups=(AUTHENTICATED,)), GET, {}):
+        async with held(fairness, User(f"user-{number}", groups=(AUTHENTICATED,)), GET):
             pass
     assert len(fairness._flows) <= 10
 
 
 async def test_a_request_is_counted_under_the_level_as_it_was(cluster: Cluster, fairness: Fairness) -> None:
     objects = deepcopy(default_objects())
-    async with fairness.admit(EVE, GET, {}):
+    async with held(fairness, EVE, GET):
         cluster.put(list(objects[0]), list(objects[1]))
-        async with fairness.admit(BOB, GET, {}):
+        async with held(fairness, BOB, GET):
             assert fairness.counts["global-default", "global-default"].executing == 2
     assert fairness.counts["global-default", "global-default"].executing == 0
