@@ -129,15 +129,17 @@ class KnownTokens:
     """The tokens of the token file."""
 
     def __init__(self, users: Mapping[bytes, User], audiences: Sequence[str] = ()) -> None:
-        self._users = users
         self._audiences = tuple(audiences)
+        self._users = {key: TokenUser(user, self._audiences) for key, user in users.items()}
+        """With the audiences that they have when nobody asks for some."""
 
     async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:
         """See `TokenWay`."""
-        user = self._users.get(digest(token))
-        if user is None:
+        key = digest(token)
+        found = self._users.get(key)
+        if found is None:
             raise NotOurs("not in the file")
-        return TokenUser(user, intended(audiences, self._audiences))
+        return TokenUser(found.user, intended(audiences, self._audiences)) if audiences else found
 
 
 class Certificates:

@@ -9,6 +9,7 @@ Source: Kubernetes documentation, "User impersonation" and "Constrained imperson
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -36,6 +37,7 @@ MANY = 4
 """From so many groups or values on, a right to all of them is asked for first."""
 _PREFIX = "impersonate-"
 _EXTRA = "impersonate-extra-"
+_NAMES_SOMEBODY = re.compile(_PREFIX).match
 _AUTHENTICATION = "authentication.k8s.io"
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 
@@ -48,7 +50,7 @@ async def impersonate(
     Headers that were used are taken out. Raises StatusError 400 for headers that name no user, 403 when `user` may
     not act as all that they name.
     """
-    if not any(name.startswith(_PREFIX) for name in headers):
+    if not any(map(_NAMES_SOMEBODY, headers)):
         return user
     asked = wanted(headers)
     if asked is None:

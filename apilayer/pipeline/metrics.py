@@ -7,6 +7,7 @@ bounded: only resources that are served, and a fixed set of other paths, are tol
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from apilayer.api.resources import find
@@ -86,6 +87,7 @@ class RequestMetrics:
         self.watch_events[kind] = self.watch_events.get(kind, 0) + events
 
 
+@lru_cache(maxsize=4096)
 def _labels(info: RequestInfo | None) -> Labels:
     if info is None:
         return ("", "", "", "", "", "")

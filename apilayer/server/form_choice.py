@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from apilayer.api.table import check_include_object
 from apilayer.pipeline.encoding import pretty_wanted
-from apilayer.pipeline.negotiation import PROTOBUF, NotAcceptable, negotiate
+from apilayer.pipeline.negotiation import MAX_REMEMBERED_CHARS, PROTOBUF, NotAcceptable, negotiate
 from apilayer.server.forms import Form
 from apilayer.server.protobuf_forms import ProtobufForm
 
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
 
 def form_of(context: Context, row: Resource) -> Form:
     """How the answer is to look. Raises StatusError 400 or 406."""
-    request = context.request
+    request, query = context.request, context.query
+    accept = request.headers.get("accept", "")
+    include = query["includeObject"][0] if "includeObject" in query else ""
+    made = _remembered if len(accept) + len(include) <= MAX_REMEMBERED_CHARS else _form
+    return made(row, accept, include, pretty_wanted(request, query))
+
+
+def _form(row: Resource, accept: str, include: str, pretty: bool) -> Form:
     try:
-        accepted = negotiate(request.headers.get("accept", ""))
+        accepted = negotiate(accept)
     except NotAcceptable as error:
         raise error.status_error() from error
-    include = ""
-    if accepted.form == "Table":
-        include = check_include_object(context.query.get("includeObject", [""])[0])
+    include = check_include_object(include) if accepted.form == "Table" else ""
     made = ProtobufForm if accepted.media == PROTOBUF else Form
-    return made(row, accepted, pretty=pretty_wanted(request, context.query), include=include)
+    return made(row, accepted, pretty=pretty, include=include)
+
+
+_remembered = lru_cache(maxsize=1024)(_form)

@@ -72,7 +72,7 @@ def _number(version: str, accepted: Accepted, include: str) -> int:
 
 
 class Form:
-    """Encodes what one request asked for. `include` is the Table's includeObject."""
+    """Encodes what requests ask for in the same words. Immutable. `include` is the Table's includeObject."""
 
     def __init__(self, resource: Resource, accepted: Accepted, *, pretty: bool, include: str) -> None:
         self.resource = resource

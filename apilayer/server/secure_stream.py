@@ -72,10 +72,12 @@ class SecureStream(trio.abc.Stream):
         sock = self.socket
         while True:
             # Nearly always nothing has arrived yet, and a read in vain costs an exception.
-            if sock.fileno() >= 0 and sock.pending():
+            if sock.fileno() < 0:
+                raise trio.ClosedResourceError("the stream is closed")
+            if sock.pending():
                 await trio.lowlevel.checkpoint()
             else:
-                await self._wait(trio.lowlevel.wait_readable)
+                await trio.lowlevel.wait_readable(sock)
             try:
                 return sock.recv(size)
             except ssl.SSLWantReadError:

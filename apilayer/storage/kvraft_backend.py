@@ -32,22 +32,27 @@ _MOD = int(CompareTarget.MOD)
 _EQUAL = int(CompareResult.EQUAL)
 
 
+_IN_OTHER_WORDS: tuple[tuple[type[errors.KvraftError], type[interface.StoreError]], ...] = (
+    (errors.Compacted, interface.RevisionCompacted),
+    (errors.FutureRevision, interface.FutureRevision),
+    (errors.RequestTooLarge, interface.RequestTooLarge),
+    (errors.Unavailable, interface.StoreUnavailable),
+)
+
+
+def _translation(error: errors.KvraftError) -> interface.StoreError:
+    for theirs, ours in _IN_OTHER_WORDS:
+        if isinstance(error, theirs):
+            return ours(str(error))
+    return interface.StoreError(str(error)) if error.definite else interface.OutcomeUnknown(str(error))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except errors.Compacted as error:
-        raise interface.RevisionCompacted(str(error)) from error
-    except errors.FutureRevision as error:
-        raise interface.FutureRevision(str(error)) from error
-    except errors.RequestTooLarge as error:
-        raise interface.RequestTooLarge(str(error)) from error
-    except errors.Unavailable as error:
-        raise interface.StoreUnavailable(str(error)) from error
     except errors.KvraftError as error:
-        if error.definite:
-            raise interface.StoreError(str(error)) from error
-        raise interface.OutcomeUnknown(str(error)) from error
+        raise _translation(error) from error
 
 
 def _guard(key: bytes, revision: int) -> tuple[Compare, ...]:
@@ -63,8 +68,10 @@ class KvraftStore:
 
     async def get(self, key: bytes) -> tuple[Record | None, int]:
         """See `Store.get`."""
-        with _translated():
-            answer = await self._client.range(self._prefix.outer(key))
+        try:  # the most frequent call: a context of its own is left out
+            answer = await self._client.get(self._prefix.outer(key))
+        except errors.KvraftError as error:
+            raise _translation(error) from error
         return self._first(answer), answer.revision
 
     async def list(self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0) -> Page:

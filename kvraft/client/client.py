@@ -61,7 +61,7 @@ from kvraft.types import (
 from kvraft.wire import native
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from kvraft.client.connection import WireOf
@@ -121,6 +121,10 @@ class Client(MemberOperations):
             *(min_mod_revision, max_mod_revision, min_create_revision, max_create_revision),
         )
         return await self._read(request, RangeResponse)
+
+    def get(self, key: bytes) -> Awaitable[RangeResponse]:
+        """One key, linearizable: `range` without its choices, which cost as much as asking."""
+        return self._read(RangeRequest(key), RangeResponse)
 
     async def revision(self) -> int:
         """The store's current revision, linearizable."""
