@@ -117,10 +117,8 @@ class H1Connection:
         while not self._closing or parser.ready:
             if parser.ready:
                 now = trio.current_time()
-                if now >= self._scope.deadline:
-                    await (
-                        trio.lowlevel.checkpoint()
-                    )  # ends here: `run` gives the request a scope that can be late enough
+                if now >= self._scope.deadline:  # the end of this scope, after which `run` opens another
+                    await trio.lowlevel.checkpoint()
                 self._patience_ends, self._head_begun = inf, False
                 if not await self._answer(parser.ready.popleft(), now):
                     return

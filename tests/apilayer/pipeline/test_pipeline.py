@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import RFC_4122, UUID
 
 import orjson
 import pytest
@@ -12,7 +13,7 @@ from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, parse_tok
 from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.flow_control import InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
-from apilayer.pipeline.pipeline import Context, Pipeline
+from apilayer.pipeline.pipeline import IDS_AT_ONCE, Context, Pipeline
 from apilayer.pipeline.request import BodyError, Request, Response
 from apilayer.pipeline.request_info import parse
 from apilayer.storage.interface import OutcomeUnknown, StoreUnavailable
@@ -53,6 +54,14 @@ async def test_every_reply_has_its_headers() -> None:
     assert len(dict(headers)[b"Audit-Id"]) == 36
     _, headers = await pipeline().handle(request("wrong"))
     assert set(dict(headers)) == {b"Audit-Id", b"Cache-Control"}
+
+
+async def test_every_request_has_an_audit_id_of_its_own() -> None:
+    target = pipeline()
+    found = [dict((await target.handle(request()))[1])[b"Audit-Id"].decode() for _ in range(3 * IDS_AT_ONCE)]
+    assert len(set(found)) == len(found)
+    for text in found:
+        assert (str(UUID(text)), UUID(text).version, UUID(text).variant) == (text, 4, RFC_4122)
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1", True), ("x" * 65, False), ("a\u00e9", False), ("a\x01", False)])

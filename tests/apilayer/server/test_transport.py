@@ -216,6 +216,77 @@ async def test_a_body_that_trickles_is_given_up(autojump_clock: MockClock) -> No
         nursery.cancel_scope.cancel()
 
 
+async def test_an_idle_time_is_whole_after_a_request(autojump_clock: MockClock) -> None:
+    """The deadline of a request stays where it is and comes before the idle time is over: the connection lives on."""
+    async with serving() as server, trio.open_nursery() as nursery:
+        wire = await connected(server, nursery, H1)
+        client = Client(wire.stream)
+        for _ in range(3):
+            await trio.sleep(85.0)
+            assert (await client.request("GET", CONFIGMAPS)).status == 200
+        start = trio.current_time()
+        await wire.ended.wait()
+        assert trio.current_time() - start == pytest.approx(90.0, abs=1.0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_request_that_comes_with_the_old_deadline_has_all_its_time(mock_clock: MockClock) -> None:
+    async with serving() as server, trio.open_nursery() as nursery:
+        client = Client((await connected(server, nursery, H1)).stream)
+        assert (await client.request("GET", CONFIGMAPS)).status == 200
+        await wait_all_tasks_blocked()
+        await client.stream.send_all(client.encode("GET", CONFIGMAPS, None, {}))
+        mock_clock.jump(70.0)  # before the server has looked at what came
+        assert (await client.answer()).status == 200
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_time_that_the_client_asks_for_is_kept(autojump_clock: MockClock) -> None:
+    async with serving() as server, trio.open_nursery() as nursery:
+        wire = await connected(server, nursery, H1)
+        client = Client(wire.stream)
+        assert (await client.request("GET", CONFIGMAPS)).status == 200
+        start = trio.current_time()
+        await client.stream.send_all(client.encode("POST", f"{CONFIGMAPS}?timeout=2s", None, {"Content-Length": "9"}))
+        assert b"504 Gateway Timeout" in await wire.stream.receive_some()
+        assert trio.current_time() - start == pytest.approx(2.0, abs=0.1)
+        nursery.cancel_scope.cancel()
+
+
+class AtOnce:
+    """A stream on which everything has arrived, and which takes everything, without a checkpoint."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.sent: list[bytes] = []
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data, self.data = self.data, b""
+        return data
+
+    async def send_all(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+async def test_requests_that_come_together_let_others_have_their_turn() -> None:
+    async with serving() as server, trio.open_nursery() as nursery:
+        passes = 0
+
+        async def others() -> None:
+            nonlocal passes
+            while True:
+                await trio.lowlevel.checkpoint()
+                passes += 1
+
+        nursery.start_soon(others)
+        asked = Client(trio.testing.memory_stream_pair()[0]).encode("GET", f"{CONFIGMAPS}?resourceVersion=0", None, {})
+        stream = AtOnce(asked * 20)
+        await H1(stream, server.app).run()
+        assert [answer[:15] for answer in stream.sent] == [b"HTTP/1.1 200 OK"] * 20
+        assert passes >= 18
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_was_refused_is_looked_at_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[int] = []
 
