@@ -32,6 +32,8 @@ Configuration = tuple[Any, int]
 """(value, bits of the pending operations that have taken effect)."""
 
 _IMPOSSIBLE = object()
+# Faster to look up than members of their enumerations.
+_READ, _WRITE, _CAS, _OK = Kind.READ, Kind.WRITE, Kind.CAS, Outcome.OK
 MAX_CONFIGURATIONS = 500_000
 """Configurations examined for one key before the search gives up."""
 
@@ -108,27 +110,25 @@ class _Pending:
         self.bit = bit
         self.effect = -1  # for unknown ones: equal for those that do the same
         self.kind = operation.kind
-        self.unknown = operation.outcome is not Outcome.OK
-        self.neutral = not self.unknown and (
-            self.kind is Kind.READ or (self.kind is not Kind.WRITE and not operation.result)
-        )
-        value = operation.result if self.kind is Kind.READ else operation.value
+        self.unknown = operation.outcome is not _OK
+        self.neutral = not self.unknown and (self.kind is _READ or (self.kind is not _WRITE and not operation.result))
+        value = operation.result if self.kind is _READ else operation.value
         self.value = value if value in observed else Unobserved.VALUE
         self.expected = operation.expected
 
     def fits(self, state: Any) -> bool:
         """For a neutral operation: whether its answer is right at ``state``."""
-        if self.kind is Kind.READ:
+        if self.kind is _READ:
             return bool(state == self.value)
-        if self.kind is Kind.CAS:
+        if self.kind is _CAS:
             return bool(state != self.expected)
         return state is None
 
     def apply(self, state: Any) -> Any:
         """For one that is not neutral: the state after it, or _IMPOSSIBLE."""
-        if self.kind is Kind.WRITE:
+        if self.kind is _WRITE:
             return self.value
-        if self.kind is Kind.CAS:
+        if self.kind is _CAS:
             return self.value if state == self.expected else _IMPOSSIBLE
         return None if state is not None else _IMPOSSIBLE
 
@@ -140,14 +140,13 @@ class _Search:
         relevant = [
             operation
             for operation in operations
-            if operation.outcome is Outcome.OK
-            or (operation.outcome is not Outcome.FAIL and operation.kind is not Kind.READ)
+            if operation.outcome is _OK or (operation.outcome is not Outcome.FAIL and operation.kind is not _READ)
         ]
         self.observed: set[Any] = {None}
         for operation in relevant:
-            if operation.kind is Kind.READ:
+            if operation.kind is _READ:
                 self.observed.add(operation.result)
-            elif operation.kind is Kind.CAS:
+            elif operation.kind is _CAS:
                 self.observed.add(operation.expected)
         # At one and the same time calls come before returns: such operations are taken as concurrent.
         self.events = sorted(
@@ -155,7 +154,7 @@ class _Search:
             + [
                 (operation.returned, 1, number, operation)
                 for number, operation in enumerate(relevant)
-                if operation.outcome is Outcome.OK
+                if operation.outcome is _OK
             ],
             key=lambda event: event[:3],
         )
@@ -225,7 +224,7 @@ class _Search:
             state, mask, must_need = stack.pop()
             tried: set[int] = set()
             for pending in self.changing:
-                if mask & pending.bit or (must_need and pending.kind is Kind.WRITE):
+                if mask & pending.bit or (must_need and pending.kind is _WRITE):
                     continue
                 if pending.unknown:
                     if pending.effect in tried:
@@ -275,9 +274,7 @@ class _Search:
 def _explain(operations: list[Operation], refuted: _Refuted, initial: Any, max_configurations: int) -> tuple[str, ...]:
     """The window that refutes: what the value could be when it opens, and the operations that run in it."""
     failed = refuted.operation
-    opens = min(
-        operation.called for operation in refuted.pending if operation.outcome is Outcome.OK or operation is failed
-    )
+    opens = min(operation.called for operation in refuted.pending if operation.outcome is _OK or operation is failed)
     search = _Search(operations, initial, max_configurations)
     search.run(before=opens)
     values = sorted({_show(state) for state, _ in search.configurations})
@@ -287,16 +284,16 @@ def _explain(operations: list[Operation], refuted: _Refuted, initial: Any, max_c
         operation
         for operation in operations
         if opens <= operation.called <= failed.returned
-        and (operation.outcome is Outcome.OK or operation.kind is not Kind.READ)
+        and (operation.outcome is _OK or operation.kind is not _READ)
         and operation.outcome is not Outcome.FAIL
     ]
     unknown = [operation for operation in refuted.pending if operation not in window]
     lines += [f"  {operation.describe()}" for operation in unknown + window]
-    if failed.kind is Kind.READ and failed.result is not None:
+    if failed.kind is _READ and failed.result is not None:
         sources = [
             operation
             for operation in operations
-            if operation.kind in (Kind.WRITE, Kind.CAS) and operation.value == failed.result
+            if operation.kind in (_WRITE, _CAS) and operation.value == failed.result
         ]
         lines.append(f"{failed.result!r} comes from:" if sources else f"nothing ever wrote {failed.result!r}")
         lines += [f"  {operation.describe()}" for operation in sources]

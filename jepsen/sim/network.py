@@ -65,8 +65,8 @@ class Network:
         world, options = self._world, self._options
         random = world.random
         links = self.links[messages[0].sender]
+        world.sent += messages
         for message in messages:
-            world.mix(message.kind << 40 ^ message.term << 20 ^ message.index ^ len(message.entries) << 60)
             link = links[message.to]
             if link.blocked:
                 self._stop(link, message)

@@ -134,7 +134,7 @@ def _judge(traffic: Traffic) -> None:
 
 
 def _digest(world: World, traffic: Traffic) -> str:
-    digest = hashlib.blake2b(f"{world.digest} {world.now} {world.steps}".encode(), digest_size=8)
+    digest = hashlib.blake2b(world.digest(), digest_size=8)
     digest.update(traffic.history.dump())
     for node_id, node in traffic.nodes.items():
         digest.update(msgspec.msgpack.encode((node_id, node.life, node.state(), node.disk.image.last_index)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +21,6 @@ TRACE_LENGTH = 60
 """Events shown with a violation."""
 TraceEvent = tuple[int, str, Any]
 """(time, what, item); formatted only when somebody looks."""
-_MASK = (1 << 64) - 1
 
 
 class Violation(Exception):
@@ -36,7 +38,7 @@ class World:
     Events of one instant run in the order in which they were asked for, so nothing depends on hashing or addresses.
     """
 
-    __slots__ = ("_heap", "_print", "_sequence", "digest", "halted", "now", "random", "rng", "steps", "trace")
+    __slots__ = ("_done", "_heap", "_print", "_sequence", "halted", "now", "random", "rng", "sent", "steps", "trace")
 
     def __init__(self, seed: int, on_trace: Callable[[TraceEvent], None] | None = None) -> None:
         self.rng = random.Random(seed)
@@ -44,7 +46,9 @@ class World:
         self.now = 0
         self.steps = 0
         self.halted = False
-        self.digest = 0
+        self.sent: list[Any] = []
+        """Every message, in order: what the digest is made of, with the events."""
+        self._done: list[int] = []  # of all events so far the time and the number
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
@@ -65,18 +69,22 @@ class World:
         if self._print is not None:
             self._print(self.trace[-1])
 
-    def mix(self, number: int) -> None:
-        """Make ``number`` count in the digest."""
-        self.digest = (self.digest * 0x5851F42D4C957F2D + number + 1) & _MASK
+    def digest(self) -> bytes:
+        """Of all that has happened; made at the end, as each event would pay dearly for arithmetic of its own."""
+        encode = msgspec.msgpack.Encoder().encode
+        digest = hashlib.blake2b(encode((self.now, self.steps, self._done)), digest_size=8)
+        for message in self.sent:
+            digest.update(encode(message))
+        return digest.digest()
 
     def run(self, until: int) -> None:
         """Run events up to time ``until``, or until one of them sets ``halted``."""
-        heap = self._heap
+        heap, done = self._heap, self._done
         while heap and heap[0][0] <= until and not self.halted and self.steps < MAX_STEPS:
             now, sequence, function, arguments = heappop(heap)
             self.now = now
             self.steps += 1
-            self.digest = ((self.digest ^ now) * 0x5851F42D4C957F2D + sequence) & _MASK
+            done += (now, sequence)
             function(*arguments)
         if self.steps >= MAX_STEPS:
             raise Violation("rest", f"{self.steps} events in {self.now / SECOND:.3f} simulated seconds")

@@ -66,6 +66,15 @@ _ANSWERS = frozenset(
     }
 )
 _SCAN_BYTES = 1 << 20
+# A member of an enumeration is looked up many times slower than a name of the module, and a turn needs dozens.
+_FOLLOWER = Role.FOLLOWER
+_CANDIDATE = Role.CANDIDATE
+_LEADER = Role.LEADER
+_APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
+_HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT_RESPONSE
+_VOTE = MessageKind.VOTE
+_PREVOTE = MessageKind.PREVOTE
+_PREVOTE_RESPONSE = MessageKind.PREVOTE_RESPONSE
 
 
 class Raft:
@@ -85,7 +94,7 @@ class Raft:
         self.configuration = start.configuration
         self.term = start.hard_state.term
         self.vote = start.hard_state.vote
-        self.role = Role.FOLLOWER
+        self.role = _FOLLOWER
         self.leader = NO_NODE
         self._config = config
         self._members = members(start.configuration)
@@ -130,10 +139,10 @@ class Raft:
             kind.TRANSFER_LEADER: self._handle_transfer_leader,
         }
         return {
-            Role.FOLLOWER: waiting | follower,
+            _FOLLOWER: waiting | follower,
             Role.PRE_CANDIDATE: waiting | {kind.PREVOTE_RESPONSE: self._handle_prevote_response},
-            Role.CANDIDATE: waiting | {kind.VOTE_RESPONSE: self._handle_vote_response},
-            Role.LEADER: anyone | leader,
+            _CANDIDATE: waiting | {kind.VOTE_RESPONSE: self._handle_vote_response},
+            _LEADER: anyone | leader,
         }
 
     # -- views
@@ -171,7 +180,7 @@ class Raft:
     def status(self) -> Status:
         """A copy of the state for metrics and tests."""
         log = self._log
-        followers = self._replication.progress.items() if self.role is Role.LEADER else ()
+        followers = self._replication.progress.items() if self.role is _LEADER else ()
         return Status(
             node_id=self.node_id,
             role=self.role,
@@ -193,7 +202,7 @@ class Raft:
     def tick(self) -> None:
         """One unit of time has passed."""
         self._election.elapsed += 1
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             self._tick_leader()
         else:
             self._tick_waiting()
@@ -224,7 +233,7 @@ class Raft:
         Raises ``ProposalDropped`` if this node does not lead, is handing leadership over, or has too much data that
         is not committed yet; ``ValueError`` for no item, or an empty one (empty entries are the leader's own).
         """
-        if self.role is not Role.LEADER:
+        if self.role is not _LEADER:
             raise ProposalDropped("not the leader", self.leader)
         if self._transferee != NO_NODE:
             raise ProposalDropped("leadership transfer in progress", self.node_id)
@@ -243,7 +252,7 @@ class Raft:
     @property
     def may_change(self) -> bool:
         """Whether this node leads and ``propose_configuration`` would take a change now."""
-        return self.role is Role.LEADER and self._transferee == NO_NODE and not self._is_changing()
+        return self.role is _LEADER and self._transferee == NO_NODE and not self._is_changing()
 
     def _is_changing(self) -> bool:
         return bool(self.configuration.outgoing) or self._log.applied_index < self._last_change
@@ -257,7 +266,7 @@ class Raft:
         """
         if not data:
             raise ValueError("a configuration change needs some data")
-        if self.role is not Role.LEADER:
+        if self.role is not _LEADER:
             raise ProposalDropped("not the leader", self.leader)
         if self._transferee != NO_NODE:
             raise ProposalDropped("leadership transfer in progress", self.node_id)
@@ -280,10 +289,10 @@ class Raft:
         if configuration == self.configuration:
             self.configuration = configuration  # the very object, so that callers may compare by identity
             return
-        assert self.role in (Role.FOLLOWER, Role.LEADER), "the configuration changed under a candidate"
+        assert self.role in (_FOLLOWER, _LEADER), "the configuration changed under a candidate"
         self.configuration = configuration
         self._members = members(configuration)
-        if self.role is not Role.LEADER:
+        if self.role is not _LEADER:
             return
         self._replication.reconfigure(configuration)
         if not self._is_voter(self.node_id):
@@ -300,7 +309,7 @@ class Raft:
         ``Ready.reads`` answers, or ``Ready.dropped_reads`` if there is no leader, the leader changes, or more than
         ``max_pending_reads`` are pending.
         """
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             taken = self._rounds.add(self.node_id, request_id)
         else:
             taken = self.leader != NO_NODE and self._forwarded.add(request_id)
@@ -310,7 +319,7 @@ class Raft:
     def campaign(self) -> None:
         """Start an election now. A node that leads, has no vote, or has yet to apply a change of who has one does
         nothing."""
-        if self.role is Role.LEADER or not self._is_voter(self.node_id) or self._has_unapplied_change():
+        if self.role is _LEADER or not self._is_voter(self.node_id) or self._has_unapplied_change():
             return
         if self._config.pre_vote:
             self._become_pre_candidate()
@@ -323,7 +332,7 @@ class Raft:
         Given up after an election timeout. A transfer to this node itself does nothing. Raises ``ProposalDropped`` if
         this node does not lead or ``to`` has no vote.
         """
-        if self.role is not Role.LEADER:
+        if self.role is not _LEADER:
             raise ProposalDropped("not the leader", self.leader)
         if not self._is_voter(to):
             raise ProposalDropped(f"cannot transfer leadership to {to}: not a voting member", self.node_id)
@@ -344,9 +353,9 @@ class Raft:
     def persisted(self, seq: int) -> None:
         """Batch ``seq`` of ``ready``, and every earlier one, is durable. Raises ``ValueError`` for any other."""
         self._log.persisted(seq)
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             self._maybe_commit()
-        elif self.role is Role.CANDIDATE:
+        elif self.role is _CANDIDATE:
             self._maybe_win_alone()
 
     def suspect_leader(self, peer: int) -> None:
@@ -355,13 +364,13 @@ class Raft:
         Only a hint about when to try: its lease is no longer honoured, and this node stands for election soon. Every
         rule of terms, logs and majorities stays as it is, so that a wrong hint costs one round of pre-votes.
         """
-        if peer == self.leader and self.role is Role.FOLLOWER:
+        if peer == self.leader and self.role is _FOLLOWER:
             self._become_follower(self.term, NO_NODE, "")
             self.hurry()
 
     def hurry(self) -> None:
         """Stand for election within a quarter of the usual time, if this node follows nobody; see above."""
-        if self.leader == NO_NODE and self.role is Role.FOLLOWER:
+        if self.leader == NO_NODE and self.role is _FOLLOWER:
             self._election.hurry()
 
     def compact(self, index: int) -> None:
@@ -372,23 +381,24 @@ class Raft:
 
     def step_down(self, reason: str) -> None:
         """A leader becomes a follower of the same term, for ``reason`` (say, "disk stalled")."""
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             self._become_follower(self.term, NO_NODE, reason)
 
     # -- output
 
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
-        if self.role is Role.LEADER:
-            built = self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint()
-        else:
-            built = bool(self._following.owes_acknowledgement or self._forwarded.waiting)
-        return built or not self._outbox.is_empty()
+        if self.role is _LEADER:
+            if self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint():
+                return True
+        elif self._following.owes_acknowledgement or self._forwarded.waiting:
+            return True
+        return not self._outbox.is_empty()
 
     def ready(self) -> Ready:
         """Everything that must happen now; see ``Ready``. What it returns it forgets: committed entries count as
         applied, entries and messages as on their way."""
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             self._build_leader_messages()
         else:
             self._build_follower_messages()
@@ -418,7 +428,7 @@ class Raft:
     def _build_follower_messages(self) -> None:
         if self._following.owes_acknowledgement:
             index = self._following.acknowledge()
-            self._outbox.promise(self._message(MessageKind.APPEND_RESPONSE, self.leader, index=index), index)
+            self._outbox.promise(self._message(_APPEND_RESPONSE, self.leader, index=index), index)
         if self._forwarded.waiting:
             context = self._fresh_context()
             self._forwarded.ask(context)
@@ -436,9 +446,9 @@ class Raft:
     def _step_higher_term(self, m: Message) -> bool:
         """A message of a later term (5.1): whether to go on with it."""
         kind = m.kind
-        if kind in (MessageKind.VOTE, MessageKind.PREVOTE) and not m.force and self._is_in_lease():
+        if kind in (_VOTE, _PREVOTE) and not m.force and self._is_in_lease():
             return False  # while a leader is heard from, nobody is helped to depose it (thesis, 4.2.3)
-        if kind == MessageKind.PREVOTE or (kind == MessageKind.PREVOTE_RESPONSE and not m.reject):
+        if kind == _PREVOTE or (kind == _PREVOTE_RESPONSE and not m.reject):
             return True  # about a term that nobody is in yet
         if kind not in _KINDS:
             return False
@@ -449,10 +459,10 @@ class Raft:
     def _step_lower_term(self, m: Message) -> None:
         """A message of an earlier term (5.1): its sender, a deposed leader or a candidate, learns of this one."""
         if m.kind in _FROM_LEADER:
-            kind = MessageKind.APPEND_RESPONSE
-        elif m.kind == MessageKind.PREVOTE:
-            kind = MessageKind.PREVOTE_RESPONSE
-        elif m.kind == MessageKind.VOTE:
+            kind = _APPEND_RESPONSE
+        elif m.kind == _PREVOTE:
+            kind = _PREVOTE_RESPONSE
+        elif m.kind == _VOTE:
             kind = MessageKind.VOTE_RESPONSE
         else:
             return
@@ -483,13 +493,13 @@ class Raft:
 
     def _become_follower(self, term: int, leader: int, reason: str) -> None:
         """``reason`` is why a leader stops being one."""
-        if self.role is Role.LEADER:
+        if self.role is _LEADER:
             self._step_down_reason = reason
             self._transferee = NO_NODE
             self._outbox.dropped_reads += [read for sender, read in self._rounds.drop() if sender == self.node_id]
         if term > self.term:
             self._set_hard_state(term, NO_NODE)
-        self.role = Role.FOLLOWER
+        self.role = _FOLLOWER
         self._election.restart_timer()
         self._set_leader(leader)
 
@@ -500,17 +510,17 @@ class Raft:
         if self._election.open(self.configuration, self.node_id) is VoteResult.WON:
             self._become_candidate(force=False)
         else:
-            self._outbox.messages += self._vote_requests(MessageKind.PREVOTE, self.term + 1, force=False)
+            self._outbox.messages += self._vote_requests(_PREVOTE, self.term + 1, force=False)
 
     def _become_candidate(self, force: bool) -> None:
         """Start an election (5.2). ``force`` marks one that the old leader asked for."""
-        assert self.role is not Role.LEADER, "a leader stands for election"
-        self.role = Role.CANDIDATE
+        assert self.role is not _LEADER, "a leader stands for election"
+        self.role = _CANDIDATE
         self._set_leader(NO_NODE)
         self._set_hard_state(self.term + 1, self.node_id)
         self._election.open(self.configuration, self.node_id)
         # Nobody can answer before the own vote is durable, so it may be counted already.
-        self._outbox.after_persist += self._vote_requests(MessageKind.VOTE, self.term, force)
+        self._outbox.after_persist += self._vote_requests(_VOTE, self.term, force)
 
     def _maybe_win_alone(self) -> None:
         """The only voter has won with its own vote, once that is durable: learners may hear from it then, and must
@@ -528,8 +538,8 @@ class Raft:
 
     def _become_leader(self) -> None:
         """Take office: replicate from the end of the own log, and open the term with a no-op (5.4.2, 8)."""
-        assert self.role is Role.CANDIDATE, "only a candidate can win"
-        self.role = Role.LEADER
+        assert self.role is _CANDIDATE, "only a candidate can win"
+        self.role = _LEADER
         self._set_leader(self.node_id)
         self._election.elapsed = 0
         self._heartbeat_elapsed = 0
@@ -584,7 +594,7 @@ class Raft:
         granted = (m.term > self.term or self._is_free_for(m.sender)) and self._log.is_up_to_date(m.index, m.log_term)
         # A grant speaks of the term asked for, a refusal of the own one, which may be news to the asker.
         term = m.term if granted else self.term
-        self._outbox.messages.append(self._vote_answer(MessageKind.PREVOTE_RESPONSE, m.sender, term, granted))
+        self._outbox.messages.append(self._vote_answer(_PREVOTE_RESPONSE, m.sender, term, granted))
 
     def _vote_answer(self, kind: MessageKind, to: int, term: int, granted: bool) -> Message:
         """A refusal tells what is committed here. Who asks may still need votes that a change, committed meanwhile,
@@ -639,7 +649,7 @@ class Raft:
             hint, hint_term = refusal
             self._outbox.messages.append(
                 Message(
-                    MessageKind.APPEND_RESPONSE,
+                    _APPEND_RESPONSE,
                     self.node_id,
                     m.sender,
                     self.term,
@@ -656,9 +666,7 @@ class Raft:
         self._following.commit(m.commit)
         durable = self._outbox.is_hard_state_durable()
         index = min(self._following.matched, self._log.durable_index) if durable else 0
-        self._outbox.messages.append(
-            self._message(MessageKind.HEARTBEAT_RESPONSE, m.sender, index=index, context=m.context)
-        )
+        self._outbox.messages.append(self._message(_HEARTBEAT_RESPONSE, m.sender, index=index, context=m.context))
 
     def _handle_snapshot(self, m: Message) -> None:
         """A snapshot has arrived as a whole (7)."""

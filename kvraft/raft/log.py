@@ -239,9 +239,9 @@ class RaftLog:
 
     def take_committed(self, max_bytes: int) -> tuple[list[Entry], int]:
         """The next entries to apply and the bytes of their data; they count as applied."""
-        if not self.has_committed():
-            return [], 0
         high = min(self.commit_index, self.durable_index) + 1
+        if self.applied_index + 1 >= high:
+            return [], 0
         entries, size = self.read(self.applied_index + 1, high, max_bytes)
         assert entries[0].index == self.applied_index + 1, "the log reader skipped an entry"
         self.applied_index = entries[-1].index

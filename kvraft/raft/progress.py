@@ -24,6 +24,10 @@ class ProgressState(enum.IntEnum):
     SNAPSHOT = 2
 
 
+# Faster to look up than a member of its enumeration.
+_PROBE, _REPLICATE, _SNAPSHOT = ProgressState.PROBE, ProgressState.REPLICATE, ProgressState.SNAPSHOT
+
+
 class ProgressStatus(msgspec.Struct, frozen=True):
     """A follower as metrics and tests see it."""
 
@@ -97,7 +101,7 @@ class Progress:
     def __init__(self, next_index: int, inflights: Inflights) -> None:
         self.match = 0
         self.next = next_index
-        self.state = ProgressState.PROBE
+        self.state = _PROBE
         self.active = False
         self.may_retry = False
         self.nudge = False
@@ -110,16 +114,16 @@ class Progress:
     def become_probe(self) -> None:
         """Find anew where the logs meet; after a delivered snapshot that is right behind it."""
         self.next = max(self.match, self._snapshot_index) + 1
-        self._enter(ProgressState.PROBE)
+        self._enter(_PROBE)
 
     def become_replicate(self) -> None:
         """The logs meet at ``match``: pipeline from there."""
         self.next = self.match + 1
-        self._enter(ProgressState.REPLICATE)
+        self._enter(_REPLICATE)
 
     def become_snapshot(self) -> None:
         """Wait for a snapshot to be delivered."""
-        self._enter(ProgressState.SNAPSHOT)
+        self._enter(_SNAPSHOT)
 
     def _enter(self, state: ProgressState) -> None:
         self.state = state
@@ -150,10 +154,10 @@ class Progress:
             # It was sent before the acknowledgement, or the follower has lost what it acknowledged. There is nothing
             # to go back to, so asking again at once would never end: the next heartbeat answer is soon enough.
             return False
-        if self.state is ProgressState.REPLICATE:
+        if self.state is _REPLICATE:
             self.become_probe()
             return True
-        if self.state is ProgressState.SNAPSHOT or rejected != self.next - 1:
+        if self.state is _SNAPSHOT or rejected != self.next - 1:
             return False  # probing has one question out at a time: this answers an older one
         self.next = max(min(rejected, hint + 1), self.match + 1)
         self.probe_sent = False
@@ -161,7 +165,7 @@ class Progress:
 
     def sent_entries(self, last_index: int, size: int) -> None:
         """An APPEND with ``size`` bytes of entries, up to ``last_index``, is on its way."""
-        if self.state is ProgressState.PROBE:
+        if self.state is _PROBE:
             self.probe_sent = True
         else:
             self.next = last_index + 1

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kvraft.raft.log import RaftLog
     from kvraft.raft.messages import Configuration, Entry, RaftConfig
 
+# Faster to look up than a member of its enumeration.
+_PROBE, _REPLICATE, _SNAPSHOT = ProgressState.PROBE, ProgressState.REPLICATE, ProgressState.SNAPSHOT
+_APPEND, _HEARTBEAT = MessageKind.APPEND, MessageKind.HEARTBEAT
+
 
 def members(configuration: Configuration) -> tuple[int, ...]:
     """Everyone who takes part, each once, in order."""
@@ -75,9 +79,9 @@ class Replication:
         if not 0 < index <= self._log.last_index:
             return False
         advanced = progress.maybe_update(index)
-        if progress.state is ProgressState.REPLICATE:
+        if progress.state is _REPLICATE:
             progress.inflights.free_to(index)
-        elif progress.state is ProgressState.PROBE:
+        elif progress.state is _PROBE:
             if index == progress.match:
                 progress.become_replicate()
         elif progress.match >= self._log.compacted_index:
@@ -109,7 +113,7 @@ class Replication:
         progress = self.progress[peer]
         progress.active = True
         progress.read_ack = max(progress.read_ack, round_id)
-        if progress.may_retry and (progress.match < self._log.last_index or progress.state is ProgressState.PROBE):
+        if progress.may_retry and (progress.match < self._log.last_index or progress.state is _PROBE):
             progress.may_retry = False
             progress.probe_sent = False
             progress.nudge = True
@@ -118,14 +122,14 @@ class Replication:
     def unreachable(self, peer: int) -> None:
         """What was pipelined to ``peer`` is probably lost: stop guessing."""
         progress = self.progress.get(peer)
-        if progress is not None and progress.state is ProgressState.REPLICATE:
+        if progress is not None and progress.state is _REPLICATE:
             progress.become_probe()
             self.due = True
 
     def snapshot_reported(self, peer: int, index: int) -> None:
         """A snapshot up to ``index`` was delivered to ``peer`` (0: it failed)."""
         progress = self.progress.get(peer)
-        if progress is not None and progress.state is ProgressState.SNAPSHOT:
+        if progress is not None and progress.state is _SNAPSHOT:
             progress.snapshot_reported(index)
 
     # -- what a quorum has reached
@@ -157,7 +161,7 @@ class Replication:
         node_id, term, commit = self._config.node_id, self._term, self._log.commit_index
         return [
             Message(
-                MessageKind.HEARTBEAT,
+                _HEARTBEAT,
                 node_id,
                 peer,
                 term,
@@ -185,10 +189,10 @@ class Replication:
         self, peer: int, progress: Progress, shared: dict[int, tuple[tuple[Entry, ...], int]]
     ) -> Message | None:
         log = self._log
-        if progress.state is ProgressState.SNAPSHOT or progress.probe_sent:
+        if progress.state is _SNAPSHOT or progress.probe_sent:
             return None
         low = progress.next
-        replicating = progress.state is ProgressState.REPLICATE
+        replicating = progress.state is _REPLICATE
         has_more = low <= log.last_index and not progress.inflights.full()
         knows_less = replicating and progress.sent_commit < min(log.commit_index, low - 1)
         if not (has_more or knows_less or progress.nudge):
@@ -209,7 +213,7 @@ class Replication:
         progress.nudge = False
         progress.sent_commit = min(log.commit_index, last_index)
         return Message(
-            MessageKind.APPEND,
+            _APPEND,
             self._config.node_id,
             peer,
             self._term,

@@ -101,6 +101,8 @@ class Forwarder:
         self._proposals_asked = 0
         self._remembered: dict[int, tuple[int, Sequence[Answer]]] = {}  # applied while the answers to proposals are due
         self._replies: dict[Any, list[PeerAnswer]] = {}
+        self.owes_replies = False
+        """Whether ``flush`` has something to send."""
         self._serving = 0
         self.serve: Callable[[bytes, Waiter], None] = _serve_nothing
         """Answers a request in the native encoding that another member asks."""
@@ -116,11 +118,6 @@ class Forwarder:
     def is_waiting(self) -> bool:
         """Whether something is to go to the leader."""
         return bool(self._held)
-
-    @property
-    def owes_replies(self) -> bool:
-        """Whether ``flush`` has something to send."""
-        return bool(self._replies)
 
     def hold(self, request: Forwarded) -> None:
         """Ask the leader, once there is one."""
@@ -258,10 +255,12 @@ class Forwarder:
     def reply(self, origin: Any, answer: PeerAnswer) -> None:
         """Send it with the next ``flush``."""
         self._replies.setdefault(origin, []).append(answer)
+        self.owes_replies = True
 
     def flush(self) -> None:
         """Send the answers that have come together."""
         replies, self._replies = self._replies, {}
+        self.owes_replies = False
         for origin, answers in replies.items():
             self._transport.answer(origin, answers)
 

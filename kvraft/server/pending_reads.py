@@ -29,14 +29,11 @@ class PendingReads:
         self._later: list[int] = []  # the same, with the next tick: whoever leads would not, or is gone
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt) that await apply
         self._last_attempt = 0
+        self.has_new = False
+        """Whether some belong to no attempt yet."""
         self.count = 0
         """How many have no answer."""
         self.failed = 0
-
-    @property
-    def has_new(self) -> bool:
-        """Whether some belong to no attempt yet."""
-        return bool(self._new[0] or self._new[1])
 
     @property
     def is_waiting(self) -> bool:
@@ -47,6 +44,7 @@ class PendingReads:
         """One more; it goes with the next attempt."""
         self.count += 1
         self._new[waits].append(reader)
+        self.has_new = True
 
     def begin(self) -> range:
         """Make attempts of the new ones; their ids, never used before."""
@@ -58,6 +56,7 @@ class PendingReads:
                 if waits:
                     self._patient[self._last_attempt] = None
         self._new = ([], [])
+        self.has_new = False
         return range(first, self._last_attempt + 1)
 
     def dropped(self, attempt: int) -> None:
@@ -100,6 +99,7 @@ class PendingReads:
         for attempt in list(self._attempts):
             self.fail(attempt, error)
         new, self._new = self._new, ([], [])
+        self.has_new = False
         self._fail(new[0] + new[1], error)
 
     def _take(self, attempt: int) -> list[Reader]:
