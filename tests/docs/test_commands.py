@@ -57,6 +57,22 @@ def pages_with_blocks() -> list[Path]:
     return [page for page in PAGES if BLOCK.search(page.read_text())]
 
 
+def run_whole(
+    command: list[str], directory: Path, environment: dict[str, str], seconds: float = SECONDS
+) -> tuple[int, bytes]:
+    """Run a command: its exit code and what it printed. Late, it is killed with all that it has started."""
+    with subprocess.Popen(
+        command, cwd=directory, env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.returncode, output
+
+
 class Reader:
     """Somebody who types: one shell's variables, one working directory, programs that are still running."""
 
@@ -82,10 +98,8 @@ class Reader:
             return
         self.wait()  # what is typed into another terminal meets what runs in the first
         script = f"{command}\nstatus=$?\nenv -0 > .environment\nexit $status"
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=self.directory, env=self.environment, capture_output=True, timeout=SECONDS
-        )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout.decode()}{done.stderr.decode()}"
+        status, output = run_whole(["bash", "-c", script], self.directory, self.environment)
+        assert status == 0, f"$ {command}\n{output.decode()}"
         known = (self.directory / ".environment").read_bytes().split(b"\0")
         self.environment = dict(item.decode().split("=", 1) for item in known if b"=" in item)
 
@@ -128,19 +142,24 @@ class Reader:
 
     def leave(self) -> None:
         """Ctrl-C in every terminal; what a page that failed left in the background ends too."""
+        late: list[str] = []
         for cluster in self.directory.glob("*/cluster.json"):
             down = [str(ROOT / ".venv" / "bin" / "apilayer"), "down", "--data-dir", str(cluster.parent)]
-            subprocess.run(down, env=self.environment, check=False, capture_output=True, timeout=SECONDS)
+            try:
+                run_whole(down, self.directory, self.environment)
+            except subprocess.TimeoutExpired as error:
+                late.append(str(error))
         for process, _ in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
         for process, _ in self.running:
             try:
                 process.wait(20)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as error:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                raise
+                late.append(str(error))
+        assert not late, "\n".join(late)
 
 
 @pytest.fixture
@@ -175,6 +194,16 @@ def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
                 reader.type(f"{sys.executable} example.py")
     finally:
         reader.leave()
+
+
+def test_a_command_that_is_late_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = "sleep 600 & echo $! > child; wait"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_whole(["bash", "-c", script], tmp_path, dict(os.environ), seconds=0.5)
+    child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    deadline = time.monotonic() + SECONDS
+    while child.exists() and child.read_text().rpartition(") ")[2][0] != "Z":  # nobody may have reaped it yet
+        assert time.monotonic() < deadline, "it runs on"
 
 
 def _is_taken(port: int) -> bool:
