@@ -17,6 +17,7 @@ from kvraft.errors import InvalidArgument, KvraftError
 from kvraft.server.etcd.call import Call
 from kvraft.server.http.app import ANSWERED
 from kvraft.server.http.exchange import JSON, PLAIN_TEXT
+from kvraft.wire.etcd.from_json import from_json
 from kvraft.wire.grpc.status import CODES, MessageTooLarge
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kvraft.wire.etcd import rpc_pb2 as pb
     from kvraft.wire.http2.stream import Receiver
 
-MAX_DEPTH = 64
 MAX_STREAMED_BYTES = 256 << 10
 """Of one object of a stream of requests."""
 
@@ -236,14 +236,7 @@ class JsonCall(Call):
 
     def _from_json(self, found: object) -> Any:
         """The message that an object says. Raises InvalidArgument."""
-        if not isinstance(found, dict):
-            raise InvalidArgument("json: cannot unmarshal what is no object")
-        try:
-            return json_format.ParseDict(
-                found, self._method.request(), ignore_unknown_fields=True, max_recursion_depth=MAX_DEPTH
-            )
-        except (json_format.ParseError, ValueError, RecursionError) as error:
-            raise InvalidArgument(str(error)) from error
+        return from_json(found, self._method.request())
 
     def half_closed(self) -> None:
         """See ``http2.stream.Receiver``."""

@@ -99,6 +99,7 @@ async def test_keys(member: Member) -> None:
         ),
         ("maintenance/downgrade", {"version": "3.5.0"}, 400, 3, "etcdserver: invalid downgrade target version"),
         ("maintenance/downgrade", {"action": "CANCEL"}, 412, 9, "etcdserver: no inflight downgrade job"),
+        ("kv/put", {"key": "YQ==!!"}, 400, 3, 'invalid value for bytes field key: "YQ==!!"'),
         ("kv/range", '{"key":', 400, 3, "unexpected EOF"),
         ("kv/range", "{nonsense}", 400, 3, "unexpected character"),
         ("kv/range", "[]", 400, 3, "json: cannot unmarshal"),
