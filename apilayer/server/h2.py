@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, StreamReset
+from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.task_group import TaskGroup
@@ -30,7 +31,6 @@ from apilayer.server.h2_frames import FrameLengths
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hypercorn.config import Config
     from hypercorn.events import Event
 
     from apilayer.pipeline.request import Headers, Identity, Response
@@ -42,6 +42,7 @@ RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0
 LAST_WORDS_SECONDS = 5.0
 FLUSH_SECONDS = 0.01
+MAX_QUEUED_BODY_PARTS = 1024
 MAX_RESETS = 1000
 """So many streams of one connection may be taken back by the client, each after its server has begun to work."""
 MAX_STREAM_ID = 2**31 - 1
@@ -74,15 +75,25 @@ class _Protocol(H2Protocol):
         await self._flush()
 
 
+def _config(streams: int) -> Config:
+    """Hypercorn's configuration for our connections."""
+    config = Config()
+    config.include_server_header = False
+    config.h2_max_concurrent_streams = streams
+    config.max_app_queue_size = MAX_QUEUED_BODY_PARTS
+    return config
+
+
 class H2Connection:
     """Serves one HTTP/2 connection, whose TLS handshake is done, until either side ends it."""
 
     def __init__(
-        self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, config: Config, peer: str = ""
+        self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, streams: int, peer: str = ""
     ) -> None:
+        """`streams`: so many at once."""
         self._stream = stream
         self._face: Any = _Face(app, certificate, peer, self._leave)
-        self._config = config
+        self._config = _config(streams)
         self._context = WorkerContext(None)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()

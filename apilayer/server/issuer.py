@@ -5,6 +5,7 @@ Source: OpenID Connect Discovery 1.0; Kubernetes documentation, "Service account
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,18 +22,23 @@ _CACHED = ((b"Cache-Control", b"public, max-age=3600"),)
 
 
 class IssuerDocuments:
-    """Both documents, made once. `keys_uri` is where others reach the keys."""
+    """Both documents, made once, when one is first asked for. `keys_uri` is where others reach the keys."""
 
     def __init__(self, tokens: AccountTokens, keys_uri: str) -> None:
-        keys = list(tokens.keys.values())
+        self._tokens = tokens
+        self._keys_uri = keys_uri
+
+    @cached_property
+    def _documents(self) -> dict[str, tuple[bytes, bytes]]:
+        keys = list(self._tokens.keys.values())
         discovery = {
-            "issuer": tokens.issuer,
-            "jwks_uri": keys_uri,
+            "issuer": self._tokens.issuer,
+            "jwks_uri": self._keys_uri,
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": sorted({key.algorithm for key in keys}),
         }
-        self._documents = {
+        return {
             DISCOVERY_PATH: (orjson.dumps(discovery), b"application/json"),
             KEYS_PATH: (orjson.dumps(key_set(keys)), b"application/jwk-set+json"),
         }

@@ -131,7 +131,7 @@ class Listener:
         if stream.selected_alpn_protocol() == "h2":
             from apilayer.server.h2 import H2Connection
 
-            return H2Connection(stream, self._app, certificate, self._tls.config, peer)
+            return H2Connection(stream, self._app, certificate, self._tls.http2_streams, peer)
         return H1Connection(stream, self._app, certificate, peer)
 
 

@@ -13,12 +13,9 @@ import re
 import ssl
 import time
 from collections import OrderedDict
-from copy import copy
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
-
-from hypercorn.config import Config
 
 from apilayer.pipeline.request import Identity
 from apilayer.server.errors import OptionsError
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 # HTTP/1.1 first: every client speaks it, and it costs a tenth of HTTP/2 here.
 ALPN = ["http/1.1", "h2"]
 MAX_CONCURRENT_STREAMS = 250
-MAX_QUEUED_BODY_PARTS = 1024
+CIPHERS = "ECDHE+AESGCM"
 MAX_REMEMBERED_CHAINS = 4096
 CHECK_SECONDS = 1.0
 """How long requests on open connections may go by what the files held before."""
@@ -75,13 +72,13 @@ class ServingTls:
         self._clock = clock
         self._checked = clock()
         self._chains: OrderedDict[str, frozenset[str]] = OrderedDict()
-        self.config = _config(cert_file, key_file, client_ca_file or proxy_ca_file)
+        self.http2_streams = MAX_CONCURRENT_STREAMS
         self._seen = self._stamps()
         self._read()
 
     def bound_streams(self, most: int) -> None:
         """So many streams at once may one HTTP/2 connection have; 0: as usual."""
-        self.config.h2_max_concurrent_streams = most or MAX_CONCURRENT_STREAMS
+        self.http2_streams = most or MAX_CONCURRENT_STREAMS
 
     def context(self) -> ssl.SSLContext:
         """The server side's context for a new connection."""
@@ -146,7 +143,7 @@ class ServingTls:
 
     def _read(self) -> None:
         try:
-            context = self._policy.apply(partial(_context, self.config, self._files))
+            context = self._policy.apply(partial(_context, self._files))
         except OptionsError as error:
             raise CertificateError(str(error)) from error
         clients, proxies = (
@@ -155,38 +152,28 @@ class ServingTls:
         self._context, self._clients, self._proxies = context, clients, proxies
 
 
-def _config(cert_file: Path, key_file: Path, ca_file: Path | None) -> Config:
-    """Hypercorn's configuration for our listener."""
-    config = Config()
-    config.certfile = str(cert_file)
-    config.keyfile = str(key_file)
-    config.alpn_protocols = ALPN
-    config.include_server_header = False
-    config.h2_max_concurrent_streams = MAX_CONCURRENT_STREAMS
-    config.max_app_queue_size = MAX_QUEUED_BODY_PARTS
-    if ca_file is not None:
-        config.ca_certs = str(ca_file)
-        config.verify_mode = ssl.CERT_OPTIONAL
-    return config
-
-
-def _context(
-    config: Config, files: Mapping[str, Path | None], certificate: Path | None, key: Path | None
-) -> ssl.SSLContext:
+def _context(files: Mapping[str, Path | None], certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     """A context with the certificate of the flags, or with another one and its key."""
-    if certificate is not None:
-        config = copy(config)
-        config.certfile, config.keyfile = str(certificate), str(key)
+    if certificate is None:
+        certificate, key = files["--tls-cert-file"], files["--tls-private-key-file"]
+    else:
         files = {**files, "--tls-cert-file": None, "--tls-private-key-file": None, "--tls-sni-cert-key": certificate}
     for flag, path in files.items():
         if path is not None:
             _text(flag, path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_ciphers(CIPHERS)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options = ssl.OP_NO_COMPRESSION  # RFC 7540, 9.2.1
+    context.set_alpn_protocols(ALPN)
     try:
-        context = config.create_ssl_context()
-        assert context is not None, "there is a certificate"
-        proxy_ca = files["--requestheader-client-ca-file"]
-        if proxy_ca is not None:
-            context.load_verify_locations(proxy_ca)
+        assert certificate is not None, "there is one"
+        context.load_cert_chain(certificate, key)
+        for flag in ("--client-ca-file", "--requestheader-client-ca-file"):
+            path = files[flag]
+            if path is not None:
+                context.load_verify_locations(path)
+                context.verify_mode = ssl.CERT_OPTIONAL
     except (ssl.SSLError, OSError) as error:
         names = ", ".join(f"{flag} {path}" for flag, path in files.items() if path is not None)
         raise CertificateError(f"{names}: {error}") from error
