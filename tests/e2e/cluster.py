@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.canary import CANARY, SEEN, check_nothing_shows, left_behind
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -56,6 +58,7 @@ class LocalCluster:
         self.home.mkdir()
         self.nodes = nodes
         self.port_base = free_port_base(2 * nodes + 1)
+        self._planted = False
 
     @property
     def api_port(self) -> int:
@@ -78,7 +81,24 @@ class LocalCluster:
         """Start it and fail the test, showing what was said, if it does not start."""
         answer = self.up(*options)
         assert answer.returncode == 0, answer.stdout + answer.stderr + self.logs()
+        self._plant()
         return self
+
+    def _plant(self) -> None:
+        """What must not be found afterwards, and what must."""
+        metadata = {"name": "canary", "namespace": "kube-system"}
+        for kind, plural, value in (("Secret", "secrets", CANARY), ("ConfigMap", "configmaps", SEEN)):
+            key = "stringData" if kind == "Secret" else "data"
+            obj = {"apiVersion": "v1", "kind": kind, "metadata": metadata, key: {"k": value}}
+            code, said = self.once("POST", f"/api/v1/namespaces/kube-system/{plural}", obj)
+            assert code in (201, 409), said
+        self._planted = True
+
+    def finish(self) -> None:
+        """Stop it; nothing of the planted Secret may show in what it leaves behind."""
+        self.apilayer("down")
+        if self._planted and self.data_dir.exists():
+            check_nothing_shows(left_behind(self.data_dir.parent))
 
     def status(self) -> dict[str, Any]:
         answer = self.apilayer("status", "-o", "json")

@@ -26,7 +26,7 @@ def local_cluster(tmp_path: Path) -> Iterator[Callable[[int], LocalCluster]]:
 
     yield make
     for cluster in made:
-        cluster.apilayer("down")
+        cluster.finish()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalClust
     try:
         yield cluster.started()
     finally:
-        cluster.apilayer("down")
+        cluster.finish()
 
 
 @pytest.fixture(scope="session")
@@ -46,4 +46,4 @@ def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]
     try:
         yield cluster.started()
     finally:
-        cluster.apilayer("down")
+        cluster.finish()

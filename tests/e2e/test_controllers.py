@@ -30,7 +30,7 @@ def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     try:
         yield cluster.started()
     finally:
-        cluster.apilayer("down")
+        cluster.finish()
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_create_get_and_delete(k: Cluster) -> None:
 
 
 def test_a_secret_is_described_without_its_value(k: Cluster) -> None:
-    k.kubectl("create", "secret", "generic", "key", "--from-literal=token=hush")
+    k.kubectl("create", "secret", "generic", "key", f"--from-literal=token={CANARY}")
     described = k.kubectl("describe", "secret", "key")
     assert "token:  4 bytes" in described
     assert "hush" not in described

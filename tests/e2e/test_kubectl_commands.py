@@ -34,7 +34,7 @@ def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(NODE))
         yield cluster
     finally:
-        cluster.apilayer("down")
+        cluster.finish()
 
 
 def got(k: LocalCluster, *what: str) -> dict[str, Any]:

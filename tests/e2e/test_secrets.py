@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from apilayer.controllers.certificates.authority import Authority
+from tests.e2e.canary import CANARY, SEEN, check_nothing_shows, left_behind, traces
 from tests.e2e.cluster import LocalCluster, call, needs_kubectl
 
 if TYPE_CHECKING:
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SECRETS = "/api/v1/namespaces/default/secrets"
-CANARY = "c4n4ry-0f-the-c0al-mine"
 OTHER = "s1sk1n-0f-the-c0al-mine"
-SEEN = "w0rm-0f-the-garden"
-"""In a ConfigMap, which is not sealed: whoever does not find it does not look."""
 POLICY = {
     "kind": "Policy",
     "apiVersion": "audit.k8s.io/v1",
@@ -56,15 +54,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         yield cluster.started(*(f"--apiserver-arg={flag}" for flag in flags))
     finally:
         cluster.apilayer("down")
-
-
-def traces(canary: str) -> list[bytes]:
-    """How a text may show: as it is, and in base64, wherever it stands in what was encoded."""
-    found = [canary.encode()]
-    for shift in range(3):
-        encoded = base64.b64encode(bytes(shift) + canary.encode()).rstrip(b"=")
-        found.append(encoded[2 + shift : -2])  # what neighbours have no part in
-    return found
 
 
 def secret(name: str, **fields: Any) -> dict[str, Any]:
@@ -133,12 +122,8 @@ def test_nothing_of_a_secret_is_left_behind(cluster: LocalCluster, tmp_path: Pat
         assert cluster.once("DELETE", f"{SECRETS}/{name}")[0] == 200
     assert cluster.apilayer("down").returncode == 0
 
-    folder = cluster.data_dir.parent
-    files = [path for path in folder.rglob("*") if path.is_file() and "home" not in path.parts]
-    content = {path: path.read_bytes() for path in files}
-    for path, data in content.items():
-        found = [trace for trace in unwanted if trace in data]
-        assert not found, f"{found} in {path}"
+    content = left_behind(cluster.data_dir.parent)
+    check_nothing_shows(content, (CANARY, OTHER))
     seen = {path.suffix for path, data in content.items() if SEEN.encode() in data}
     assert {".mdb", ".log"} <= seen, "the store and the audit show what is not sealed"
     token = (cluster.data_dir / "tokens.csv").read_text().partition(",")[0].encode()
