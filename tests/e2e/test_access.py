@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.canary import CANARY
 from tests.e2e.cluster import needs_kubectl, run
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def test_the_administrator_asks_for_others(k: LocalCluster) -> None:
 def test_a_node_reaches_what_its_pods_need(k: LocalCluster) -> None:
     inside = f"-n={NAMESPACE}"
     for name in ("used", "unused"):
-        k.kubectl("create", "secret", "generic", name, inside)
+        k.kubectl("create", "secret", "generic", name, f"--from-literal=k={CANARY}", inside)
     spec = '{"spec": {"nodeName": "n1", "imagePullSecrets": [{"name": "used"}]}}'
     k.kubectl("run", "on-n1", "--image=i", "--restart=Never", f"--overrides={spec}", inside)
 

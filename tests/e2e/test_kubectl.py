@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.e2e.canary import CANARY
 from tests.e2e.cluster import needs_kubectl
 from tests.e2e.on_etcd import OnEtcd, needs_etcd
 
@@ -111,8 +112,8 @@ def test_create_get_and_delete(k: Cluster) -> None:
 def test_a_secret_is_described_without_its_value(k: Cluster) -> None:
     k.kubectl("create", "secret", "generic", "key", f"--from-literal=token={CANARY}")
     described = k.kubectl("describe", "secret", "key")
-    assert "token:  4 bytes" in described
-    assert "hush" not in described
+    assert f"token:  {len(CANARY)} bytes" in described
+    assert CANARY not in described
 
 
 def test_apply_says_created_configured_and_unchanged(k: Cluster) -> None:

@@ -13,6 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apilayer.server.h1_parser import RequestParser
 from apilayer.server.h2_frames import MAX_FRAME_BYTES, FrameLengths
 
 if TYPE_CHECKING:
@@ -286,3 +287,13 @@ def test_lengths_of_frames_are_seen_however_they_arrive(fine: list[int], wrong: 
         assert lengths.allows(part)
     assert lengths.allows(wrong.to_bytes(3, "big") + b"h" * 5)
     assert not lengths.allows(b"h")
+
+
+def test_framing_that_dwarfs_the_body() -> None:
+    """Ten bytes, each in a chunk with an extension: what is read is bounded, not only what is kept."""
+    parser = RequestParser(max_body_bytes=100)
+    parser.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(10):
+        parser.feed(b"1;" + b"x" * 90 + b"\r\nx\r\n")
+    assert parser.failure is not None
+    assert parser.failure.code == 413
