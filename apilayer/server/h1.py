@@ -120,7 +120,7 @@ class H1Connection:
                 if now >= self._scope.deadline:  # the end of this scope, after which `run` opens another
                     await trio.lowlevel.checkpoint()
                 self._patience_ends, self._head_begun = inf, False
-                if not await self._answer(parser.ready.popleft(), now):
+                if not await self._answer(parser.ready.pop(0), now):
                     return
                 if parser.ready:
                     await trio.lowlevel.checkpoint()  # others have their turn between requests that came together

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 
 import httptools
 
@@ -71,7 +70,7 @@ class RequestParser:
     """Feeds llhttp. `ready` holds requests with a complete head, in order; `failure` what ended the parsing."""
 
     def __init__(self, max_body_bytes: int) -> None:
-        self.ready: deque[Incoming] = deque()
+        self.ready: list[Incoming] = []
         self.failure: BadMessage | None = None
         self.upgraded: bytes | None = None
         """What came after a request that asks for another protocol; nothing is parsed after such a request."""
