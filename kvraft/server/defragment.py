@@ -41,6 +41,11 @@ class Defragmenter:
         self._thread = trio.CapacityLimiter(1)
         self._waiting = 0
 
+    @property
+    def under_way(self) -> bool:
+        """Whether one goes on."""
+        return self._turn.locked()
+
     async def run(self) -> DefragmentResponse:
         """Give the free space of the state's file back. Raises TooManyRequests, StorageError, Unavailable."""
         if self._waiting >= MAX_WAITING:

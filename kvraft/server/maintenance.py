@@ -39,7 +39,7 @@ class Maintenance:
         self._member = member
         self._peer = peer
         self.hashes = Hashes(member.machine)
-        self._defragmenter = Defragmenter(member.machine, member.log_store)
+        self.defragmenter = Defragmenter(member.machine, member.log_store)
         self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {
             AlarmRequest: self._alarm,
             HashKVRequest: self._hash_kv,
@@ -56,7 +56,7 @@ class Maintenance:
         self._start(self.hashes.state, answer)
 
     def _defragment(self, request: DefragmentRequest, body: bytes, caller: Caller, answer: Answer) -> None:
-        self._start(self._defragmenter.run, answer)
+        self._start(self.defragmenter.run, answer)
 
     def _downgrade(self, request: DowngradeRequest, body: bytes, caller: Caller, answer: Answer) -> None:
         """Data has one format so far, so there is no version to go back to: what etcd says when that is so."""

@@ -83,6 +83,11 @@ GAUGES: tuple[tuple[str, str, Number], ...] = (
         lambda member: member.machine.db_size_in_use,
     ),
     (
+        "etcd_disk_defrag_inflight",
+        "Whether or not defrag is active on the member. 1 means active, 0 means not.",
+        lambda member: member.service.maintenance.defragmenter.under_way,
+    ),
+    (
         "etcd_debugging_mvcc_keys_total",
         "Total number of keys.",
         lambda member: member.machine.statistics()["keys"],
@@ -306,6 +311,9 @@ def _peers(member: Member) -> Iterator[Metric]:
     active = GaugeMetricFamily(
         "etcd_network_active_peers", "The current number of active peer connections.", labels=["Local", "Remote"]
     )
+    known = GaugeMetricFamily(
+        "etcd_network_known_peers", "The current number of known peers.", labels=["Local", "Remote"]
+    )
     trips = HistogramMetricFamily(
         "etcd_network_peer_round_trip_time_seconds", "Round-Trip-Time histogram between peers", labels=["To"]
     )
@@ -315,9 +323,10 @@ def _peers(member: Member) -> Iterator[Metric]:
         received.add_metric([name], link.received_bytes)
         lost.add_metric([name], link.lost_messages)
         active.add_metric([f"{member.member_id:x}", name], link.channel is not None)
+        known.add_metric([f"{member.member_id:x}", name], 1)
     for peer_id, found in sorted(member.counters.peer_round_trip_seconds.items()):
         trips.add_metric([f"{peer_id:x}"], buckets=found.buckets(), sum_value=found.sum)
-    yield from (sent, received, lost, active, trips)
+    yield from (sent, received, lost, active, known, trips)
 
 
 def _grpc(member: Member) -> Iterator[Metric]:

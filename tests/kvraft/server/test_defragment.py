@@ -9,6 +9,7 @@ import trio
 from kvraft.client import open_client
 from kvraft.embed import open_member
 from kvraft.server import defragment
+from kvraft.server.observe.metrics import exposition
 from tests.kvraft.members import open_members, until
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ async def test_it_waits_for_those_who_read_the_state(tmp_path: Path) -> None:
                 await client.put(b"meanwhile", b"%d" % number)
             assert member.machine.db_size >= before
             assert not view.closed
+            assert b"etcd_disk_defrag_inflight 1.0" in exposition(member)
             view.close()
+        assert b"etcd_disk_defrag_inflight 0.0" in exposition(member)
         assert member.machine.db_size < before / 4
         assert (await client.range(b"meanwhile")).kvs[0].version == 20
 

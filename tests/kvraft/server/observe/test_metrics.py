@@ -63,7 +63,7 @@ async def test_numbers_follow_what_happens(tmp_path: Path) -> None:
         assert grown["etcd_server_proposals_applied_total"] >= 11
         assert grown["etcd_disk_wal_fsync_duration_seconds_count"] > 0
         assert after["etcd_network_peer_sent_bytes_total"] > 0 < after["etcd_network_peer_received_bytes_total"]
-        assert after["etcd_network_active_peers"] == 2
+        assert after["etcd_network_active_peers"] == after["etcd_network_known_peers"] == 2
         assert grown["etcd_network_client_grpc_received_bytes_total"] > 0
         assert after["etcd_server_leader_changes_seen_total"] >= 1
         assert after["etcd_server_quota_backend_bytes"] == 2 << 30
