@@ -386,6 +386,11 @@ class WakeUp:
         self._is_set = False
         self._task: trio.lowlevel.Task | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the task has been woken, or will be, and has not begun yet."""
+        return self._is_set
+
     def set(self) -> None:
         """Wake the task, now or when it next waits."""
         self._is_set = True

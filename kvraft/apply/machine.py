@@ -332,6 +332,11 @@ class StateMachine(Described):
         self.uncommitted = 0
         self._uncommitted_bytes = 0
 
+    @property
+    def compacting(self) -> bool:
+        """Whether :meth:`compact_step` has something to do."""
+        return self._store.compacting or bool(self._until_compacted)
+
     def compact_step(self, limit: int) -> bool:
         """Remove what is compacted, looking at up to ``limit`` changes (some 5 µs each); True when more is left."""
         if self._pieces.under_way or not self._store.compacting:

@@ -269,7 +269,7 @@ class ClientConnection:
         while True:
             speaker.receive(data)
             if self._dirty or member.driver.has_work:
-                member.wake.set()
+                member.turns.soon()
             while channel.buffered_bytes > MAX_UNREAD_BYTES:
                 await self._drained.wait()
             data = await channel.receive()

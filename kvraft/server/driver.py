@@ -51,13 +51,16 @@ class Driver:
         transport: Transport,
         config: DriverConfig,
         leader_url: Callable[[int], str] = lambda _: "",
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
+        """``flush`` sends the answers that a turn has given by now."""
         self.raft = raft
         self.machine = machine
         self.config = config
         self._disk = disk
         self._transport = transport
         self._leader_url = leader_url
+        self._flush = flush
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
         self.reads = PendingReads()
@@ -404,8 +407,12 @@ class Driver:
             self.raft.read_index(attempt)
 
     def _handle(self, ready: Ready) -> None:
-        if ready.messages:
-            self._send(ready.messages)
+        messages, late = ready.messages, []
+        if ready.committed:  # whoever waits for an answer hears of the commit before followers do
+            late = [message for message in messages if message.kind == MessageKind.APPEND and not message.entries]
+            messages = [message for message in messages if message.kind != MessageKind.APPEND or message.entries]
+        if messages:
+            self._send(messages)
         if ready.snapshot is not None:
             self.machine.install(self._arrived.pop((ready.snapshot.index, ready.snapshot.term)))
             if self.machine.configuration is not None:
@@ -424,6 +431,9 @@ class Driver:
         for attempt in ready.dropped_reads:
             self.reads.dropped(attempt)
         self.reads.release(self.machine.applied_index)
+        if late:
+            self._flush()
+            self._send(late)
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]

@@ -31,10 +31,10 @@ from kvraft.server.membership import Membership
 from kvraft.server.observe.counters import Counters
 from kvraft.server.observe.sampling import Sampler
 from kvraft.server.observe.timed import SyncWatch, TimedMachine
-from kvraft.server.pace import Pace
 from kvraft.server.peers import Peers
 from kvraft.server.service import Service
 from kvraft.server.timers import Timers
+from kvraft.server.turns import Turns
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status
@@ -58,10 +58,6 @@ TICK_SECONDS = 0.05
 COMMIT_SECONDS = 0.1
 APPLY_BYTES = 64 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
-CATCH_UP_EVENTS = 1000
-"""Past events read for lagging watches per turn, so that they never hold up writes for long."""
-BUSY_SHARE = 8
-"""A turn that has applied something does only this part of them: whoever writes waits for the turn."""
 SLOW_LOG_SECONDS = 0.1
 MAX_LATE_TICKS = 3
 """After a pause of the whole process only so many ticks are made up for: the peers deserve a chance to speak."""
@@ -90,7 +86,7 @@ class Member:
         """For so long a request may take, as in etcd."""
         self.auth = AuthService(self)
         self.counters = Counters()
-        self._syncs = SyncWatch(self.counters)
+        self.syncs = SyncWatch(self.counters)
         self.sampler = Sampler(self)
         self.dirty: list[ClientConnection] = []
         self.connections: dict[ClientConnection, None] = {}
@@ -101,7 +97,7 @@ class Member:
         """Set when clients are served and a leader is known."""
         self.client_urls: tuple[str, ...] = ()
         self._stopping = trio.Event()
-        self._handed_over = trio.Event()
+        self.turns = Turns(self)
         self._failure: BaseException | None = None
         self.encode_batch, self.encode_events = Shared(native.encode_body), Shared(native.encode_events)
         self._opened = ExitStack()
@@ -197,7 +193,7 @@ class Member:
             self._hello,
             machine,
             self.listeners.tls,
-            self.wake.set,
+            self.turns.soon,
             self.membership.removed,
             config.snapshot_send_bytes_per_second,
         )
@@ -215,6 +211,7 @@ class Member:
                 keep_entries=config.snapshot_catchup_entries,
             ),
             self.client_url_of,
+            self.flush,
         )
         self.service = Service(self)
         self.driver.forwarder.serve = self.service.serve_peer
@@ -234,7 +231,7 @@ class Member:
                 self.driver.raft.campaign()  # nobody else to wait for
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._drive)
+                nursery.start_soon(self.turns.run)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self.peers.run)
                 nursery.start_soon(self.membership.leave_when_removed)
@@ -250,7 +247,7 @@ class Member:
                 self.membership.stop()
                 for connection in self.connections:
                     connection.stop()
-                self._flush()  # while there are connections: who waits learns how it stands
+                self.flush()  # while there are connections: who waits learns how it stands
                 nursery.cancel_scope.cancel()
             clean = self._failure is None
         finally:
@@ -301,12 +298,12 @@ class Member:
         heir = self._heir()
         if heir != NO_NODE:
             log.info("handing leadership over", extra=fields(to=f"{heir:x}"))
-            self._handed_over = trio.Event()
+            self.turns.handing_over = trio.Event()
             self.driver.raft.transfer_leadership(heir)
             self.wake.set()
             with trio.move_on_after(HANDOVER_SECONDS):
-                await self._handed_over.wait()
-        await see_off(self.connections, self._flush)
+                await self.turns.handing_over.wait()
+        await see_off(self.connections, self.flush)
         self._stopping.set()
 
     def _heir(self) -> int:
@@ -318,44 +315,11 @@ class Member:
         heirs = [peer for peer in self.peers.connected() if peer in raft.configuration.voters]
         return max(heirs, key=lambda peer: progress[peer].match, default=NO_NODE)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what this turn has queued for clients."""
         dirty, self.dirty = self.dirty, []
         for connection in dirty:
             connection.flush()
-
-    async def _drive(self) -> None:
-        driver, watch, pace = self.driver, self.machine.watch, Pace()
-        pause: float | None = None
-        while True:
-            if pause:
-                with trio.move_on_after(pause):
-                    await self.wake.wait()
-            else:
-                await self.wake.wait()
-            applied = self.machine.applied_index
-            try:
-                driver.turn()
-                self.service.leases.flush()
-                self.membership.turn()
-                driver.commit_if_due(due=False)
-                changed = self.machine.applied_index != applied
-                lagging = watch.catch_up(CATCH_UP_EVENTS // (BUSY_SHARE if changed else 1))
-                self._flush()
-                if changed or driver.pending:
-                    pace.wrote()
-                pause = pace.spend(self.machine.compact_step)
-            except KvraftError as error:
-                self.fail(error)
-                return
-            if driver.raft.leader not in (NO_NODE, self.member_id) and not driver.waiting:
-                self._handed_over.set()
-            if not self.ready.is_set() and driver.raft.leader != NO_NODE and self.membership.published:
-                self.ready.set()
-                log.info("ready to serve client requests", extra=fields(urls=self.client_urls))
-            self._flush()  # those who waited for a compaction
-            if lagging or driver.has_work or pause == 0:
-                self.wake.set()
 
     async def _tick(self) -> None:
         due = trio.current_time() + TICK_SECONDS
@@ -408,12 +372,8 @@ class Member:
     # ------------------------------------------------------------------ the disk thread's reports
 
     def _written(self, seq: int, seconds: float) -> None:
-        self._syncs.written(seconds)
-        self._token.run_sync_soon(self._durable, seq)
-
-    def _durable(self, seq: int) -> None:
-        self.driver.durable(seq)
-        self.wake.set()
+        self.syncs.written(seconds)
+        self._token.run_sync_soon(self.turns.durable, seq)
 
     def _write_failed(self, error: BaseException) -> None:
         self._token.run_sync_soon(self.fail, error)

@@ -1,8 +1,8 @@
 """Named points on the write path where a test can kill the process or make the disk fail.
 
-``KVRAFT_FAILPOINTS="log.before_commit=kill@3,state.after_commit=error@1"``: at its n-th pass a point sends SIGKILL to
+``KVRAFT_FAILPOINTS="log.after_write=kill@3,state.after_commit=error@1"``: at its n-th pass a point sends SIGKILL to
 its own process, raises ``OSError(ENOSPC)``, or hangs for ever as a disk can. Without the variable a point costs one
-test of a module attribute: ``if failpoint.active: failpoint.hit("log.before_commit")``.
+test of a module attribute: ``if failpoint.active: failpoint.hit("log.after_write")``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import signal
 import threading
 
 FAILPOINTS: tuple[str, ...] = (
-    "log.before_begin",
-    "log.after_reset",
-    "log.after_puts",
-    "log.after_discard",
-    "log.before_commit",
-    "log.after_commit",
+    "log.before_write",
+    "log.after_write",
+    "log.before_rename",
+    "log.after_rename",
+    "log.after_sync",
+    "log.before_unlink",
     "log.before_report",
     "state.before_apply",
     "state.between_entries",

@@ -1,42 +1,38 @@
-"""The raft log on disk: one synced LMDB file with the entries, the hard state and what has been compacted.
+"""The raft log on disk: files that only grow, with the entries, the hard state and what has been compacted.
 
-``entries`` maps the 8-byte big-endian index to the encoded entry; ``meta`` holds the format version and one
-:class:`LogMeta`. Reads are for the loop thread; writes belong to one :class:`~kvraft.storage.writer.LogWriter`.
+Each write adds one record and syncs it once; an LMDB transaction would sync twice. Reads are for the loop thread;
+writes belong to one :class:`~kvraft.storage.writer.LogWriter`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import struct
+import secrets
+import threading
 from typing import TYPE_CHECKING, Self
 
-import lmdb
+import attrs
 import msgspec
 
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
-from kvraft.storage import failpoint
+from kvraft.storage import failpoint, old_log, segment
 from kvraft.storage.errors import StorageError, storage_error
-from kvraft.storage.files import FORMAT_KEY, check_format, lock_file, make_directory, open_environment
+from kvraft.storage.files import lock_file, make_directory, sync_directory
+from kvraft.storage.segment import FIRST_RECORD, SUFFIX, Segment
 from kvraft.storage.writer import LogWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["LogBatch", "LogMeta", "LogStore", "LogWriter"]
 
-FORMAT = 1
-MAP_BYTES = 64 << 30
-"""The default limit of the log file."""
-DISCARD_PER_TRANSACTION = 10_000
-
-_META_KEY = b"meta"
-_index_key = struct.Struct(">Q").pack
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 class LogMeta(msgspec.Struct, frozen=True, array_like=True):
-    """What the log knows beside its entries; one record, rewritten with each change of it."""
+    """What the log knows beside its entries; whole in each record that changes any of it."""
 
     hard_state: HardState = HardState()
     compacted_index: int = 0
@@ -60,8 +56,8 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
     """One durable step, done in the order reset, entries, discard.
 
     ``entries`` are contiguous; a first index at or below the last replaces everything from it on. ``reset`` empties
-    the log as a snapshot install does. ``discard_to`` (0: nothing) removes entries at or below it, a bounded number
-    with each transaction. Batches become durable in the order of ``seq``.
+    the log as a snapshot install does. ``discard_to`` (0: nothing) forgets entries at or below it. Batches become
+    durable in the order of ``seq``.
     """
 
     seq: int
@@ -74,48 +70,90 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
         return self.hard_state is None and not self.entries and self.reset is None and not self.discard_to
 
 
-class LogStore:
-    """An open log. ``hard_state``, ``compacted_*`` and ``last_index`` are those of the last commit."""
+@attrs.define
+class _Change:
+    """What a group comes to: from ``first`` on the log is ``entries``. ``reset``: and nothing before them."""
 
-    def __init__(self, path: str, lock: int, environment: lmdb.Environment, map_bytes: int) -> None:
-        self.path = path
-        self._map_bytes = map_bytes
+    first: int
+    entries: list[Entry]
+    meta: LogMeta
+    reset: bool = False
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.entries) - 1
+
+    def append(self, entries: Sequence[Entry], path: str) -> None:
+        """``entries`` take the place of everything from the first of them on."""
+        first, compacted = entries[0].index, self.meta.compacted_index
+        if not compacted < first <= self.last + 1:
+            raise StorageError(f"{path}: entry {first} does not follow {compacted}..{self.last}")
+        for expected, entry in enumerate(entries, first):
+            if entry.index != expected:
+                raise StorageError(f"{path}: entry {entry.index} where {expected} was due")
+        if first < self.first:
+            self.first, self.entries = first, list(entries)
+        else:
+            self.entries[first - self.first :] = entries
+
+
+class LogStore:
+    """An open log. ``hard_state``, ``compacted_*`` and ``last_index`` are those of the last write."""
+
+    def __init__(self, directory: str, lock: int, *, sync: bool) -> None:
+        self.path = directory
         self._lock = lock
-        self._environment = environment
-        self._entries_db = environment.open_db(b"entries")
-        self._meta_db = environment.open_db(b"meta")
-        self._discard_to = 0
-        with environment.begin(write=True) as txn:
-            stored = txn.get(FORMAT_KEY, db=self._meta_db)
-            check_format(path, stored, FORMAT)
-            if stored is None:
-                txn.put(FORMAT_KEY, _encode(FORMAT), db=self._meta_db)
-            raw = txn.get(_META_KEY, db=self._meta_db)
-            self._meta = LogMeta() if raw is None else _decode_meta(raw)
-            cursor = txn.cursor(self._entries_db)
-            self.last_index = int.from_bytes(cursor.key()) if cursor.last() else self._meta.compacted_index
+        self._sync = sync
+        self._guard = threading.Lock()  # the writer's thread adds and drops what the loop looks up
+        self._segments: list[Segment] = []
+        self._descriptor = -1
+        self._meta = LogMeta()
+        self.last_index = 0
+        numbers = _segment_numbers(directory)
+        for number in numbers:
+            path = self._path_of(number)
+            self._segments.append(Segment(path, number, segment.first_index(path)))
+        if numbers:
+            self._open_last()
+        else:
+            self._begin_segment(1, 1, _Change(1, [], LogMeta()), ())
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES, sync: bool = True) -> Self:
+    def open(cls, directory: str | os.PathLike[str], *, sync: bool = True) -> Self:
         """Open or create the log in ``directory``. Raises :class:`StorageError`.
 
-        ``map_bytes`` limits the file. ``sync=False`` gives up durability, for clusters that are thrown away.
+        ``sync=False`` gives up durability, for clusters that are thrown away.
         """
-        path = os.path.join(make_directory(directory), "log.mdb")
-        lock = lock_file(path + ".owner")
+        path = make_directory(directory)
+        lock = lock_file(os.path.join(path, "owner"))
         try:
-            environment = open_environment(path, map_bytes=map_bytes, sync=sync, metasync=True, max_dbs=2)
-            try:
-                return cls(path, lock, environment, map_bytes)
-            except BaseException:
-                environment.close()
-                raise
-        except (lmdb.Error, msgspec.MsgspecError) as error:
+            if old_log.exists(path):
+                cls._take_over(path, lock)
+            return cls(path, lock, sync=sync)
+        except (OSError, msgspec.MsgspecError) as error:
             os.close(lock)
             raise storage_error(path, error) from error
         except BaseException:
             os.close(lock)
             raise
+
+    @classmethod
+    def _take_over(cls, path: str, lock: int) -> None:
+        """Make the log that is here in the first format one of today's; a crash has it begin anew."""
+        for number in _segment_numbers(path):
+            os.unlink(os.path.join(path, _name_of(number)))
+        with old_log.opened(path) as (raw, parts):
+            meta = LogMeta() if raw is None else _decode_meta(raw)
+            store = cls(path, lock, sync=True)
+            try:
+                store._add(_Change(meta.compacted_index + 1, [], meta, reset=True))
+                for part in parts:
+                    store._add(_Change(part[0].index, list(part), meta))
+            finally:
+                os.close(store._descriptor)
+        old_log.remove(path)
+
+    # ------------------------------------------------------------------ what is known
 
     @property
     def hard_state(self) -> HardState:
@@ -139,14 +177,79 @@ class LogStore:
     def member_id(self) -> int:
         return self._meta.member_id
 
-    @property
-    def discarding(self) -> bool:
-        """Whether a discard needs further transactions."""
-        return self._discard_to > self._meta.compacted_index
-
     def size_bytes(self) -> int:
-        """The file's high-water mark."""
-        return (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        """What has been written to the files that are there; not what is reserved."""
+        with self._guard:
+            return sum(known.end or segment.SEGMENT_BYTES for known in self._segments)
+
+    def term(self, index: int) -> int:
+        """The term of entry ``index`` or of the compacted one; raises ``KeyError`` where there is none."""
+        with self._guard:
+            if index == self._meta.compacted_index:
+                return self._meta.compacted_term
+            return _decode_term(self._read(index, index + 1, 0)[0]).term
+
+    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """Entries of ``[low, high)``: at least one, then as many as fit ``max_bytes`` of data.
+
+        Raises ``KeyError`` when ``low`` is not in the log.
+        """
+        with self._guard:
+            found = [] if low >= high else [_decode_entry(raw) for raw in self._read(low, high, max_bytes)]
+        room = max_bytes
+        for count, entry in enumerate(found):
+            room -= len(entry.data)
+            if count and room < 0:
+                return found[:count]
+        return found
+
+    def _read(self, low: int, high: int, max_bytes: int) -> list[bytes]:
+        """The encoded entries of ``[low, high)``: one, then as many as fit and are there."""
+        if not self._meta.compacted_index < low <= self.last_index:
+            raise KeyError(low)
+        found: list[bytes] = []
+        index, high = low, min(high, self.last_index + 1)
+        while index < high and (not found or max_bytes > 0):
+            place = next(at for at in range(len(self._segments) - 1, -1, -1) if self._segments[at].first <= index)
+            self._index(place)
+            known = self._segments[place]
+            places = known.places(index, high, max_bytes)
+            if not places:
+                raise KeyError(index)
+            with self._opened(place) as descriptor:
+                found += [os.pread(descriptor, size, offset) for offset, size in places]
+            index += len(places)
+            max_bytes -= sum(size for _, size in places)
+        return found
+
+    @contextlib.contextmanager
+    def _opened(self, place: int) -> Iterator[int]:
+        """A descriptor to read a file with. Raises :class:`StorageError`."""
+        if place == len(self._segments) - 1:
+            yield self._descriptor
+            return
+        path = self._segments[place].path
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _index(self, place: int) -> None:
+        """Know where the entries of a file are that this process has not written. Raises :class:`StorageError`."""
+        known = self._segments[place]
+        if known.end:
+            return
+        known.index()
+        ends = min(later.first for later in self._segments[place + 1 :])
+        if known.last + 1 < ends:
+            raise StorageError(f"{known.path}: entry {known.last + 1} is missing")
+        known.cut(ends)
+
+    # ------------------------------------------------------------------ before the writer starts
 
     def initialise(self, cluster_id: int, member_id: int) -> None:
         """Say whose log this is, before the writer starts; again with the same ids is fine, others raise."""
@@ -158,7 +261,11 @@ class LogStore:
                 f"{self.path}: belongs to member {known[1]:x} of cluster {known[0]:x}, "
                 f"not to member {member_id:x} of cluster {cluster_id:x}"
             )
-        self._commit_meta(msgspec.structs.replace(self._meta, cluster_id=cluster_id, member_id=member_id))
+        meta = msgspec.structs.replace(self._meta, cluster_id=cluster_id, member_id=member_id)
+        try:
+            self._add(_Change(self.last_index + 1, [], meta))
+        except OSError as error:
+            raise storage_error(self.path, error) from error
 
     def align(self, applied: SnapshotMeta) -> bool:
         """Before the writer starts: finish a snapshot install that a crash cut off between state and log.
@@ -178,126 +285,156 @@ class LogStore:
         self.write([LogBatch(0, hard_state=hard_state, reset=applied)])
         return True
 
-    def term(self, index: int) -> int:
-        """The term of entry ``index`` or of the compacted one; raises ``KeyError`` where there is none."""
-        with self._environment.begin() as txn:
-            raw = txn.get(_index_key(index), db=self._entries_db)
-            if raw is not None:
-                return _decode_term(raw).term
-            meta = txn.get(_META_KEY, db=self._meta_db)
-        known = LogMeta() if meta is None else _decode_meta(meta)
-        if index == known.compacted_index:
-            return known.compacted_term
-        raise KeyError(index)
-
-    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        """Entries of ``[low, high)``: at least one, then as many as fit ``max_bytes`` of data.
-
-        Raises ``KeyError`` when ``low`` is not in the log or an entry in between is missing.
-        """
-        found: list[Entry] = []
-        room = max_bytes
-        with self._environment.begin() as txn, txn.cursor(self._entries_db) as cursor:
-            if low >= high:
-                return found
-            if not cursor.set_key(_index_key(low)):
-                raise KeyError(low)
-            for raw in cursor.iternext(keys=False, values=True):
-                entry = _decode_entry(raw)
-                room -= len(entry.data)
-                if found and room < 0:
-                    break
-                if entry.index != low + len(found):
-                    raise KeyError(low + len(found))
-                found.append(entry)
-                if entry.index + 1 >= high:
-                    break
-        return found
+    # ------------------------------------------------------------------ writing
 
     def write(self, group: Iterable[LogBatch]) -> None:
-        """Write ``group`` in one synced transaction, then go on with a discard. Raises :class:`StorageError`.
+        """Write ``group`` as one synced record. Raises :class:`StorageError`.
 
-        Nothing of the group is durable when it raises. One thread at a time.
+        Nothing of the group is durable when it raises, unless the sync failed. One thread at a time.
         """
+        if failpoint.active:
+            failpoint.hit("log.before_write")
         try:
-            self._write(group)
-        except (lmdb.Error, OSError) as error:
+            self._add(self._plan(group))
+        except OSError as error:
             raise storage_error(self.path, error) from error
 
-    def _write(self, group: Iterable[LogBatch]) -> None:
-        if failpoint.active:
-            failpoint.hit("log.before_begin")
-        meta, last, discard_to = self._meta, self.last_index, self._discard_to
-        hard_state = meta.hard_state
-        with self._environment.begin(write=True) as txn:
-            for batch in group:
-                if batch.hard_state is not None:
-                    hard_state = batch.hard_state
-                if batch.reset is not None:
-                    last = self._reset(txn, batch.reset)
-                    meta = msgspec.structs.replace(meta, compacted_index=last, compacted_term=batch.reset.term)
-                if batch.entries:
-                    last = self._append(txn, batch.entries, last, meta.compacted_index)
-                discard_to = max(discard_to, batch.discard_to)
-            if failpoint.active:
-                failpoint.hit("log.after_puts")
-            meta = msgspec.structs.replace(self._discard(txn, meta, min(discard_to, last)), hard_state=hard_state)
-            if meta != self._meta:
-                txn.put(_META_KEY, _encode(meta), db=self._meta_db)
-            if failpoint.active:
-                failpoint.hit("log.before_commit")
-        if failpoint.active:
-            failpoint.hit("log.after_commit")
-        self._meta, self.last_index, self._discard_to = meta, last, min(discard_to, last)
+    def _plan(self, group: Iterable[LogBatch]) -> _Change:
+        """What the group comes to."""
+        change = _Change(self.last_index + 1, [], self._meta)
+        discard_to = 0
+        for batch in group:
+            if batch.hard_state is not None:
+                change.meta = msgspec.structs.replace(change.meta, hard_state=batch.hard_state)
+            if batch.reset is not None:
+                index, term = batch.reset.index, batch.reset.term
+                meta = msgspec.structs.replace(change.meta, compacted_index=index, compacted_term=term)
+                change = _Change(index + 1, [], meta, reset=True)
+            if batch.entries:
+                change.append(batch.entries, self.path)
+            discard_to = max(discard_to, batch.discard_to)
+        discard_to = min(discard_to, change.last)
+        if discard_to > change.meta.compacted_index:
+            known = discard_to >= change.first
+            term = change.entries[discard_to - change.first].term if known else self.term(discard_to)
+            change.meta = msgspec.structs.replace(change.meta, compacted_index=discard_to, compacted_term=term)
+        return change
 
-    def _reset(self, txn: lmdb.Transaction, snapshot: SnapshotMeta) -> int:
-        txn.drop(self._entries_db, delete=False)
+    def _add(self, change: _Change) -> None:
+        """Make ``change`` durable, then known, then forget what it has made superfluous. Raises ``OSError``."""
+        encoded = [_encode(entry) for entry in change.entries]
+        last = self._segments[-1]
+        is_room = last.end + sum(map(len, encoded)) <= segment.SEGMENT_BYTES
+        if is_room and not change.reset and change.first >= last.first:
+            self._append(last, change, encoded)
+        else:
+            self._begin_segment(last.number + 1, last.record_number + 1, change, encoded)
+        self._forget()
+
+    def _append(self, last: Segment, change: _Change, encoded: Sequence[bytes]) -> None:
+        meta = b"" if change.meta == self._meta else _encode(change.meta)
+        data, record = segment.encode_record(last.record_number + 1, change.first, encoded, meta, last.end, last.seed)
+        segment.write_all(self._descriptor, data, last.end)
         if failpoint.active:
-            failpoint.hit("log.after_reset")
-        return snapshot.index
-
-    def _append(self, txn: lmdb.Transaction, entries: Sequence[Entry], last: int, compacted: int) -> int:
-        """Put ``entries`` behind what goes before them; returns the new last index."""
-        first = entries[0].index
-        if not compacted < first <= last + 1:
-            raise StorageError(f"{self.path}: entry {first} does not follow {compacted}..{last}")
-        cursor = txn.cursor(self._entries_db)
-        if first <= last and cursor.set_range(_index_key(first)):
-            while cursor.delete():
-                pass
-        items = []
-        for expected, entry in enumerate(entries, first):
-            if entry.index != expected:
-                raise StorageError(f"{self.path}: entry {entry.index} where {expected} was due")
-            items.append((_index_key(expected), _encode(entry)))
-        cursor.putmulti(items, append=True)
-        return entries[-1].index
-
-    def _discard(self, txn: lmdb.Transaction, meta: LogMeta, target: int) -> LogMeta:
-        """Remove entries up to ``target``, at most one transaction's worth; returns what is compacted now."""
-        target = min(target, meta.compacted_index + DISCARD_PER_TRANSACTION)
-        if target <= meta.compacted_index:
-            return meta
-        raw = txn.get(_index_key(target), db=self._entries_db)
-        if raw is None:
-            raise StorageError(f"{self.path}: entry {target} is missing")
-        cursor = txn.cursor(self._entries_db)
-        cursor.first()
-        for _ in range(target - meta.compacted_index):
-            cursor.delete()
+            failpoint.hit("log.after_write")
+        if self._sync:
+            _sync_data(self._descriptor)
         if failpoint.active:
-            failpoint.hit("log.after_discard")
-        return msgspec.structs.replace(meta, compacted_index=target, compacted_term=_decode_term(raw).term)
+            failpoint.hit("log.after_sync")
+        with self._guard:
+            last.add(record)
+            self._meta, self.last_index = change.meta, change.last
 
-    def _commit_meta(self, meta: LogMeta) -> None:
+    def _begin_segment(self, number: int, record_number: int, change: _Change, encoded: Sequence[bytes]) -> None:
+        """Go on in a new file, which appears under its name with its first record in it."""
+        seed, meta = secrets.randbits(32), _encode(change.meta)
+        data, record = segment.encode_record(record_number, change.first, encoded, meta, FIRST_RECORD, seed)
+        path = self._path_of(number)
+        descriptor = os.open(path + ".new", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            with self._environment.begin(write=True) as txn:
-                txn.put(_META_KEY, _encode(meta), db=self._meta_db)
-        except lmdb.Error as error:
-            raise storage_error(self.path, error) from error
-        self._meta = meta
+            if self._sync:
+                segment.reserve(descriptor, max(segment.SEGMENT_BYTES, FIRST_RECORD + len(data)))
+            segment.write_all(descriptor, segment.header(seed) + data, 0)
+            if self._sync:
+                os.fsync(descriptor)
+            if failpoint.active:
+                failpoint.hit("log.before_rename")
+            os.rename(path + ".new", path)
+            if self._sync:
+                sync_directory(self.path)
+            if failpoint.active:
+                failpoint.hit("log.after_rename")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        new = Segment(path, number, change.first, seed)
+        new.add(record)
+        with self._guard:
+            for known in self._segments:
+                if known.end:
+                    known.cut(change.first)
+            self._segments.append(new)
+            before, self._descriptor = self._descriptor, descriptor
+            self._meta, self.last_index = change.meta, change.last
+        if before >= 0:
+            os.close(before)
+
+    def _forget(self) -> None:
+        """Remove the files of which nothing counts any more."""
+        segments, compacted = self._segments, self._meta.compacted_index
+        superfluous = []
+        ends = self.last_index + 1  # of what counts in the file that is looked at
+        for known in reversed(segments):
+            if ends <= max(known.first, compacted + 1) and known is not segments[-1]:
+                superfluous.append(known)
+            ends = min(ends, known.first)
+        if not superfluous:
+            return
+        if failpoint.active:
+            failpoint.hit("log.before_unlink")
+        with self._guard:
+            self._segments = [known for known in segments if known not in superfluous]
+        for known in superfluous:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(known.path)
+
+    # ------------------------------------------------------------------ files
+
+    def _open_last(self) -> None:
+        """Go on where the last record ends; what a crash has left behind it is cut off."""
+        last = self._segments[-1]
+        torn = last.index()
+        self._meta, self.last_index = _decode_meta(last.meta), last.last
+        self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
+        if torn:
+            os.ftruncate(self._descriptor, last.end)
+            if self._sync:
+                segment.reserve(self._descriptor, segment.SEGMENT_BYTES)
+                os.fsync(self._descriptor)
+        self._forget()
+        if self._segments[0].first > self.compacted_index + 1:
+            raise StorageError(f"{self.path}: entry {self.compacted_index + 1} is missing")
+
+    def _path_of(self, number: int) -> str:
+        return os.path.join(self.path, _name_of(number))
 
     def close(self) -> None:
         """Release the files; the writer has been closed before."""
-        self._environment.close()
+        os.close(self._descriptor)
         os.close(self._lock)
+
+
+_sync_data = getattr(os, "fdatasync", os.fsync)
+
+
+def _name_of(number: int) -> str:
+    return f"{number:016x}{SUFFIX}"
+
+
+def _segment_numbers(directory: str) -> list[int]:
+    """The files of the log, in order. Raises :class:`StorageError` for a name that is none of ours."""
+    names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
+    try:
+        return [int(name.removesuffix(SUFFIX), 16) for name in names]
+    except ValueError as error:
+        raise StorageError(f"{directory}: {error}") from error

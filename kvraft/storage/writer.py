@@ -1,7 +1,7 @@
-"""The one thread that writes the log: what has queued up becomes one synced transaction.
+"""Who writes the log: the caller itself while little is written and the disk is quick, else one thread.
 
-The loop submits batches and never waits; what is durable, or that the disk has failed, is reported from this thread.
-py-lmdb drops the GIL while it commits, so the loop runs on meanwhile.
+What has queued up for the thread becomes one synced record; what is durable, or that the disk has failed, is reported
+from the thread. With little to write the two ways to it and back cost more than the disk does.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from kvraft.storage.log import LogBatch, LogStore
 
 GROUP_BATCHES = 4096
-"""The most batches in one transaction."""
+"""The most batches in one record."""
 GROUP_BYTES = 16 << 20
-"""A transaction takes no further batch once it holds this many bytes of entry data."""
+"""A record takes no further batch once it holds this many bytes of entry data."""
+AT_ONCE_BYTES = 4096
+"""A batch of more entry data goes to the thread: there is enough to do meanwhile."""
+SLOW_SECONDS = 0.02
+REST_SECONDS = 10.0
+"""After a write that was slow, or failed, the thread writes everything for so long: a disk that stalls once is likely
+to stall again, and a caller that waits for it answers nobody."""
 
 
 class LogWriter:
-    """Owns every write transaction of ``store`` from :meth:`start` to :meth:`close`.
+    """Does every write of ``store`` from :meth:`start` to :meth:`close`.
 
-    ``on_durable(last_seq, seconds)``: every batch up to ``last_seq`` is on disk; the commit took ``seconds``.
+    ``on_durable(last_seq, seconds)``: every batch up to ``last_seq`` is on disk; the write took ``seconds``.
     ``on_failed(error)``: nothing since the last report is known to be durable, nothing more is accepted, ever: after
     a failed sync the only truth is what a fresh start reads. Both are called from the writer's thread.
     """
@@ -44,6 +50,8 @@ class LogWriter:
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
+        self._written: tuple[int, float] | None = None
+        self._at_once_from = 0.0
         self._submitted: deque[tuple[int, float]] = deque()
         self._failed: StorageError | None = None
         self._closed = False
@@ -53,13 +61,37 @@ class LogWriter:
         self._thread.start()
 
     def submit(self, batch: LogBatch) -> None:
-        """Queue ``batch``; returns at once. Raises :class:`StorageError` after a failure or :meth:`close`."""
+        """Write ``batch`` now, if that is likely quick, or queue it; see :meth:`take_written`.
+
+        Raises :class:`StorageError` when the write fails, and after a failure or :meth:`close`.
+        """
         if self._failed is not None:
             raise StorageError(f"the log no longer accepts writes: {self._failed}") from self._failed
         if self._closed:
             raise StorageError("the log is closed")
-        self._submitted.append((batch.seq, time.monotonic()))
-        self._queue.put(batch)
+        now = time.monotonic()
+        if not self._submitted and now >= self._at_once_from and _is_small(batch):
+            self._write_now(batch, now)
+        else:
+            self._submitted.append((batch.seq, now))
+            self._queue.put(batch)
+
+    def take_written(self) -> tuple[int, float] | None:
+        """What :meth:`submit` has made durable itself since this was last asked: up to which ``seq``, in how long."""
+        written, self._written = self._written, None
+        return written
+
+    def _write_now(self, batch: LogBatch, started: float) -> None:
+        try:
+            if not batch.empty():
+                self._store.write([batch])
+        except Exception as error:
+            self._failed = storage_error(self._store.path, error)
+            raise self._failed from error
+        seconds = time.monotonic() - started
+        if seconds > SLOW_SECONDS:
+            self._at_once_from = started + seconds + REST_SECONDS
+        self._written = (batch.seq, seconds)
 
     def oldest_pending_seconds(self) -> float:
         """How long the oldest batch that is not yet durable has waited; 0 when there is none."""
@@ -102,7 +134,7 @@ class LogWriter:
         group, going_on = self._take()
         work = [batch for batch in group if not batch.empty()]
         started = time.perf_counter()
-        if work or (going_on and self._store.discarding):
+        if work:
             self._store.write(work)
         seconds = time.perf_counter() - started
         if group:
@@ -115,11 +147,11 @@ class LogWriter:
         return going_on
 
     def _take(self) -> tuple[list[LogBatch], bool]:
-        """What is queued, up to the bounds; waits for the first batch unless a discard can go on meanwhile."""
+        """What is queued, up to the bounds; waits for the first batch."""
         group: list[LogBatch] = []
         room = GROUP_BYTES
         try:
-            batch = self._queue.get_nowait() if self._store.discarding else self._queue.get()
+            batch = self._queue.get()
             while batch is not None:
                 group.append(batch)
                 room -= sum(len(entry.data) for entry in batch.entries)
@@ -129,3 +161,7 @@ class LogWriter:
         except Empty:
             return group, True
         return group, False
+
+
+def _is_small(batch: LogBatch) -> bool:
+    return sum([len(entry.data) for entry in batch.entries]) <= AT_ONCE_BYTES

@@ -174,6 +174,11 @@ class WatchHub:
                 if self._offer(watcher, batch):
                     watcher.next_revision = chunk.last + 1
 
+    @property
+    def lags(self) -> bool:
+        """Whether :meth:`catch_up` has something to do."""
+        return bool(self._queue)
+
     def catch_up(self, max_events: int) -> bool:
         """Serve lagging watchers one chunk of about ``max_events`` changes; True when some still lag.
 

@@ -21,7 +21,8 @@ from kvraft.apply import machine as machine_module
 from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
-from kvraft.storage import failpoint
+from kvraft.storage import failpoint, segment
+from kvraft.storage.errors import StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
 from kvraft.storage.state import StateEnvironment
 from kvraft.storage.tables import META_KEY, encode, read_meta
@@ -34,6 +35,8 @@ CONFIGURATION = Configuration((1,))
 CLUSTER_ID, MEMBER_ID = 7, 1
 BATCH = 5
 KEEP = 5
+SEGMENT_BYTES = 8000
+"""So little, that the log's files change often."""
 DEFRAGMENT = ((5, 40), (95, 120))
 """Between these indices the worker defragments, again and again; the snapshot ends a run that is under way."""
 SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 170
@@ -98,8 +101,12 @@ class Member:
 
     def write(self, **batch) -> None:
         self.seq += 1
-        self.writer.submit(LogBatch(self.seq, **batch))
-        self.durable.acquire()
+        try:
+            self.writer.submit(LogBatch(self.seq, **batch))
+        except StorageError as error:
+            self.failed(error)
+        if self.writer.take_written() is None:  # it was much: the thread reports it
+            self.durable.acquire()
 
     def run(self) -> None:
         machine, turn = self.machine, 0
@@ -159,6 +166,7 @@ def say_durable(index: int) -> None:
 
 def open_member(directory: Path) -> tuple[StateMachine, LogStore]:
     """Open both, finish what a crash has interrupted, replay the log."""
+    segment.SEGMENT_BYTES = SEGMENT_BYTES
     machine = StateMachine.open(directory / "state")
     store = LogStore.open(directory / "log")
     store.initialise(CLUSTER_ID, MEMBER_ID)

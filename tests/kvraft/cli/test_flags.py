@@ -132,7 +132,7 @@ def test_the_environment_counts_where_the_command_line_is_silent() -> None:
         KVRAFT_CLIENT_CERT_AUTH="true",
         KVRAFT_LISTEN_CLIENT_URLS="http://127.0.0.1:1,http://127.0.0.1:2",
         KVRAFT_NONSENSE="1",
-        KVRAFT_FAILPOINTS="log.before_commit=error@1000",
+        KVRAFT_FAILPOINTS="log.after_write=error@1000",
         KVRAFT_SNAPSHOT_COUNT="",
         ETCD_INITIAL_CLUSTER_TOKEN="etcds",
     )

@@ -72,7 +72,7 @@ async def _put_until_it_hangs(urls: list[str]) -> int:
 @pytest.mark.parametrize(
     ("failpoint", "said"),
     [
-        ("log.before_commit=hang@30", "the log disk hangs; ending without it"),
+        ("log.after_write=hang@30", "the log disk hangs; ending without it"),
         ("state.before_commit=hang@8", "not stopped in time; ending at once"),
     ],
 )

@@ -27,27 +27,39 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LATER = 1000
+LOG = "log/*.log"
 ROUNDS = 2
 PATIENCE_SECONDS = 20.0
 
 
-@pytest.mark.parametrize("file", ["state/state.mdb", "log/log.mdb"])
-async def test_an_older_version_refuses_newer_data_and_changes_nothing(tmp_path: Path, file: str) -> None:
-    async with open_members(tmp_path, 1) as members:
-        config = members.running["m1"].config
-        async with open_client(members.urls) as client:
-            await client.put(b"k", b"v")
-    path = tmp_path / "m1" / "member" / file
+def of_a_later_format(path: Path) -> None:
+    """Make a file of ours look as if a version to come had written it."""
+    if path.suffix == ".log":
+        data = bytearray(path.read_bytes())
+        data[12:16] = LATER.to_bytes(4, "little")
+        path.write_bytes(data)
+        return
     with lmdb.open(str(path), subdir=False, max_dbs=8) as environment:
         meta = environment.open_db(b"meta")
         with environment.begin(write=True) as txn:
             txn.put(FORMAT_KEY, msgspec.msgpack.encode(LATER), db=meta)
-    files = [tmp_path / "m1" / "member" / name for name in ("state/state.mdb", "log/log.mdb")]
+
+
+@pytest.mark.parametrize(("file", "known"), [("state/state.mdb", 1), (LOG, 2)])
+async def test_an_older_version_refuses_newer_data_and_changes_nothing(tmp_path: Path, file: str, known: int) -> None:
+    async with open_members(tmp_path, 1) as members:
+        config = members.running["m1"].config
+        async with open_client(members.urls) as client:
+            await client.put(b"k", b"v")
+    directory = tmp_path / "m1" / "member"
+    (path,) = directory.glob(file)
+    of_a_later_format(path)
+    files = [*directory.glob("state/state.mdb"), *directory.glob(LOG)]
     before = [each.read_bytes() for each in files]
     with pytest.raises(FormatTooNew) as caught:
         Member(config)
     assert str(path) in str(caught.value)
-    assert f"format {LATER} was written by a later version; this one reads up to 1" in str(caught.value)
+    assert f"format {LATER} was written by a later version; this one reads up to {known}" in str(caught.value)
     assert [each.read_bytes() for each in files] == before
 
 

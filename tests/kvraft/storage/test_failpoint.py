@@ -18,27 +18,27 @@ def _reset():
 def test_nothing_is_set_by_default():
     failpoint.configure("")
     assert not failpoint.active
-    failpoint.hit("log.before_commit")
+    failpoint.hit("log.after_write")
 
 
 def test_the_nth_pass_fails_and_only_that_one():
-    failpoint.configure("log.before_commit=error@2, state.after_commit=error@1")
+    failpoint.configure("log.after_write=error@2, state.after_commit=error@1")
     assert failpoint.active
-    failpoint.hit("log.before_commit")
-    with pytest.raises(OSError, match=r"log\.before_commit") as caught:
-        failpoint.hit("log.before_commit")
+    failpoint.hit("log.after_write")
+    with pytest.raises(OSError, match=r"log\.after_write") as caught:
+        failpoint.hit("log.after_write")
     assert caught.value.errno == errno.ENOSPC
-    failpoint.hit("log.before_commit")
-    failpoint.hit("log.after_commit")
+    failpoint.hit("log.after_write")
+    failpoint.hit("log.after_sync")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("nowhere=kill@1", "unknown failpoint 'nowhere'"),
-        ("log.before_commit=explode@1", "unknown action 'explode'"),
-        ("log.before_commit=kill@0", "'0' is not a number of passes"),
-        ("log.before_commit=kill", "'' is not a number of passes"),
+        ("log.after_write=explode@1", "unknown action 'explode'"),
+        ("log.after_write=kill@0", "'0' is not a number of passes"),
+        ("log.after_write=kill", "'' is not a number of passes"),
     ],
 )
 def test_bad_settings_are_named(text, reason):

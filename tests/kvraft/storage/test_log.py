@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from itertools import pairwise
+from pathlib import Path
 
 import lmdb
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
+from kvraft.storage import failpoint, segment
 from kvraft.storage import log as log_module
 from kvraft.storage.errors import FormatTooNew, InUse, OutOfSpace, StorageError
-from kvraft.storage.log import LogBatch, LogStore
+from kvraft.storage.log import LogBatch, LogMeta, LogStore
 
 ONE = Configuration((1,))
+FIRST_FILE = "0000000000000001.log"
 
 
 def entries(first: int, count: int, term: int = 1, size: int = 3) -> list[Entry]:
@@ -70,22 +75,28 @@ def test_nothing_of_a_group_that_fails_is_written(store):
     assert (store.last_index, store.hard_state) == (0, HardState())
 
 
-def test_a_discard_is_bounded_per_transaction(store, monkeypatch):
-    monkeypatch.setattr(log_module, "DISCARD_PER_TRANSACTION", 10)
-    store.write([LogBatch(1, entries=entries(1, 25, term=3))])
-    store.write([LogBatch(2, discard_to=24)])
-    assert (store.compacted_index, store.compacted_term, store.discarding) == (10, 3, True)
-    assert store.term(10) == 3
-    store.write([])
-    store.write([])
-    assert (store.compacted_index, store.last_index, store.discarding) == (24, 25, False)
+def files(store: LogStore) -> list[str]:
+    return sorted(name for name in os.listdir(store.path) if name.endswith(segment.SUFFIX))
+
+
+def test_what_is_discarded_goes_file_by_file(store, monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 400)
+    for index in range(1, 26):
+        store.write([LogBatch(index, entries=entries(index, 1, term=3))])
+    assert len(files(store)) > 3
+    before = store.size_bytes()
+    store.write([LogBatch(26, discard_to=24)])
+    assert (store.compacted_index, store.compacted_term) == (24, 3)
+    assert len(files(store)) <= 2
+    assert store.size_bytes() < before
+    assert store.entries(25, 26, 100) == entries(25, 1, term=3)
     with pytest.raises(KeyError):
         store.entries(24, 26, 100)
 
 
 def test_a_discard_ends_with_the_log(store):
     store.write([LogBatch(1, entries=entries(1, 3), discard_to=99)])
-    assert (store.compacted_index, store.last_index, store.discarding) == (3, 3, False)
+    assert (store.compacted_index, store.last_index) == (3, 3)
     store.write([LogBatch(2, entries=entries(4, 1))])
     assert store.last_index == 4
 
@@ -97,28 +108,145 @@ def test_two_processes_cannot_share_a_log(tmp_path, store):
 
 def test_a_later_format_is_refused(tmp_path):
     LogStore.open(tmp_path).close()
-    with lmdb.open(str(tmp_path / "log.mdb"), subdir=False, max_dbs=2) as environment:
-        meta = environment.open_db(b"meta")
-        with environment.begin(write=True) as txn:
-            txn.put(b"format", msgspec.msgpack.encode(99), db=meta)
+    path = tmp_path / FIRST_FILE
+    data = path.read_bytes()
+    path.write_bytes(data[:12] + (99).to_bytes(4, "little") + data[16:])
     for _ in range(2):  # the first refusal releases the files
-        with pytest.raises(FormatTooNew, match="format 99 was written by a later version"):
+        with pytest.raises(FormatTooNew, match="format 99 was written by a later version; this one reads up to 2"):
             LogStore.open(tmp_path)
 
 
-def test_a_file_that_is_no_log_is_refused(tmp_path):
-    (tmp_path / "log.mdb").write_bytes(b"no lmdb file" * 1000)
-    with pytest.raises(StorageError, match=r"log\.mdb"):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(FIRST_FILE, "this is no file of a log"), ("mine.log", "invalid literal"), ("log.mdb", r"log\.mdb: ")],
+)
+def test_a_file_that_is_no_log_is_refused(tmp_path, name, reason):
+    (tmp_path / name).write_bytes(b"no log file" * 1000)
+    with pytest.raises(StorageError, match=reason):
         LogStore.open(tmp_path)
 
 
-def test_a_full_file_is_named_and_changes_nothing(tmp_path):
-    store = LogStore.open(tmp_path, map_bytes=1 << 20)
-    with pytest.raises(OutOfSpace, match=r"log\.mdb: the file has reached its size limit"):
-        store.write([LogBatch(1, entries=[Entry(1, 1, 0, b"x" * (2 << 20))])])
+def test_a_full_disk_is_named_and_changes_nothing(store):
+    failpoint.configure("log.after_write=error@1")
+    try:
+        with pytest.raises(OutOfSpace, match=r"log: no space left on the device"):
+            store.write([LogBatch(1, entries=entries(1, 20))])
+    finally:
+        failpoint.configure("")
     store.write([LogBatch(1, entries=entries(1, 1))])
     assert store.last_index == 1
+    again = reopened(store)
+    assert again.entries(1, 2, 100) == entries(1, 1)
+    again.close()
+
+
+def reopened(store: LogStore) -> LogStore:
+    """What a fresh start reads, beside the open one."""
+    copy = store.path + f".{len(os.listdir(os.path.dirname(store.path)))}"
+    shutil.copytree(store.path, copy)
+    return LogStore.open(copy, sync=False)
+
+
+RECORDS = 4
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> tuple[bytes, list[int]]:
+    """A log's file, and where each record begins and the last one ends."""
+    store = LogStore.open(tmp_path_factory.mktemp("written"), sync=False)
+    ends = [segment.FIRST_RECORD, store.size_bytes()]
+    for index in range(1, RECORDS + 1):
+        store.write([LogBatch(index, HardState(index, 1), entries(index, 1))])
+        ends.append(store.size_bytes())
     store.close()
+    return Path(store.path, FIRST_FILE).read_bytes(), ends
+
+
+def from_bytes(data: bytes) -> tuple[int, HardState, list[Entry]]:
+    """What a log with this file has; it can go on, and is then the same after another start."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, FIRST_FILE)
+        path.write_bytes(data)
+        store = LogStore.open(directory, sync=False)
+        last = store.last_index
+        found = store.hard_state, store.entries(1, last + 1, 1000)
+        store.write([LogBatch(9, HardState(99, 2), entries(last + 1, 1, term=9))])
+        store.close()
+        store = LogStore.open(directory, sync=False)
+        assert store.entries(1, last + 2, 1000) == found[1] + entries(last + 1, 1, term=9)
+        assert store.hard_state == HardState(99, 2)
+        store.close()
+    return last, *found
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_write_that_was_cut_off_is_as_if_it_had_not_been(written, data):
+    whole, ends = written
+    place = data.draw(st.integers(ends[-2], ends[-1] - 1), "what a crash left of the last record ends here")
+    length = data.draw(st.integers(0, ends[-1] - place), "and so much of its end is there again")
+    torn = whole[:place] + bytes(ends[-1] - place - length) + whole[ends[-1] - length : ends[-1]] + bytes(50)
+    if torn[: ends[-1]] == whole[: ends[-1]]:
+        return
+    assert from_bytes(torn) == (RECORDS - 1, HardState(RECORDS - 1, 1), [entries(i, 1)[0] for i in range(1, RECORDS)])
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_damage_before_the_end_is_refused(written, data):
+    whole, ends = written
+    place = data.draw(st.integers(ends[0] - 4, ends[-2] - 1))
+    flipped = bytes([whole[place] ^ data.draw(st.integers(1, 255))])
+    with pytest.raises(StorageError, match="is damaged"):
+        from_bytes(whole[:place] + flipped + whole[place + 1 :])
+
+
+def test_damage_in_an_older_file_is_found_when_it_is_read(store, monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 300)
+    for index in range(1, 31):
+        store.write([LogBatch(index, entries=entries(index, 1))])
+    path = Path(store.path, files(store)[1])
+    data = path.read_bytes()
+    ends = segment.Segment(str(path), 2, segment.first_index(str(path)))
+    ends.index()
+    last = ends.end - 1
+    path.write_bytes(data[:last] + bytes([data[last] ^ 1]) + data[last + 1 :])
+    again = reopened(store)
+    try:
+        assert again.last_index == 30
+        with pytest.raises(StorageError, match=r"entry \d+ is missing"):
+            again.entries(1, 31, 1 << 20)
+    finally:
+        again.close()
+
+
+def test_a_file_that_is_missing_is_noticed(store, monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 300)
+    for index in range(1, 12):
+        store.write([LogBatch(index, entries=entries(index, 1))])
+    os.unlink(os.path.join(store.path, files(store)[0]))
+    with pytest.raises(StorageError, match="entry 1 is missing"):
+        reopened(store)
+
+
+def test_the_log_of_the_first_format_is_taken_over(tmp_path):
+    meta = LogMeta(HardState(5, 2, 8), 3, 4, 0xA, 7)
+    old = [Entry(index, 5, 0, b"%d" % index) for index in range(4, 11)]
+    with lmdb.open(str(tmp_path / "log.mdb"), subdir=False, max_dbs=2) as environment:
+        names = [environment.open_db(name) for name in (b"entries", b"meta")]
+        with environment.begin(write=True) as txn:
+            for entry in old:
+                txn.put(entry.index.to_bytes(8), msgspec.msgpack.encode(entry), db=names[0])
+            txn.put(b"format", msgspec.msgpack.encode(1), db=names[1])
+            txn.put(b"meta", msgspec.msgpack.encode(meta), db=names[1])
+    (tmp_path / "0000000000000001.log").write_bytes(b"what a crash left of an attempt before")
+    for _ in range(2):
+        store = LogStore.open(tmp_path)
+        assert (store.hard_state, store.compacted_index, store.compacted_term) == (HardState(5, 2, 8), 3, 4)
+        assert (store.cluster_id, store.member_id, store.last_index) == (0xA, 7, 10)
+        assert store.entries(4, 11, 1000) == old
+        store.close()
+        assert not (tmp_path / "log.mdb").exists()
 
 
 def test_a_log_belongs_to_one_member(store):
@@ -158,6 +286,7 @@ class LogModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.before, segment.SEGMENT_BYTES = segment.SEGMENT_BYTES, 250
         self.directory = tempfile.TemporaryDirectory()
         self.store = LogStore.open(self.directory.name, sync=False)
         self.known: dict[int, Entry] = {}
@@ -166,6 +295,7 @@ class LogModel(RuleBasedStateMachine):
         self.term = 1
 
     def teardown(self) -> None:
+        segment.SEGMENT_BYTES = self.before
         self.store.close()
         self.directory.cleanup()
 
@@ -222,3 +352,29 @@ class LogModel(RuleBasedStateMachine):
 
 LogModel.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestLogModel = LogModel.TestCase
+
+
+@pytest.mark.parametrize("room", [segment.SEGMENT_BYTES, 0], ids=["in the same file", "in a new file"])
+def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
+    done = []
+
+    def noted(module, name, what):
+        real = getattr(module, name)
+
+        def wrapper(*arguments):
+            done.append((what, store.last_index))
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, wrapper)
+
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", room)
+    noted(segment, "write_all", "write")
+    noted(log_module, "_sync_data", "sync")
+    noted(log_module.os, "fsync", "sync")
+    noted(log_module.os, "rename", "rename")
+    store.write([LogBatch(1, entries=entries(1, 1))])
+    assert store.last_index == 1
+    if room:
+        assert done == [("write", 0), ("sync", 0)]
+    else:  # the file, then, once it has its name, the directory
+        assert done == [("write", 0), ("sync", 0), ("rename", 0), ("sync", 0)]

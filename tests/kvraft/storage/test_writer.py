@@ -8,9 +8,9 @@ import pytest
 
 from kvraft.raft.messages import Entry, HardState
 from kvraft.storage import failpoint
-from kvraft.storage import log as log_module
 from kvraft.storage.errors import OutOfSpace, StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
+from kvraft.storage.writer import AT_ONCE_BYTES, REST_SECONDS, SLOW_SECONDS
 
 PATIENCE_SECONDS = 30
 
@@ -56,7 +56,9 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def writer(store, reports):
+def writer(store, reports, monkeypatch):
+    """One that leaves every write to its thread."""
+    monkeypatch.setattr("kvraft.storage.writer.AT_ONCE_BYTES", -1)
     writer = LogWriter(store, reports.on_durable, reports.on_failed)
     yield writer
     writer.close()
@@ -91,23 +93,11 @@ def test_a_group_is_bounded_by_bytes(writer, reports, monkeypatch):
 
 
 def test_an_empty_batch_is_reported_without_a_transaction(writer, reports):
-    failpoint.configure("log.before_begin=error@1")
+    failpoint.configure("log.before_write=error@1")
     writer.submit(LogBatch(7))
     writer.start()
     reports.wait(lambda: reports.durable == [7])
     assert not reports.failures
-
-
-def test_a_long_discard_goes_on_by_itself(store, writer, reports, monkeypatch):
-    monkeypatch.setattr(log_module, "DISCARD_PER_TRANSACTION", 10)
-    writer.submit(LogBatch(1, entries=[Entry(i, 1, 0, b"") for i in range(1, 101)]))
-    writer.submit(LogBatch(2, discard_to=95))
-    writer.start()
-    reports.wait(lambda: reports.durable[-1:] == [2])
-    while store.discarding:
-        writer.submit(LogBatch(3))
-        reports.wait(lambda: reports.durable[-1] == 3)
-    assert store.compacted_index == 95
 
 
 def test_close_writes_what_is_queued(store, writer, reports):
@@ -120,9 +110,7 @@ def test_close_writes_what_is_queued(store, writer, reports):
         writer.submit(batch(20, 20))
 
 
-@pytest.mark.parametrize(
-    "point", ["log.before_begin", "log.after_puts", "log.before_commit", "log.after_commit", "log.before_report"]
-)
+@pytest.mark.parametrize("point", ["log.before_write", "log.after_write", "log.after_sync", "log.before_report"])
 def test_a_failing_disk_ends_the_log(writer, reports, point):
     failpoint.configure(f"{point}=error@2")
     writer.start()
@@ -138,12 +126,60 @@ def test_a_failing_disk_ends_the_log(writer, reports, point):
     assert writer.oldest_pending_seconds() > 0
 
 
-def test_a_full_log_file_ends_the_log(tmp_path, reports):
-    store = LogStore.open(tmp_path / "small", map_bytes=1 << 20)
+def test_little_is_written_on_the_spot(store, reports):
     writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    writer.submit(batch(1, 1))
+    assert store.last_index == 1
+    seq, seconds = writer.take_written()
+    assert seq == 1
+    assert seconds >= 0
+    assert writer.take_written() is None
+    writer.submit(LogBatch(2))
+    assert writer.take_written()[0] == 2
+    writer.submit(batch(3, 2, size=AT_ONCE_BYTES + 1))
+    assert writer.take_written() is None
+    assert store.last_index == 1, "much is the thread's"
+    writer.submit(batch(4, 3))
+    assert writer.take_written() is None, "and what comes behind it goes behind it"
     writer.start()
-    writer.submit(batch(1, 1, size=2 << 20))
-    reports.wait(lambda: reports.failures)
-    assert isinstance(reports.failures[0], OutOfSpace)
+    reports.wait(lambda: reports.durable[-1:] == [4])
+    assert store.last_index == 3
+    writer.submit(batch(5, 4))
+    assert writer.take_written()[0] == 5
     writer.close()
-    store.close()
+
+
+def test_after_a_slow_write_the_thread_writes_for_a_while(store, reports, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("kvraft.storage.writer.time.monotonic", lambda: now[0])
+    writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    write = store.write
+
+    def slowly(group):
+        write(group)
+        now[0] += SLOW_SECONDS * 2
+
+    monkeypatch.setattr(store, "write", slowly)
+    writer.submit(batch(1, 1))
+    assert writer.take_written() == (1, pytest.approx(SLOW_SECONDS * 2))
+    writer.start()
+    now[0] += REST_SECONDS / 2
+    writer.submit(batch(2, 2))
+    assert writer.take_written() is None
+    reports.wait(lambda: reports.durable == [2])
+    now[0] += REST_SECONDS
+    writer.submit(batch(3, 3))
+    assert writer.take_written()[0] == 3
+    writer.close()
+
+
+@pytest.mark.parametrize("point", ["log.before_write", "log.after_write", "log.after_sync"])
+def test_a_disk_that_fails_on_the_spot_ends_the_log(store, reports, point):
+    writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    failpoint.configure(f"{point}=error@2")
+    writer.submit(batch(1, 1))
+    with pytest.raises(OutOfSpace, match="no space left on the device"):
+        writer.submit(batch(2, 2))
+    with pytest.raises(StorageError, match="no longer accepts writes"):
+        writer.submit(batch(3, 3))
+    assert writer.take_written()[0] == 1

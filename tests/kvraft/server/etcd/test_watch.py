@@ -217,7 +217,7 @@ async def test_a_long_revision_is_encoded_in_pieces(
     member: Member, monkeypatch: pytest.MonkeyPatch, fragment: bool
 ) -> None:
     monkeypatch.setattr("kvraft.mvcc.reading.LONG_CHANGES", 10)
-    monkeypatch.setattr("kvraft.server.member.CATCH_UP_EVENTS", 16)
+    monkeypatch.setattr("kvraft.server.turns.CATCH_UP_EVENTS", 16)
     keys = [b"k%03d" % number for number in range(100)]
     encoded: list[int] = []
     encode = member.etcd.encoded_events

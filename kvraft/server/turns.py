@@ -1,0 +1,116 @@
+"""When a member takes a turn: everything that has arrived is done as one batch, in one task, or on the spot.
+
+Under load one turn for all that arrives in a round of the loop is cheapest. With little to do it is the other way
+round: the way to another task and back costs as much as all that a lone write needs, so whoever has received something
+takes the turn itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvraft.errors import KvraftError
+from kvraft.logs import fields
+from kvraft.raft.messages import NO_NODE
+from kvraft.server.pace import Pace
+
+if TYPE_CHECKING:
+    from kvraft.server.member import Member
+
+log = logging.getLogger(__name__)
+
+CATCH_UP_EVENTS = 1000
+"""Past events read for lagging watches per turn, so that they never hold up writes for long."""
+BUSY_SHARE = 8
+"""A turn that has applied something does only this part of them: whoever writes waits for the turn."""
+FEW_WAITING = 1
+"""With more proposals under way others are likely to arrive in the same round."""
+
+
+class Turns:
+    """Those of one member, from ``run`` on."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._calm = False  # the task has nothing to do but what arrives
+        self._durable = 0  # the last batch that is known to be
+        self.handing_over: trio.Event | None = None
+        """Set by the member when it wants to hear that another one leads; then the event is set."""
+
+    def _take(self) -> None:
+        """What has arrived, and what comes of it at once. Raises ``KvraftError``: the member cannot go on."""
+        member, driver = self._member, self._member.driver
+        driver.turn()
+        while (written := member.writer.take_written()) is not None:
+            seq, seconds = written
+            member.syncs.written(seconds)
+            self._now_durable(seq)
+            if driver.has_work:
+                driver.turn()
+        member.service.leases.flush()
+        member.membership.turn()
+        driver.commit_if_due(due=False)
+
+    def durable(self, seq: int) -> None:
+        """The disk thread has made every batch up to ``seq`` durable."""
+        self._now_durable(seq)
+        self.soon()
+
+    def _now_durable(self, seq: int) -> None:
+        """A report of the thread may be overtaken by what was written on the spot after it."""
+        if seq > self._durable:
+            self._durable = seq
+            self._member.driver.durable(seq)
+
+    def soon(self) -> None:
+        """Something has arrived: take a turn on the spot while there is little to do, else one for all that comes."""
+        member, driver = self._member, self._member.driver
+        if self._calm and not member.wake.is_set and driver.waiting <= FEW_WAITING and self.handing_over is None:
+            try:
+                self._take()
+            except KvraftError as error:
+                member.fail(error)
+                return
+            member.flush()
+            if not (driver.has_work or member.machine.watch.lags or member.machine.compacting):
+                return
+        member.wake.set()
+
+    async def run(self) -> None:
+        """Take a turn whenever the member is woken."""
+        member, driver, watch, pace = self._member, self._member.driver, self._member.machine.watch, Pace()
+        pause: float | None = None
+        while True:
+            if pause:
+                with trio.move_on_after(pause):
+                    await member.wake.wait()
+            else:
+                await member.wake.wait()
+            applied = member.machine.applied_index
+            try:
+                self._take()
+                changed = member.machine.applied_index != applied
+                lagging = watch.catch_up(CATCH_UP_EVENTS // (BUSY_SHARE if changed else 1))
+                member.flush()
+                if changed or driver.pending:
+                    pace.wrote()
+                pause = pace.spend(member.machine.compact_step)
+            except KvraftError as error:
+                member.fail(error)
+                return
+            if (
+                self.handing_over is not None
+                and driver.raft.leader not in (NO_NODE, member.member_id)
+                and not driver.waiting
+            ):
+                self.handing_over.set()
+            if not member.ready.is_set() and driver.raft.leader != NO_NODE and member.membership.published:
+                member.ready.set()
+                log.info("ready to serve client requests", extra=fields(urls=member.client_urls))
+            member.flush()  # those who waited for a compaction
+            if lagging or driver.has_work or pause == 0:
+                member.wake.set()
+            self._calm = pause is None and member.ready.is_set() and not member.wake.is_set
