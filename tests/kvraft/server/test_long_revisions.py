@@ -32,7 +32,7 @@ GONE = 3
 @pytest.fixture
 async def member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Member]:
     monkeypatch.setattr("kvraft.mvcc.reading.LONG_CHANGES", 10)
-    monkeypatch.setattr("kvraft.server.member.CATCH_UP_EVENTS", 16)
+    monkeypatch.setattr("kvraft.server.turns.CATCH_UP_EVENTS", 16)
     async with open_member(tmp_path / "data") as member:
         yield member
 

@@ -1,0 +1,81 @@
+"""Turns on the spot and turns for all that arrives; the disk thread's reports, however late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from kvraft.client import open_client
+from kvraft.storage.writer import AT_ONCE_BYTES
+from kvraft.types import PutRequest, PutResponse
+from kvraft.wire import native
+from tests.kvraft.members import open_members, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from kvraft.server.member import Member
+
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[Member]:
+    async with open_members(tmp_path, 1) as members:
+        async with open_client(members.urls) as client:
+            await client.put(b"k", b"v")
+        member = members.running["m1"]
+        await until(lambda: not member.wake.is_set)
+        yield member
+
+
+def propose(member: Member, answers: list[object], value: bytes = b"v") -> None:
+    body = native.encode_request_body(PutRequest(b"k", value))
+    member.driver.propose(member.auth.as_root(body), answers.append)
+
+
+async def test_a_lone_write_is_done_where_it_arrives(member: Member) -> None:
+    answers: list[object] = []
+    propose(member, answers)
+    member.turns.soon()
+    assert [type(answer) for answer in answers] == [PutResponse]
+    assert not member.wake.is_set
+
+
+@pytest.mark.parametrize("busy", ["a turn is coming", "others wait", "leadership is handed over"])
+async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str) -> None:
+    answers: list[object] = []
+    if busy == "a turn is coming":
+        member.wake.set()
+    elif busy == "others wait":
+        for _ in range(3):  # much for the disk thread, whose report comes later
+            propose(member, answers, b"v" * AT_ONCE_BYTES)
+        member.driver.turn()
+    else:
+        member.turns.handing_over = trio.Event()
+    propose(member, answers)
+    member.turns.soon()
+    assert not answers
+    assert member.wake.is_set
+    expected = 4 if busy == "others wait" else 1
+    await until(lambda: len(answers) == expected)
+    assert all(isinstance(answer, PutResponse) for answer in answers)
+
+
+async def test_a_report_of_the_disk_thread_may_come_late(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    monkeypatch.setattr(member.writer, "_on_durable", lambda seq, _: held.append(seq))
+    answers: list[object] = []
+    propose(member, answers, b"v" * 2 * AT_ONCE_BYTES)
+    member.turns.soon()
+    await until(lambda: bool(held) and not member.writer.oldest_pending_seconds())
+    assert not answers
+    propose(member, answers)
+    member.turns.soon()
+    await until(lambda: len(answers) == 2)
+    member.turns.durable(held[0])  # overtaken by what was written on the spot
+    propose(member, answers)
+    member.turns.soon()
+    await until(lambda: len(answers) == 3)
+    assert all(isinstance(answer, PutResponse) for answer in answers)
