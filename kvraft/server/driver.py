@@ -53,7 +53,7 @@ class Driver:
         leader_url: Callable[[int], str] = lambda _: "",
         flush: Callable[[], None] = lambda: None,
     ) -> None:
-        """``flush`` sends the answers that a turn has given by now."""
+        """``flush`` sends what a turn has answered by now."""
         self.raft = raft
         self.machine = machine
         self.config = config
@@ -262,10 +262,9 @@ class Driver:
 
     def turn(self) -> None:
         """Do what has arrived, up to a bound, as one batch: one write, one message per peer, one apply."""
-        inbox = self._inbox
         offered: list[tuple[int, int]] = []
-        for _ in range(min(len(inbox), self.config.max_messages_per_turn)):
-            message = inbox.popleft()
+        for _ in range(min(len(self._inbox), self.config.max_messages_per_turn)):
+            message = self._inbox.popleft()
             self.raft.step(message)
             if message.snapshot is not None:
                 offered.append((message.snapshot.index, message.snapshot.term))
@@ -407,22 +406,17 @@ class Driver:
             self.raft.read_index(attempt)
 
     def _handle(self, ready: Ready) -> None:
-        messages, late = ready.messages, []
-        if ready.committed:  # whoever waits for an answer hears of the commit before followers do
-            late = [message for message in messages if message.kind == MessageKind.APPEND and not message.entries]
-            messages = [message for message in messages if message.kind != MessageKind.APPEND or message.entries]
-        if messages:
-            self._send(messages)
+        late = bool(ready.committed and not ready.entries)  # clients hear of a commit before followers do
+        if ready.messages and not late:
+            self._send(ready.messages)
         if ready.snapshot is not None:
             self.machine.install(self._arrived.pop((ready.snapshot.index, ready.snapshot.term)))
             if self.machine.configuration is not None:
                 self.raft.apply_configuration(self.machine.configuration)  # the same, as the machine's object
             self._forget_waiters_below(ready.snapshot.index)
         if ready.seq:
-            self._disk.submit(
-                LogBatch(ready.seq, ready.hard_state, ready.entries, reset=ready.snapshot, discard_to=self._discard_to)
-            )
-            self._discard_to = 0
+            discard_to, self._discard_to = self._discard_to, 0
+            self._disk.submit(LogBatch(ready.seq, ready.hard_state, ready.entries, ready.snapshot, discard_to))
             if ready.after_persist:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
@@ -431,9 +425,9 @@ class Driver:
         for attempt in ready.dropped_reads:
             self.reads.dropped(attempt)
         self.reads.release(self.machine.applied_index)
-        if late:
+        if ready.messages and late:
             self._flush()
-            self._send(late)
+            self._send(ready.messages)
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]
