@@ -76,6 +76,7 @@ class Member:
     peers: Peers
     log_store: LogStore
     writer: LogWriter
+    service: Service
 
     def __init__(self, config: MemberConfig, joined: Beginning | None = None) -> None:
         """``joined`` is what ``joining.join`` found, for a member that joins a cluster and has no data yet."""

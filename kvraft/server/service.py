@@ -97,7 +97,7 @@ class Service:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._peer = Peer()
-        self.maintenance = Maintenance(member, self._peer)
+        self.maintenance: Maintenance = Maintenance(member, self._peer)
         self.snapshots = 0
         self._handlers: dict[type, Handler] = {
             PutRequest: self._propose,
