@@ -39,7 +39,7 @@ class Maintenance:
         self._member = member
         self._peer = peer
         self.hashes = Hashes(member.machine)
-        self.defragmenter = Defragmenter(member.machine, member.log_store)
+        self.defragmenter: Defragmenter = Defragmenter(member.machine, member.log_store)
         self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {
             AlarmRequest: self._alarm,
             HashKVRequest: self._hash_kv,
