@@ -147,16 +147,17 @@ async def test_a_long_range_sees_what_was_written_before_it_and_nothing_later(me
 
 @pytest.mark.usefixtures("_short_reads")
 async def test_an_answer_made_beside_the_loop_waits_for_no_tick(
-    member: Member, client: Client, monkeypatch: pytest.MonkeyPatch
+    member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await fill(client, 50)
-    monkeypatch.setattr("kvraft.server.member.TICK_SECONDS", 60.0)
-    ticked = trio.Event()
-    member.timers.at(member.clock(), ticked.set)
-    await ticked.wait()  # the last one for a minute
-    with trio.fail_after(1.5):  # by then the client says something again, which would do
-        assert len((await client.range(*ALL, serializable=True)).kvs) == 50
-        assert (await client.hash_kv(member.client_urls[0])).hash
+    async with open_client(member.client_urls, timeout_seconds=600) as patient:  # never asks again meanwhile
+        await fill(patient, 50)
+        monkeypatch.setattr("kvraft.server.member.TICK_SECONDS", 60.0)
+        ticked = trio.Event()
+        member.timers.at(member.clock(), ticked.set)
+        await ticked.wait()  # the last one for a minute
+        with trio.fail_after(4):
+            assert len((await patient.range(*ALL, serializable=True)).kvs) == 50
+            assert (await patient.hash_kv(member.client_urls[0])).hash
 
 
 async def test_a_page_of_a_thousand_keys_is_read_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
