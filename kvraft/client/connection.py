@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import trio
 
 from kvraft.channel import Channel, Closed, WakeUp
@@ -72,16 +73,13 @@ class WireOf(Protocol):
     def __call__(self, url: str, channel: Channel, max_request_bytes: int, handle: Handle) -> Wire: ...
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     """One request that waits for its answer. For trio it is the outcome that its task is woken with."""
 
-    __slots__ = ("answer", "deadline", "request_id", "task")
-
-    def __init__(self, request_id: bytes, deadline: float, task: trio.lowlevel.Task) -> None:
-        self.request_id = request_id
-        self.deadline = deadline
-        self.task: trio.lowlevel.Task | None = task
-        self.answer: Response | KvraftError | None = None
+    request_id: bytes
+    deadline: float
+    task: trio.lowlevel.Task | None
+    answer: Response | KvraftError | None = None
 
     def settle(self, answer: Response | KvraftError) -> None:
         if self.answer is None:
@@ -130,6 +128,7 @@ class Connection:
         self._death = ""
         self._leaderless = 0
         self._flush = WakeUp()
+        self._flushing = False  # the writer is going to have its turn
         self._wire = wire_of(url, channel, max_request_bytes, self._handle)
 
     def _sweeps(self, seconds: float | None, default: int) -> int:
@@ -188,7 +187,11 @@ class Connection:
         alone = not pending
         pending[request_id] = slot
         # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
-        if (not alone and channel.buffered_bytes < EARLY_FLUSH_BYTES) or not channel.send_now():
+        if not alone and channel.buffered_bytes < EARLY_FLUSH_BYTES:
+            if not self._flushing:
+                self._flushing = True
+                self._flush.set()
+        elif not channel.send_now():
             self._flush.set()
         return slot
 
@@ -246,6 +249,7 @@ class Connection:
         try:
             while True:
                 await self._flush.wait()
+                self._flushing = False
                 await self._channel.drain()
         except Closed:
             return  # the reader notices too, and tells

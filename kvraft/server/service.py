@@ -114,8 +114,8 @@ class Service:
         self._handlers |= self.leases.handlers()
         self._long_reads = LongReads(member.machine)
         self._machine = member.machine
-        self._configuration: Configuration | None = None
-        self._learns = False
+        self._voted_in: Configuration | None = None
+        """A configuration in which this member has a vote."""
 
     def start(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         """Begin ``request``; ``answer`` gets its response or error.
@@ -123,7 +123,7 @@ class Service:
         ``body`` is ``request`` in the native encoding (``native.encode_body``): what a log entry will hold.
         """
         try:
-            if self._is_learner() and caller is not self._peer and not _is_served_by_learners(request):
+            if self._voted_in is not self._member.driver.raft.configuration and not self._may_serve(request, caller):
                 raise NotSupportedForLearner
             if self._machine.auth.enabled:
                 gated = partial(self._gated, request, body, caller, answer)
@@ -133,12 +133,12 @@ class Service:
         except KvraftError as error:
             answer(error)
 
-    def _is_learner(self) -> bool:
-        """``Member.is_learner``, looked up once for each configuration that is in force."""
-        configuration = self._member.driver.raft.configuration
-        if configuration is not self._configuration:
-            self._configuration, self._learns = configuration, self._member.is_learner
-        return self._learns
+    def _may_serve(self, request: Request, caller: Caller) -> bool:
+        """Whether this member is one who answers; asked again only where the configuration is not the one it was."""
+        if not self._member.is_learner:
+            self._voted_in = self._member.driver.raft.configuration
+            return True
+        return caller is self._peer or _is_served_by_learners(request)
 
     def _gated(self, request: Request, body: bytes, caller: Caller, answer: Answer) -> None:
         self._member.auth.check_gate(request, caller)
