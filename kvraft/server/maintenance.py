@@ -34,6 +34,8 @@ _VERSION = re.compile(r"\d+\.\d+(\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)?", 
 class Maintenance:
     """One member's answers to the requests of ``kvraft.types.maintenance``."""
 
+    defragmenter: Defragmenter
+
     def __init__(self, member: Member, peer: Caller) -> None:
         """``peer`` is the caller that stands for other members."""
         self._member = member

@@ -94,6 +94,8 @@ class Peer:
 class Service:
     """One member's operations, by the kind of request."""
 
+    maintenance: Maintenance
+
     def __init__(self, member: Member) -> None:
         self._member = member
         self._peer = Peer()
