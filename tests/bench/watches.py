@@ -22,7 +22,8 @@ WRITERS = 16
 IDLE_WATCHES = 5_000
 PODS = 10_000
 CONFIGMAPS = f"{NAMESPACE}/configmaps"
-STALLED_SECONDS = 60.0
+STALLED_SECONDS = 120.0
+EVENT = b'{"type":"ADDED"'
 
 
 async def _opened(stack: AsyncExitStack, target: Target, count: int) -> list[HttpConnection]:
@@ -60,9 +61,11 @@ async def _fan_out(target: Target) -> list[str]:
         numbers = iter(range(EVENTS))
 
         async def follow(http: HttpConnection) -> None:
-            seen = 0
+            seen, cut_off = 0, b""
             while seen < EVENTS:
-                seen += (await http.receive()).count(b'{"type":"ADDED"')
+                data = cut_off + await http.receive()
+                seen += data.count(EVENT)
+                cut_off = data[1 - len(EVENT) :]  # too short for a whole one
 
         async def write() -> None:
             async with open_http(target.url, target.context, target.token) as http:
