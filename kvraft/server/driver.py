@@ -8,6 +8,7 @@ and the simulator both own drivers; neither adds decisions of its own.
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
@@ -149,11 +150,10 @@ class Driver:
 
     def ask(self, peer: int, body: bytes, waiter: Waiter) -> None:
         """Have ``peer`` answer a request; the waiter gets ``Unavailable`` at once when it cannot be reached."""
+        request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
         if self._pending() >= self.config.max_pending:
             waiter(TooManyRequests())
-            return
-        request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
-        if not self.forwarder.ask(peer, [request], self.machine.applied_index):
+        elif not self.forwarder.ask(peer, [request], self.machine.applied_index):
             waiter(Unavailable())
 
     def asked(self, origin: Any, questions: Sequence[Question]) -> None:
@@ -461,8 +461,8 @@ class Driver:
                 continue
             del waiting[entry.index]
             self._waiters -= len(known[1]) - known[1].count(_nobody)
-            for place, waiter in enumerate(known[1]):
-                waiter(given[place] if place < len(given) else given[-1])  # of an unreadable entry there is one error
+            for waiter, answer in zip(known[1], chain(given, repeat(given[-1])), strict=False):
+                waiter(answer)  # an unreadable entry has one error for all
 
     def _reconfigure(self, configuration: Configuration) -> None:
         """A change has been applied: it is in force, and durable (with the second commit against a loss of power too)

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
-COMMIT_SECONDS = 0.1
+COMMIT_SECONDS = 0.5
+"""A commit of the state takes tens of milliseconds of the loop under load; what is not in it is in the log."""
 APPLY_BYTES = 64 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 SLOW_LOG_SECONDS = 0.1
