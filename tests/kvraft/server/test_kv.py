@@ -14,11 +14,13 @@ from kvraft.errors import (
     Compacted,
     InvalidSortOption,
     KeyNotFound,
+    KvraftError,
     TooManyOps,
     TooManyRequests,
     ValueProvided,
 )
 from kvraft.server import reads
+from kvraft.server.waiting import of_task
 from kvraft.types import PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest
 from tests.kvraft.members import open_members, until
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from kvraft.client import Client
     from kvraft.server.member import Member
+    from kvraft.server.service import Answer
+    from kvraft.types import Response
 
 ALL = (b"\0", b"\0")
 
@@ -146,18 +150,28 @@ async def test_a_long_range_sees_what_was_written_before_it_and_nothing_later(me
 
 
 @pytest.mark.usefixtures("_short_reads")
-async def test_an_answer_made_beside_the_loop_waits_for_no_tick(
-    member: Member, monkeypatch: pytest.MonkeyPatch
+async def test_an_answer_made_beside_the_loop_wakes_it(
+    member: Member, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_client(member.client_urls, timeout_seconds=600) as patient:  # never asks again meanwhile
-        await fill(patient, 50)
-        monkeypatch.setattr("kvraft.server.member.TICK_SECONDS", 60.0)
-        ticked = trio.Event()
-        member.timers.at(member.clock(), ticked.set)
-        await ticked.wait()  # the last one for a minute
-        with trio.fail_after(4):
-            assert len((await patient.range(*ALL, serializable=True)).kvs) == 50
-            assert (await patient.hash_kv(member.client_urls[0])).hash
+    """So that it leaves at once, not with the next tick."""
+    woken: list[bool] = []
+
+    def watched(member: Member, answer: Answer) -> Answer:
+        answers = of_task(member, answer)
+
+        def answered(found: Response | KvraftError) -> None:
+            answers(found)
+            woken.append(member.wake.is_set)
+
+        return answered
+
+    monkeypatch.setattr("kvraft.server.service.of_task", watched)
+    monkeypatch.setattr("kvraft.server.maintenance.of_task", watched)
+    await fill(client, 50)
+    assert len((await client.range(*ALL, serializable=True)).kvs) == 50
+    assert (await client.hash_kv(member.client_urls[0])).hash
+    await client.defragment(member.client_urls[0])
+    assert woken == [True, True, True]
 
 
 async def test_a_page_of_a_thousand_keys_is_read_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
