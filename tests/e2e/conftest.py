@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Every test here is slow. Where those are left out, no worker needs to load the client libraries for them."""
+    return True if config.getoption("markexpr") == "not slow" else None
+
+
 @pytest.fixture
 def local_cluster(tmp_path: Path) -> Iterator[Callable[[int], LocalCluster]]:
     """A factory of clusters, not started yet: ``local_cluster(nodes)``."""
