@@ -29,6 +29,7 @@ BODY_BYTES = 64 * 1024 * 1024
 READY = b"attacking\n"
 AGAIN_SECONDS = 0.2
 UNREAD_SECONDS = 30.0
+SILENT_SECONDS = 10.0
 REPORT_SECONDS = 1.0
 
 
@@ -63,7 +64,7 @@ async def trickling_handshake(url: str, _: ssl.SSLContext) -> None:
 async def flood_of_connections(url: str, _: ssl.SSLContext) -> None:
     """Connections that say nothing, many at once."""
     opened = [await _plain(url) for _ in range(FLOOD_CONNECTIONS)]
-    await trio.sleep(1.0)
+    await trio.sleep(SILENT_SECONDS)
     for tcp in opened:
         await trio.aclose_forcefully(tcp)
 

@@ -37,8 +37,17 @@ class Cluster:
 
 def resident_mib(pid: int) -> float:
     """Resident memory of a process, in MiB."""
+    return _status_mib(pid, "VmRSS:")
+
+
+def own_mib(pid: int) -> float:
+    """The same without what is mapped from files, which is the page cache's."""
+    return _status_mib(pid, "RssAnon:")
+
+
+def _status_mib(pid: int, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(field):
             return int(line.split()[1]) / 1024
     return 0.0
 

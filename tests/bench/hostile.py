@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from kvraft.channel import Closed
 from tests.bench import open_loop
 from tests.bench.api import NAMESPACE, configmap, local_cluster, processes
 from tests.bench.bad_clients import READY
-from tests.bench.clusters import resident_mib
+from tests.bench.clusters import own_mib
 from tests.bench.fairness import GOOD, USERS, allow, fill
 from tests.bench.http import HttpConnection, open_http, read_kubeconfig
 from tests.bench.load import Figures
@@ -37,6 +38,8 @@ KEPT = 50
 """So many objects each good client keeps: it deletes older ones."""
 TIMES = 2.0
 SAMPLE_SECONDS = 1.0
+MAX_FAILED = 0.001
+"""So large a part of good requests may be refused or fail."""
 MAX_GROWTH = 1.25
 MAX_GROWTH_MIB = 64.0
 """Memory in the second half of the time may be so much more than in the first."""
@@ -64,7 +67,7 @@ class GoodClient:
                         turn = trio.current_time()
                         await self._turn(http)
                         await trio.sleep_until(turn + TURN_SECONDS)
-            except (OSError, trio.BrokenResourceError) as error:
+            except (OSError, trio.BrokenResourceError, Closed) as error:
                 self.failures.append(repr(error))
 
     async def _turn(self, http: HttpConnection) -> None:
@@ -109,11 +112,11 @@ async def _names(kubeconfig: Path) -> set[str]:
 
 
 class Memory:
-    """Resident memory of processes, second by second."""
+    """Memory of processes, second by second, without what is mapped from files."""
 
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = {pid: name for name, pid in pids.items()}  # one process may have two names
-        self.samples: dict[str, list[float]] = {name: [resident_mib(pid)] for pid, name in self._pids.items()}
+        self.samples: dict[str, list[float]] = {name: [own_mib(pid)] for pid, name in self._pids.items()}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -124,7 +127,7 @@ class Memory:
     def look(self) -> None:
         """Takes a sample."""
         for pid, name in self._pids.items():
-            self.samples[name].append(resident_mib(pid))
+            self.samples[name].append(own_mib(pid))
 
     def rows(self) -> Iterator[str]:
         """Lines of the table. Raises RuntimeError when memory goes on growing."""
@@ -206,9 +209,11 @@ def run(minutes: float) -> list[str]:
             names = trio.run(_names, kubeconfig)
     failures = [failure for client in clients for failure in client.failures]
     lost = sum(client.lost(names) for client in clients)
-    if lost or failures:
-        raise RuntimeError(f"{lost} acknowledged writes are lost; {len(failures)} requests failed: {failures[:5]}")
     latencies = [latency for client in clients for latency in client.latencies]
+    if lost or len(failures) > len(latencies) * MAX_FAILED:
+        raise RuntimeError(
+            f"{lost} acknowledged writes are lost; {len(failures)} of {len(latencies)} failed: {failures[:5]}"
+        )
     figures = Figures.of(latencies, seconds)
     return [
         "| figure | value |",
@@ -229,7 +234,7 @@ def run(minutes: float) -> list[str]:
         f"| requests of good clients | {len(latencies):,} |",
         f"| p50 ms | {figures.p50_ms:.1f} |",
         f"| p99 ms | {figures.p99_ms:.1f} |",
-        "| refused or failed | 0 |",
+        f"| refused or failed | {len(failures):,} |",
         f"| writes acknowledged | {sum(client.acknowledged for client in clients):,} |",
         "| of these lost | 0 |",
     ]

@@ -19,6 +19,7 @@ import trio
 
 from kvraft.client import open_client
 from kvraft.types import PutRequest
+from tests.bench.clusters import own_mib
 from tests.bench.etcd_wire import open_etcd, put_message, range_message, txn_message
 from tests.ports import free_ports
 
@@ -88,12 +89,9 @@ class Process:
             self._running = None
 
     def memory_mib(self) -> float:
-        """Resident memory without what is mapped from files, which is the page cache's."""
+        """Resident memory without what is mapped from files."""
         assert self._running is not None
-        for line in Path(f"/proc/{self._running.pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return own_mib(self._running.pid)
 
     def file_mib(self) -> float:
         """What its data takes on the disk."""
