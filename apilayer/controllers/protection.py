@@ -92,8 +92,8 @@ class ClaimProtection(_Protection):
         self.cluster.follow("pods", self._pod_changed)
 
     def _pod_changed(self, change: Change) -> None:
-        if change.old is None:
-            return
+        if change.old is None or not self.cluster.cached(self.resource, change.ref.namespace):
+            return  # a claim that comes is looked at then
         before = claims_of_pod(change.old.object())
         now = claims_of_pod(change.new.object()) if change.new is not None else []
         self._release(change.ref.namespace, set(before) - set(now))

@@ -61,7 +61,7 @@ def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
     a client sends back those that it once got.
     """
     managers: Managers = {}
-    sets = [entry.get("fieldsV1") for entry in known or ()] if not trusted else []
+    sets = [entry.get("fieldsV1") or EMPTY for entry in known or ()] if not trusted else []
     for index, entry in enumerate(entries or ()):
         operation, version = entry.get("operation", ""), entry.get("apiVersion", "")
         if operation not in (APPLY, UPDATE):
@@ -75,11 +75,8 @@ def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
         fields = entry.get("fieldsV1") or {}
         if fields.__class__ is not dict:
             raise EntriesError("error decoding set: not an object")
-        if not trusted and fields not in sets:
-            try:
-                fields = parse(fields, (sets[index] if index < len(sets) else None) or EMPTY)
-            except FieldSetError as error:
-                raise EntriesError(f"error decoding set: {error}") from error
+        if not trusted:
+            fields = _read_set(fields, index, sets)
         manager = Manager(
             entry.get("manager", ""),
             operation,
@@ -88,6 +85,16 @@ def read(entries: Any, *, trusted: bool, known: Any = ()) -> Managers:
         )
         managers[manager] = Ownership(fields, version, entry.get("time") or "")
     return managers
+
+
+def _read_set(fields: Fields, index: int, known: list[Fields]) -> Fields:
+    """The set in an entry that a client sent; most are among the `known` ones, or much like that at `index`."""
+    if fields in known:
+        return known[known.index(fields)]
+    try:
+        return parse(fields, known[index] if index < len(known) else EMPTY)
+    except FieldSetError as error:
+        raise EntriesError(f"error decoding set: {error}") from error
 
 
 def write(managers: Managers) -> list[dict[str, Any]]:

@@ -36,18 +36,19 @@ class FieldSetError(ValueError):
 
 
 def union(left: Fields, right: Fields) -> Fields:
-    """What is in either."""
+    """What is in either, in order if both are."""
     if not left:
         return right
     return _merge(left, right) if right else left
 
 
 def _merge(left: Fields, right: Fields) -> Fields:
+    """In order if both are. It is cheap when `left` has most of it."""
     out = dict(left)
     for key, child in right.items():
         known = out.get(key)
         out[key] = child if known is None or known == child else _union_child(known, child)
-    return out
+    return out if len(out) == len(left) else {key: out[key] for key in in_order(out)}
 
 
 def _union_child(left: Fields, right: Fields) -> Fields:
@@ -129,7 +130,10 @@ def _common_child(left: Fields, right: Fields) -> Fields | None:
 
 
 def parse(value: Any, known: Fields = EMPTY, depth: int = 0) -> Fields:
-    """The set that decoded ``fieldsV1`` says, parts of which may be as in a `known` set. Raises FieldSetError."""
+    """The set that decoded ``fieldsV1`` says, parts of which may be as in a `known` set; in order, if that is.
+
+    Raises FieldSetError.
+    """
     if not isinstance(value, dict):
         raise FieldSetError("fieldsV1 holds a value that is no object")
     if depth > MAX_DEPTH:
@@ -147,7 +151,7 @@ def parse(value: Any, known: Fields = EMPTY, depth: int = 0) -> Fields:
         if len(below) == 1 and SELF in below:
             below = {}
         out[_normal_element(key)] = below
-    return out
+    return {key: out[key] for key in in_order(out)} if len(out) > 1 else out
 
 
 def _normal_element(text: str) -> str:

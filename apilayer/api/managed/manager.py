@@ -127,8 +127,7 @@ class FieldManager:
             manager = Manager(name, UPDATE, self._versions.own, self._subresource)
             known = managers.get(manager)
             if known is not None:
-                more = difference(fields, known.fields)
-                fields = ordered(union(fields, known.fields)) if more else known.fields
+                fields = union(known.fields, fields) if difference(fields, known.fields) else known.fields
             managers[manager] = Ownership(fields, self._versions.own, time)
         return entries.cap_updates(managers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +136,19 @@ def test_what_is_as_in_a_known_set_is_taken_from_there() -> None:
     assert found['k:{"name":"x"}'] is known['k:{"name":"x"}']
     with pytest.raises(FieldSetError):
         parse({"f:a": {"nothing": {}}}, known)
+
+
+@given(PATHS, PATHS)
+def test_what_is_made_of_sets_in_order_is_in_order(left: set[Path], right: set[Path]) -> None:
+    both = union(ordered(build(left)), ordered(build(right)))
+    assert orjson.dumps(both) == orjson.dumps(ordered(both))
+
+
+@given(PATHS, PATHS)
+def test_what_is_read_is_in_order(some: set[Path], others: set[Path]) -> None:
+    found = parse(_reversed(build(some)), ordered(build(others)))
+    assert orjson.dumps(found) == orjson.dumps(ordered(build(some)))
+
+
+def _reversed(fields: Fields) -> Fields:
+    return {key: _reversed(child) for key, child in reversed(fields.items())}
