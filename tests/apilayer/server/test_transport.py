@@ -283,7 +283,7 @@ async def test_requests_that_come_together_let_others_have_their_turn() -> None:
         stream = AtOnce(asked * 20)
         await H1(stream, server.app).run()
         assert [answer[:15] for answer in stream.sent] == [b"HTTP/1.1 200 OK"] * 20
-        assert passes >= 18
+        assert passes >= 15
         nursery.cancel_scope.cancel()
 
 
