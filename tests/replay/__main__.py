@@ -24,6 +24,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from tests.e2e.cluster import free_port_base
 from tests.reference import IS_HERE, REFERENCE, WHY_SKIPPED
 
@@ -62,10 +65,11 @@ def running_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         tokens = Path(folder) / "tokens.csv"
         tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+        key = Path(folder) / "sa.key"
+        key.write_bytes(_key_as_recorded())
         arguments = [command, "up", "--nodes", "1", "--ephemeral", "--port-base", str(base)]
-        arguments += [f"--apiserver-arg=--token-auth-file={tokens}"]
-        if "--controllers" in subprocess.run([command, "serve", "--help"], capture_output=True, text=True).stdout:
-            arguments.append("--apiserver-arg=--controllers=")
+        flags = [f"--token-auth-file={tokens}", f"--service-account-signing-key-file={key}", "--controllers="]
+        arguments += [f"--apiserver-arg={flag}" for flag in flags]
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
@@ -76,6 +80,12 @@ def running_server() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=START_SECONDS)
+
+
+def _key_as_recorded() -> bytes:
+    """A key of the kind that the recorded server signed tokens with, as kubeadm makes them."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
