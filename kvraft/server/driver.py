@@ -125,7 +125,7 @@ class Driver:
         With ``forwards``, a member that does not lead has the leader propose it, and waits a while for one to be
         elected; otherwise its answer is ``NotLeader`` or ``NoLeader``.
         """
-        if self._pending() >= self.config.max_pending:
+        if self.under_way >= self.config.max_pending:
             waiter(TooManyRequests())
         elif not forwards:
             self._proposals.append((data, waiter))
@@ -141,7 +141,7 @@ class Driver:
 
         ``repeatable``: it may be asked again when the answer was lost.
         """
-        if self._pending() >= self.config.max_pending:
+        if self.under_way >= self.config.max_pending:
             waiter(TooManyRequests())
         else:
             request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
@@ -151,7 +151,7 @@ class Driver:
     def ask(self, peer: int, body: bytes, waiter: Waiter) -> None:
         """Have ``peer`` answer a request; the waiter gets ``Unavailable`` at once when it cannot be reached."""
         request = Forwarded(self.forwarder, body, waiter, self._deadline(), is_proposal=False)
-        if self._pending() >= self.config.max_pending:
+        if self.under_way >= self.config.max_pending:
             waiter(TooManyRequests())
         elif not self.forwarder.ask(peer, [request], self.machine.applied_index):
             waiter(Unavailable())
@@ -172,7 +172,9 @@ class Driver:
         """``peer`` answers no question that it has been asked until now."""
         self.forwarder.link_lost(peer)
 
-    def _pending(self) -> int:
+    @property
+    def under_way(self) -> int:
+        """Requests of every kind without an answer."""
         return self._waiters + len(self._proposals) + self.reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
@@ -196,7 +198,7 @@ class Driver:
         With ``waits`` it outlasts elections, as a proposal that is forwarded does; otherwise its answer is
         ``NoLeader``.
         """
-        if self._pending() >= self.config.max_pending:
+        if self.under_way >= self.config.max_pending:
             reader(TooManyRequests())
         else:
             self.reads.add(reader, waits=waits)
@@ -304,10 +306,9 @@ class Driver:
             first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
-            self.failed_proposals += sum(len(waiters) for _, waiters in batches)
-            for _, waiters in batches:
-                for waiter in waiters:
-                    waiter(error)
+            for waiter in chain.from_iterable(waiters for _, waiters in batches):
+                self.failed_proposals += 1
+                waiter(error)
             return
         for index, (_, waiters) in enumerate(batches, first):
             # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
@@ -490,8 +491,7 @@ class Driver:
                     self._end_waiting(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
-        index = self._retention.discard_to(self.raft, self.machine.durable_index, self.config)
-        if index:
+        if index := self._retention.discard_to(self.raft, self.machine.durable_index, self.config):
             self.raft.compact(index)
             self._discard_to = index  # goes with the next batch: nothing is in a hurry here
 

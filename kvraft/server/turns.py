@@ -26,8 +26,8 @@ CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
 BUSY_SHARE = 8
 """A turn that has applied something does only this part of them: whoever writes waits for the turn."""
-FEW_WAITING = 1
-"""With more proposals under way others are likely to arrive in the same round."""
+FEW_UNDER_WAY = 1
+"""With more requests under way others are likely to arrive in the same round."""
 
 
 class Turns:
@@ -68,7 +68,7 @@ class Turns:
     def soon(self) -> None:
         """Something has arrived: take a turn on the spot while there is little to do, else one for all that comes."""
         member, driver = self._member, self._member.driver
-        if self._calm and not member.wake.is_set and driver.waiting <= FEW_WAITING and self.handing_over is None:
+        if self._calm and not member.wake.is_set and driver.under_way <= FEW_UNDER_WAY and self.handing_over is None:
             try:
                 self._take()
             except KvraftError as error:
