@@ -24,7 +24,7 @@ GROUP_BATCHES = 4096
 """The most batches in one record."""
 GROUP_BYTES = 16 << 20
 """A record takes no further batch once it holds this many bytes of entry data."""
-AT_ONCE_BYTES = 4096
+AT_ONCE_BYTES = 16 << 10
 """A batch of more entry data goes to the thread: there is enough to do meanwhile."""
 SLOW_SECONDS = 0.02
 REST_SECONDS = 10.0

@@ -21,7 +21,7 @@ from kvraft.apply import machine as machine_module
 from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
-from kvraft.storage import failpoint, segment
+from kvraft.storage import failpoint, segment, writer
 from kvraft.storage.errors import StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
 from kvraft.storage.state import StateEnvironment
@@ -37,6 +37,8 @@ BATCH = 5
 KEEP = 5
 SEGMENT_BYTES = 8000
 """So little, that the log's files change often."""
+AT_ONCE_BYTES = 4000
+"""Both the thread and its owner write."""
 DEFRAGMENT = ((5, 40), (95, 120))
 """Between these indices the worker defragments, again and again; the snapshot ends a run that is under way."""
 SNAPSHOT_FROM, SNAPSHOT_AT, LAST = 60, 90, 170
@@ -166,7 +168,7 @@ def say_durable(index: int) -> None:
 
 def open_member(directory: Path) -> tuple[StateMachine, LogStore]:
     """Open both, finish what a crash has interrupted, replay the log."""
-    segment.SEGMENT_BYTES = SEGMENT_BYTES
+    segment.SEGMENT_BYTES, writer.AT_ONCE_BYTES = SEGMENT_BYTES, AT_ONCE_BYTES
     machine = StateMachine.open(directory / "state")
     store = LogStore.open(directory / "log")
     store.initialise(CLUSTER_ID, MEMBER_ID)

@@ -15,6 +15,7 @@ import trio
 from kvraft.channel import dial
 from kvraft.client import open_client
 from kvraft.errors import KvraftError
+from kvraft.storage.writer import AT_ONCE_BYTES
 from kvraft.types import RangeRequest
 from kvraft.wire import native
 from tests.kvraft.processes import start_processes
@@ -64,7 +65,7 @@ async def _put_until_it_hangs(urls: list[str]) -> int:
     async with open_client(urls, timeout_seconds=1) as client:
         with contextlib.suppress(KvraftError):
             for number in range(1, 1000):
-                await client.put(b"%d" % number, b"v")
+                await client.put(b"%d" % number, b"v" * (number % 2 * AT_ONCE_BYTES))  # the disk thread's, or not
     assert number < 999
     return number
 
@@ -73,7 +74,8 @@ async def _put_until_it_hangs(urls: list[str]) -> int:
     ("failpoint", "said"),
     [
         ("log.after_write=hang@30", "the log disk hangs; ending without it"),
-        ("state.before_commit=hang@8", "not stopped in time; ending at once"),
+        ("log.after_write=hang@31", "not stopped in time; ending at once"),
+        ("state.before_commit=hang@3", "not stopped in time; ending at once"),
     ],
 )
 async def test_a_hung_disk_does_not_hold_the_end_up(
@@ -97,7 +99,7 @@ async def test_a_hung_disk_does_not_hold_the_end_up(
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KVRAFT_FAILPOINTS", "state.before_commit=hang@8")
+    monkeypatch.setenv("KVRAFT_FAILPOINTS", "state.before_commit=hang@3")
     with start_processes(tmp_path, 1) as processes:
         await _put_until_it_hangs(processes.urls)
         (name,) = processes.running
