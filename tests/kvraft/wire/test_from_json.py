@@ -43,3 +43,14 @@ def test_what_is_refused_is_named_and_cut() -> None:
 
 def test_nothing_and_what_is_unknown_are_left_alone() -> None:
     assert from_json({"key": None, "success": None, "new": "!!"}, pb.RangeRequest()) == pb.RangeRequest()
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="json: cannot unmarshal what is no object"):
+        from_json(["YQ=="], pb.RangeRequest())
+
+
+def test_only_bytes_are_base64() -> None:
+    found = {"success": [{"requestPut": {"key": "YQ==", "lease": "7", "prevKv": True}}]}
+    operation = pb.RequestOp(request_put=pb.PutRequest(key=b"a", lease=7, prev_kv=True))
+    assert from_json(found, pb.TxnRequest()) == pb.TxnRequest(success=[operation])
