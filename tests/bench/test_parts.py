@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 120.0
         (("size", "--keys", "2000"), ("restart, s", "data on disk, MiB")),
         (("compaction", "--keys", "20000", "--seconds", "0.2"), ("write p99 while compacting, ms",)),
         (
-            ("hostile", "--minutes", "0.03"),
+            ("hostile", "--minutes", "0.15"),
             ("served at saturation, /s", "offered, /s", "writes acknowledged"),
         ),
         (("authz",), ("asked before", "of a node, 1000 pods")),

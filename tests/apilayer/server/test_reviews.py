@@ -87,7 +87,7 @@ async def test_others_find_the_keys(start: Any) -> None:
             "jwks_uri": "https://keys.example/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": ["ES256"],
         }
         keys = await client.request("GET", "/openid/v1/jwks")
         assert keys.headers["content-type"] == "application/jwk-set+json"
