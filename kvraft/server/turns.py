@@ -72,6 +72,7 @@ class Turns:
             try:
                 self._take()
             except KvraftError as error:
+                self._calm = False
                 member.fail(error)
                 return
             member.flush()

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import attrs
 import msgspec
@@ -23,9 +23,11 @@ from kvraft.storage.segment import FIRST_RECORD, SUFFIX, Segment
 from kvraft.storage.writer import LogWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["LogBatch", "LogMeta", "LogStore", "LogWriter"]
+
+Decoded = TypeVar("Decoded")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
@@ -178,7 +180,7 @@ class LogStore:
         return self._meta.member_id
 
     def size_bytes(self) -> int:
-        """What has been written to the files that are there; not what is reserved."""
+        """What has been written to the files that are there; one not read since the start counts as a full one."""
         with self._guard:
             return sum(known.end or segment.SEGMENT_BYTES for known in self._segments)
 
@@ -187,7 +189,7 @@ class LogStore:
         with self._guard:
             if index == self._meta.compacted_index:
                 return self._meta.compacted_term
-            return _decode_term(self._read(index, index + 1, 0)[0]).term
+            return self._read(index, index + 1, 0, _decode_term)[0].term
 
     def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
         """Entries of ``[low, high)``: at least one, then as many as fit ``max_bytes`` of data.
@@ -195,7 +197,7 @@ class LogStore:
         Raises ``KeyError`` when ``low`` is not in the log.
         """
         with self._guard:
-            found = [] if low >= high else [_decode_entry(raw) for raw in self._read(low, high, max_bytes)]
+            found = [] if low >= high else self._read(low, high, max_bytes, _decode_entry)
         room = max_bytes
         for count, entry in enumerate(found):
             room -= len(entry.data)
@@ -203,11 +205,11 @@ class LogStore:
                 return found[:count]
         return found
 
-    def _read(self, low: int, high: int, max_bytes: int) -> list[bytes]:
-        """The encoded entries of ``[low, high)``: one, then as many as fit and are there."""
+    def _read(self, low: int, high: int, max_bytes: int, decode: Callable[[bytes], Decoded]) -> list[Decoded]:
+        """The entries of ``[low, high)``: one, then as many as fit and are there. Raises :class:`StorageError`."""
         if not self._meta.compacted_index < low <= self.last_index:
             raise KeyError(low)
-        found: list[bytes] = []
+        found: list[Decoded] = []
         index, high = low, min(high, self.last_index + 1)
         while index < high and (not found or max_bytes > 0):
             place = next(at for at in range(len(self._segments) - 1, -1, -1) if self._segments[at].first <= index)
@@ -217,26 +219,24 @@ class LogStore:
             if not places:
                 raise KeyError(index)
             with self._opened(place) as descriptor:
-                found += [os.pread(descriptor, size, offset) for offset, size in places]
+                found += [decode(os.pread(descriptor, size, offset)) for offset, size in places]
             index += len(places)
             max_bytes -= sum(size for _, size in places)
         return found
 
     @contextlib.contextmanager
     def _opened(self, place: int) -> Iterator[int]:
-        """A descriptor to read a file with. Raises :class:`StorageError`."""
-        if place == len(self._segments) - 1:
-            yield self._descriptor
-            return
-        path = self._segments[place].path
+        """A descriptor to read a file with; what goes wrong with that raises :class:`StorageError`."""
+        path, is_last = self._segments[place].path, place == len(self._segments) - 1
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
+            descriptor = self._descriptor if is_last else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                yield descriptor
+            finally:
+                if not is_last:
+                    os.close(descriptor)
+        except (OSError, msgspec.MsgspecError) as error:
             raise storage_error(path, error) from error
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     def _index(self, place: int) -> None:
         """Know where the entries of a file are that this process has not written. Raises :class:`StorageError`."""
@@ -408,9 +408,12 @@ class LogStore:
         self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
         if torn:
             os.ftruncate(self._descriptor, last.end)
-            if self._sync:
+        if self._sync:
+            if torn:
                 segment.reserve(self._descriptor, segment.SEGMENT_BYTES)
-                os.fsync(self._descriptor)
+            # A process that was killed between write and sync has left what can be read and may yet be lost.
+            os.fsync(self._descriptor)
+            sync_directory(self.path)
         self._forget()
         if self._segments[0].first > self.compacted_index + 1:
             raise StorageError(f"{self.path}: entry {self.compacted_index + 1} is missing")

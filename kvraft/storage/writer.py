@@ -28,7 +28,7 @@ AT_ONCE_BYTES = 16 << 10
 """A batch of more entry data goes to the thread: there is enough to do meanwhile."""
 SLOW_SECONDS = 0.02
 REST_SECONDS = 10.0
-"""After a write that was slow, or failed, the thread writes everything for so long: a disk that stalls once is likely
+"""After a write on the spot that was slow the thread writes everything for so long: a disk that stalls once is likely
 to stall again, and a caller that waits for it answers nobody."""
 
 

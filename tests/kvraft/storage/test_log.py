@@ -378,3 +378,27 @@ def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
         assert done == [("write", 0), ("sync", 0)]
     else:  # the file, then, once it has its name, the directory
         assert done == [("write", 0), ("sync", 0), ("rename", 0), ("sync", 0)]
+
+
+def test_what_a_killed_process_has_written_is_synced_before_it_is_known(store, monkeypatch):
+    """It can be read, and would be acknowledged; a loss of power would take it."""
+    store.write([LogBatch(1, entries=entries(1, 1))])
+    copy = store.path + ".copy"
+    shutil.copytree(store.path, copy)
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        log_module.os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor)), real(descriptor))
+    )
+    again = LogStore.open(copy)
+    assert again.last_index == 1
+    known = [os.stat(copy).st_ino, os.stat(os.path.join(copy, FIRST_FILE)).st_ino]
+    assert sorted(found.st_ino for found in synced) == sorted(known)
+    again.close()
+
+
+def test_a_file_that_has_become_shorter_is_named(store):
+    store.write([LogBatch(1, entries=entries(1, 3, size=50))])
+    os.truncate(os.path.join(store.path, FIRST_FILE), store.size_bytes() - 20)
+    with pytest.raises(StorageError, match=FIRST_FILE):
+        store.entries(1, 4, 1000)
