@@ -164,6 +164,14 @@ def already_exists(resource: str, group: str, name: str) -> StatusError:
     return _error(409, "AlreadyExists", message, _details(name, group, resource))
 
 
+def generated_name_taken(resource: str, group: str, name: str) -> StatusError:
+    """409: an object of the name exists that was generated, or that was given to one which could have got another."""
+    error = already_exists(resource, group, name)
+    error.status["message"] += ", the server was not able to generate a unique name for the object"
+    error.status["details"]["retryAfterSeconds"] = 1
+    return StatusError(409, error.status, (("Retry-After", "1"),))
+
+
 def conflict(resource: str, group: str, name: str, message: str = _MODIFIED) -> StatusError:
     """409: a precondition of the write does not hold (by default: stale resourceVersion)."""
     text = f"Operation cannot be fulfilled on {_qualified(resource, group)} {quote(name)}: {message}"

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import logging
 import time
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -150,6 +151,8 @@ class Certificates:
     ) -> None:
         self._trusted = trusted
         self._clock = clock
+        self.counts: AuthenticationCounts | None = None
+        """Where it is counted how long certificates still hold."""
 
     def __call__(self, request: Request) -> User | None:
         """Whom the certificate names, None for none. Raises InvalidCredential."""
@@ -158,10 +161,13 @@ class Certificates:
             return None
         if self._trusted is not None and certificate.authorities.isdisjoint(self._trusted()):
             raise InvalidCredential("x509: certificate signed by unknown authority")
-        if self._clock() > certificate.expires:
+        remaining = certificate.expires - self._clock()
+        if remaining < 0:
             raise InvalidCredential("x509: certificate has expired or is not yet valid")
         if certificate.flaw:
             raise InvalidCredential(certificate.flaw)
+        if self.counts is not None and remaining < inf:
+            self.counts.lifetimes.observe(remaining)
         if not certificate.name:
             return None
         extra = (CREDENTIAL_ID, (f"X509SHA256={certificate.fingerprint}",))
@@ -206,6 +212,9 @@ class Authenticator:
         self._anonymous = anonymous
         self._close = close
         self.counts = AuthenticationCounts(reloads)
+        for way in self._requests:
+            if isinstance(way, Certificates):
+                way.counts = self.counts
 
     async def aclose(self) -> None:
         """Closes the connections to whom the ways ask."""

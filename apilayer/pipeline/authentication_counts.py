@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 BUCKETS = tuple(0.001 * 2**power for power in range(15))
 """Upper bounds in seconds, as kube-apiserver's."""
 SUCCESS, FAILURE, ERROR = "success", "failure", "error"
+LIFETIME_BUCKETS = (
+    *(0.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0, 172800.0, 345600.0, 604800.0),
+    *(2592000.0, 7776000.0, 15552000.0, 31104000.0),
+)
+"""Upper bounds in seconds, as kube-apiserver's."""
 _KNOWN = frozenset({"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"})
 
 
@@ -23,6 +28,8 @@ class AuthenticationCounts:
         self.reloads = reloads
         self.durations = {result: Histogram(BUCKETS) for result in (SUCCESS, FAILURE, ERROR)}
         self.users: dict[str, int] = {}
+        self.lifetimes = Histogram(LIFETIME_BUCKETS)
+        """Seconds that the client certificates of requests still held."""
 
     def attempt(self, result: str, seconds: float) -> None:
         """Counts an attempt."""

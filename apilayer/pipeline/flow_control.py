@@ -33,6 +33,11 @@ class Place:
         self.headers = headers
         """What every answer of the request carries."""
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long the request has waited for it."""
+        return 0.0
+
     def leave(self) -> None:
         """Gives the place to somebody else."""
 

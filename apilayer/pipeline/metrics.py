@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from apilayer.api.managed import is_apply
 from apilayer.api.resources import find
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from apilayer.pipeline.request import Request
     from apilayer.pipeline.request_info import RequestInfo
 
 REQUEST_BUCKETS = (
@@ -20,9 +24,15 @@ REQUEST_BUCKETS = (
     *(2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0),
 )
 """Upper bounds in seconds, as kube-apiserver's."""
+SIZE_BUCKETS = tuple(10.0**power for power in range(3, 10))
+"""Upper bounds in bytes, as kube-apiserver's."""
+WATCH_LIST_BUCKETS = (*(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 6.0, 8.0), *(10.0, 15.0, 20.0, 30.0, 45.0, 60.0))
 AUTHORIZATION_BUCKETS = tuple(0.001 * 2**power for power in range(15))
+K = TypeVar("K")
 _OTHER_PATHS = frozenset({"api", "apis", "healthz", "livez", "metrics", "openapi", "readyz", "version"})
-_VERBS = {"create": "POST", "update": "PUT"}
+_VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETE"}
+_CONNECTING = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+_SIZED = frozenset({"GET", "LIST"})
 
 
 class Histogram:
@@ -40,6 +50,16 @@ class Histogram:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    def take_back(self, value: float) -> None:
+        """Undoes one `observe`."""
+        self.counts[bisect_left(self._bounds, value)] -= 1
+        self.total -= value
+
+    def add(self, other: Histogram) -> None:
+        """Takes in what another one with the same bounds has seen."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Pairs of upper bound and how many values are not above it, the last one ``+Inf``."""
         found, seen = [], 0
@@ -50,54 +70,110 @@ class Histogram:
 
 
 Labels = tuple[str, ...]
+"""Of a request: verb, group, version, resource, subresource, scope and dry run."""
 
 
 class RequestMetrics:
-    """Counts of requests by their labels: verb, group, version, resource, subresource and scope (and code)."""
+    """Counts of requests by their labels (see `labels_of`)."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[Labels, int], int] = {}
+        """With the code of the answer."""
         self.durations: dict[Labels, Histogram] = {}
+        self.queued: dict[Labels, Histogram] = {}
+        """What `durations` would have beside, and less, if those that waited for a seat had not."""
+        self.sizes: dict[Labels, Histogram] = {}
+        """Bytes of what was read, before it is compressed; dry runs are not told apart."""
+        self.watching: dict[Labels, int] = {}
+        """Watches that last."""
+        self.listed: dict[tuple[str, str, str, str], Histogram] = {}
+        """Seconds until a watch had sent the present state, by group, version, resource and scope."""
+        self.terminated: dict[Labels, int] = {}
+        """Those whose time was over."""
+        self.aborted: dict[Labels, int] = {}
+        """Those that were given up for another reason, which mostly is that the client has gone."""
         self.watch_events: dict[tuple[str, str, str], int] = {}
         """Events sent by (group, version, kind)."""
         self.authorizations: dict[str, Histogram] = {}
         """How long it took to find out who may, by what came of it."""
+        self.failed_handshakes = 0
+        """Connections that never came to a request."""
 
-    def observe(self, info: RequestInfo | None, code: int, seconds: float) -> None:
-        """Counts an answer. A watch is counted when it begins, without its duration."""
-        labels = _labels(info)
+    def observe(self, labels: Labels, code: int, seconds: float, size: int = 0, waited_seconds: float = 0.0) -> None:
+        """Counts an answer of `size` bytes to a request that waited so long for its turn, all in all `seconds`."""
         key = (labels, code)
         self.requests[key] = self.requests.get(key, 0) + 1
-        if labels[0] == "WATCH":
-            return
-        histogram = self.durations.get(labels)
-        if histogram is None:
-            histogram = self.durations[labels] = Histogram(REQUEST_BUCKETS)
-        histogram.observe(seconds)
+        _histogram(self.durations, labels, REQUEST_BUCKETS).observe(seconds)
+        if waited_seconds:
+            change = _histogram(self.queued, labels, REQUEST_BUCKETS)
+            change.take_back(seconds)
+            change.observe(seconds - waited_seconds)
+        if labels[0] in _SIZED:
+            _histogram(self.sizes, labels[:-1], SIZE_BUCKETS).observe(size)
+
+    def given_up(self, labels: Labels, *, timed_out: bool) -> None:
+        """Counts a request that got no answer from its handler."""
+        counts = self.terminated if timed_out else self.aborted
+        counts[labels] = counts.get(labels, 0) + 1
+
+    def watch_began(self, labels: Labels) -> None:
+        """Counts a watch for as long as it lasts."""
+        self.watching[labels] = self.watching.get(labels, 0) + 1
+
+    def watch_listed(self, labels: Labels, seconds: float) -> None:
+        """A watch has sent the present state."""
+        _, group, version, resource, _, scope, _ = labels
+        _histogram(self.listed, (group, version, resource, scope), WATCH_LIST_BUCKETS).observe(seconds)
+
+    def watch_ended(self, labels: Labels, seconds: float) -> None:
+        """Counts the request of a watch, which is over."""
+        self.watching[labels] -= 1
+        self.observe(labels, 200, seconds)
 
     def authorized(self, outcome: str, seconds: float) -> None:
         """Counts a decision about a request."""
-        histogram = self.authorizations.get(outcome)
-        if histogram is None:
-            histogram = self.authorizations[outcome] = Histogram(AUTHORIZATION_BUCKETS)
-        histogram.observe(seconds)
+        _histogram(self.authorizations, outcome, AUTHORIZATION_BUCKETS).observe(seconds)
 
     def sent(self, kind: tuple[str, str, str], events: int) -> None:
         """Counts events of a watch."""
         self.watch_events[kind] = self.watch_events.get(kind, 0) + events
 
 
+def _histogram(found: dict[K, Histogram], key: K, bounds: tuple[float, ...]) -> Histogram:
+    histogram = found.get(key)
+    if histogram is None:
+        histogram = found[key] = Histogram(bounds)
+    return histogram
+
+
+def labels_of(request: Request, info: RequestInfo | None, query: Mapping[str, Sequence[str]]) -> Labels:
+    """What a request is counted under; `info` None for one that cannot be read."""
+    labels = _labels(info)
+    if labels[0] == "PATCH" and is_apply(request.headers.get("content-type")):
+        labels = ("APPLY", *labels[1:])
+    if query and "dryRun" in query:
+        labels = (*labels[:-1], "All" if set(query["dryRun"]) == {"All"} else "invalid")
+    return labels
+
+
 @lru_cache(maxsize=4096)
 def _labels(info: RequestInfo | None) -> Labels:
     if info is None:
-        return ("", "", "", "", "", "")
+        return ("", "", "", "", "", "", "")
     verb = _VERBS.get(info.verb, info.verb.upper())
     if not info.is_resource:
         root = info.path.strip("/").partition("/")[0]
-        return (verb, "", "", "", f"/{root}" if root in _OTHER_PATHS else "", "")
+        return (verb, "", "", "", f"/{root}" if root in _OTHER_PATHS else "", "", "")
     row = find(info.group, info.version, info.resource)
     if row is None:
-        return (verb, "", "", "", "", "")
-    known = not info.subresource or row.subresource(info.subresource) is not None
-    scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
-    return (verb, info.group, info.version, info.resource, info.subresource if known else "", scope)
+        return (verb, "", "", "", "", "", "")
+    subresource, scope = info.subresource, "cluster"
+    if subresource in row.not_offered:
+        verb = "CONNECT" if subresource in _CONNECTING else verb
+    elif row.subresource(subresource) is None:
+        subresource = ""
+    if info.name or info.verb == "create":
+        scope = "resource"
+    elif info.namespace:
+        scope = "namespace"
+    return (verb, info.group, info.version, info.resource, subresource, scope, "")

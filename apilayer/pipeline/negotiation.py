@@ -22,16 +22,18 @@ DISCOVERY_LIST = "APIGroupDiscoveryList"
 MAX_CLAUSES = 64
 MAX_REMEMBERED_CHARS = 512
 """Longer headers are parsed each time, so that what is remembered stays small."""
-_BROWSERS = ("curl", "wget", "mozilla/5.0")
+_BROWSERS = ("curl", "Wget", "Mozilla/5.0")
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 
 @attrs.frozen
 class Accepted:
-    """The media type to answer in, and the form ("" is the object itself) with its version."""
+    """The media type to answer in, and the form ("" is the object itself) with its version; indented if `pretty`."""
 
     media: str = JSON
     form: str = ""
     version: str = ""
+    pretty: bool = False
 
     @property
     def content_type(self) -> bytes:
@@ -75,14 +77,14 @@ def _negotiate(accept: str) -> Accepted:
             continue
         known = True
         served = JSON if media == "*/*" else media
-        form = parameters.get("as", "")
+        form, pretty = parameters.get("as", ""), parameters.get("pretty") == "1"
         if not form:
-            return Accepted(served)
+            return Accepted(served, pretty=pretty)
         version = parameters.get("v", "")
         if form == "Table" and served not in TABLE_MEDIA:
             continue
         if form in FORMS and parameters.get("g") == "meta.k8s.io" and version in FORM_VERSIONS:
-            return Accepted(served, form, version)
+            return Accepted(served, form, version, pretty)
     raise NotAcceptable(known=known)
 
 
@@ -104,13 +106,13 @@ def wants_aggregated_discovery(accept: str) -> bool:
 
 def wants_pretty(pretty: str | None, user_agent: str) -> bool:
     """Indented output: as ``?pretty=`` says, else for people with a browser or curl."""
-    if pretty is not None:
-        return pretty.lower() not in ("false", "0")
-    return user_agent[:11].lower().startswith(_BROWSERS)
+    if pretty:
+        return pretty in _TRUE
+    return user_agent.startswith(_BROWSERS)
 
 
 def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
-    """Media types with parameters, best quality first, otherwise in the client's order."""
+    """Media types with parameters, best quality first, otherwise in the client's order; wildcards come last."""
     found: list[tuple[float, str, dict[str, str]]] = []
     for clause in accept.split(",")[:MAX_CLAUSES]:
         media, *rest = (part.strip() for part in clause.split(";"))
@@ -121,7 +123,7 @@ def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
             name, _, value = part.partition("=")
             parameters[name.strip()] = value.strip().strip('"')
         found.append((_quality(parameters.get("q", "1")), media.lower(), parameters))
-    found.sort(key=lambda item: -item[0])
+    found.sort(key=lambda item: ("*" in item[1], -item[0]))
     return [(media, parameters) for _, media, parameters in found]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.flow_control import admitted
 from apilayer.pipeline.impersonation import impersonate
+from apilayer.pipeline.metrics import labels_of
 from apilayer.pipeline.request import BodyError
 from apilayer.pipeline.selected import selected
 from apilayer.pipeline.turns import FLOW
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 MAX_AUDIT_ID = 64
 IDS_AT_ONCE = 64
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_NOTHING: Query = {}
 NO_CACHE = (b"Cache-Control", b"no-cache, private")
 
 log = logging.getLogger("apilayer.pipeline")
@@ -54,6 +57,11 @@ class Context:
     record: Record = UNRECORDED
 
 
+def no_limit(_method: str, _query: str) -> float:
+    """Every request may take for ever."""
+    return inf
+
+
 class Pipeline:
     """Everything around the handlers. `route` is the router: it answers or raises StatusError."""
 
@@ -65,13 +73,16 @@ class Pipeline:
         route: Callable[[Context], Awaitable[Response]],
         metrics: RequestMetrics,
         audit: Audit = NO_AUDIT,
+        time_limit: Callable[[str, str], float] = no_limit,
     ) -> None:
+        """`time_limit` says how many seconds a request with this method and query may take."""
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._flow_control = flow_control
         self._route = route
         self._metrics = metrics
         self._audit = audit
+        self._time_limit = time_limit
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers that every reply carries. Never raises, except for a broken body.
@@ -82,7 +93,9 @@ class Pipeline:
         audit_id = self._audit_id(request)
         record = self._audit.begin(request, audit_id)
         info: RequestInfo | None = None
+        query: Query = _NOTHING
         flow: Headers = ()
+        waited_seconds = 0.0
         try:
             info, query = _asked(request)
             user = await self._authenticator.authenticate(request)
@@ -92,7 +105,7 @@ class Pipeline:
             user = await impersonate(self._authorizer, user, request.headers, subject, record)
             place = await admitted(self._flow_control, user, info, query)
             try:
-                flow = place.headers
+                flow, waited_seconds = place.headers, place.waited_seconds
                 await require(self._authorizer, user, subject, record, self._metrics.authorized)
                 response = await self._route(Context(request, info, query, user, record))
             finally:
@@ -111,9 +124,18 @@ class Pipeline:
             record.panicked(error)
         except BaseException:
             record.given_up()
+            late = perf_counter() - start >= self._time_limit(request.method, request.query)
+            self._metrics.given_up(labels_of(request, info, query), timed_out=late)
             raise
-        await record.answered(info, response)
-        self._metrics.observe(info, response.status, perf_counter() - start)
+        try:
+            await record.answered(info, response)
+        except BaseException:
+            if response.stream is not None:  # nobody else will
+                response.stream.close()
+            raise
+        if response.stream is None:  # a watch is counted when it ends
+            labels = labels_of(request, info, query)
+            self._metrics.observe(labels, response.status, perf_counter() - start, response.size, waited_seconds)
         audit = (b"Audit-Id", audit_id.encode())
         if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
             return response, (audit, *flow)

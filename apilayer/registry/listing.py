@@ -47,6 +47,23 @@ class Listing:
     remaining: int | None = None
 
 
+class ListCounts:
+    """What lists from the cache have cost."""
+
+    __slots__ = ("lists", "looked_at", "returned")
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self.looked_at = 0
+        self.returned = 0
+
+    def add(self, looked_at: int, returned: int) -> None:
+        """Counts a list that looked at so many objects."""
+        self.lists += 1
+        self.looked_at += looked_at
+        self.returned += returned
+
+
 def parse_selection(resource: Resource, options: ListOptions) -> Selection:
     """The selectors of a list or watch. Raises StatusError 400."""
     return Selection(
@@ -88,6 +105,7 @@ class Lister:
         self._store = store
         self._all = cache
         self._cache = cache.of(resource)
+        self.counts = ListCounts()
 
     def prefix(self, namespace: str) -> bytes:
         """The key prefix of a namespace, or of the whole resource for ""."""
@@ -161,14 +179,17 @@ class Lister:
         revision = revision or self._all.revision
         if limit and selection.everything:
             entries, remaining = self._cache.page(prefix, start, limit)
+            self.counts.add(len(entries), len(entries))
             if not remaining:
                 return Listing(entries, revision)
             return Listing(entries, revision, paging.encode(prefix, entries[-1].key, revision), remaining)
         # What there is at this moment: choosing among it may take long, and the cache goes on meanwhile.
         entries = self._cache.entries(prefix, start)
         if selection.everything:
+            self.counts.add(len(entries), len(entries))
             return Listing(entries, revision)
         found = await matching(entries, selection, limit + 1 if limit else 0)
+        self.counts.add(len(entries), min(len(found), limit) if limit else len(found))
         if not limit or len(found) <= limit:
             return Listing(found, revision)
         return Listing(found[:limit], revision, paging.encode(prefix, found[limit - 1].key, revision))

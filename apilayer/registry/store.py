@@ -205,7 +205,7 @@ class ResourceStore:
                 return await self._put_new(self.key(namespace, metadata["name"]), obj, options)
             except KeyExists as error:
                 if not attempts:
-                    raise self._already_exists(metadata["name"], error.current) from error
+                    raise self._already_exists(metadata, error.current) from error
 
     async def _put_new(self, key: bytes, obj: Object, options: WriteOptions) -> Entry:
         """Creates the key. What is too large with its managedFields is stored without them."""
@@ -222,8 +222,10 @@ class ResourceStore:
                 return await self._put_new(key, obj, options)
             raise status.too_many_items(str(error)) from error
 
-    def _already_exists(self, name: str, current: Record) -> status.StatusError:
-        error = status.already_exists(self.resource.plural, self.resource.group, name)
+    def _already_exists(self, metadata: Object, current: Record) -> status.StatusError:
+        named = self.resource.plural, self.resource.group, metadata["name"]
+        taken = status.generated_name_taken if metadata.get("generateName") else status.already_exists
+        error = taken(*named)
         existing = self._entry(current)
         if existing is not None and "deletionTimestamp" in existing.object()["metadata"]:
             error.status["message"] = f"object is being deleted: {error.status['message']}"
@@ -261,7 +263,9 @@ class ResourceStore:
                 raise self._uid_conflict(namespace, name, uid, {"metadata": {}}) from error
             if error.code != 404 or subresource or not self.resource.allow_create_on_update:
                 raise
-        return await self.create(namespace, {**obj, "metadata": dict(metadata)}, options), True
+        # Whatever version the absent object is said to have: who renews a Lease that is gone makes it anew.
+        fresh = {key: value for key, value in metadata.items() if key != "resourceVersion"}
+        return await self.create(namespace, {**obj, "metadata": fresh}, options), True
 
     async def patch(
         self,

@@ -49,13 +49,13 @@ class Application:
     ) -> None:
         self.health = health
         self.flow_control = flow_control or InFlightLimit(DEFAULT_READS, DEFAULT_WRITES)
-        requests = RequestMetrics()
+        self.requests = requests = RequestMetrics()
         metrics = Metrics(
             requests, self.flow_control, registry, store, audit.counts, access.authorizer, access.authenticator.counts
         )
         router = Router(registry, health, metrics, server_address, access, issuer)
         self._pipeline = Pipeline(
-            access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit
+            access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit, self.time_limit
         )
         self._request_timeout_seconds = request_timeout_seconds
         self.goaway_chance = goaway_chance

@@ -35,6 +35,11 @@ def authentication_families(counts: AuthenticationCounts) -> Iterator[Any]:
     )
     for name, count in list(counts.users.items()):
         users.add_metric((name,), count)
-    yield from (attempts, durations, users)
+    lifetimes = core.HistogramMetricFamily(
+        "apiserver_client_certificate_expiration_seconds",
+        "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+    )
+    lifetimes.add_metric((), counts.lifetimes.cumulative(), counts.lifetimes.total)
+    yield from (attempts, durations, users, lifetimes)
     if counts.reloads is not None:
         yield from reload_families("authentication", counts.reloads)

@@ -77,7 +77,8 @@ class Documents:
             if not error.known:
                 raise error.status_error() from error
             accepted = negotiate(JSON)
-        body = encode(document, accepted, pretty=pretty_wanted(context.request, context.query))
+        pretty = accepted.pretty or pretty_wanted(context.request, context.query)
+        body = encode(document, accepted, pretty=pretty)
         return Response(200, body, accepted.content_type, ((b"Vary", b"Accept"),))
 
     def _keep(self, name: str, make: Callable[[], Any]) -> _Kept:

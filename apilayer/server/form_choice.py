@@ -32,7 +32,7 @@ def _form(row: Resource, accept: str, include: str, pretty: bool) -> Form:
         raise error.status_error() from error
     include = check_include_object(include) if accepted.form == "Table" else ""
     made = ProtobufForm if accepted.media == PROTOBUF else Form
-    return made(row, accepted, pretty=pretty, include=include)
+    return made(row, accepted, pretty=pretty or accepted.pretty, include=include)
 
 
 _remembered = lru_cache(maxsize=1024)(_form)

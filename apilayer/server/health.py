@@ -31,6 +31,16 @@ class Check:
     passes: Callable[[], Awaitable[bool]]
 
 
+class Result:
+    """How often a check has failed and passed, and what it did last."""
+
+    __slots__ = ("counts", "last")
+
+    def __init__(self) -> None:
+        self.counts = [0, 0]
+        self.last = False
+
+
 def not_found() -> Response:
     """What a path that nothing serves answers."""
     return Response(404, b"404 page not found\n", TEXT, NO_SNIFF)
@@ -62,6 +72,8 @@ class Health:
         )
         started = Check("poststarthook/start-system-namespaces-controller", self._has_started)
         synced = Check("informer-sync", self._synced)
+        self.results: dict[tuple[str, str], Result] = {}
+        """What came of checks when all of an endpoint were asked for, by endpoint and check."""
         self._endpoints: dict[str, tuple[Check, ...]] = {
             "healthz": (ping, log, etcd, started),
             "livez": (ping, log, started),
@@ -104,6 +116,14 @@ class Health:
             return await self._single(chosen[0]) if chosen else not_found()
         return await self._all(endpoint, checks, query)
 
+    async def _passes(self, endpoint: str, check: Check) -> bool:
+        """Looks, and counts what came of it."""
+        passes = await check.passes()
+        result = self.results.setdefault((endpoint, check.name), Result())
+        result.counts[passes] += 1
+        result.last = passes
+        return passes
+
     async def _single(self, check: Check) -> Response:
         if await check.passes():
             return Response(200, b"ok", TEXT, NO_SNIFF)
@@ -118,7 +138,7 @@ class Health:
             if check.name in excluded:
                 excluded.discard(check.name)
                 lines.append(f"[+]{check.name} excluded: ok")
-            elif await check.passes():
+            elif await self._passes(endpoint, check):
                 lines.append(f"[+]{check.name} ok")
             else:
                 failed = True

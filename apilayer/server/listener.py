@@ -111,6 +111,7 @@ class Listener:
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError, trio.ClosedResourceError) as error:
             log.debug("TLS handshake failed: %s", error.__cause__ or error)
+            self._app.requests.failed_handshakes += 1
             stream.close()
             return
         except BaseException:

@@ -13,8 +13,10 @@ from apilayer.server.audit_metrics import audit_families
 from apilayer.server.authentication_metrics import authentication_families
 from apilayer.server.authorization_metrics import authorization_families
 from apilayer.server.flow_metrics import families
+from apilayer.server.request_metrics import request_families
 from apilayer.server.sealing_metrics import sealing_families
 from apilayer.server.version import VERSION
+from apilayer.server.watch_metrics import watch_families
 from apilayer.storage.measured import STORE_BUCKETS
 
 if TYPE_CHECKING:
@@ -24,11 +26,10 @@ if TYPE_CHECKING:
     from apilayer.pipeline.authentication_counts import AuthenticationCounts
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import FlowControl
-    from apilayer.pipeline.metrics import Labels, RequestMetrics
+    from apilayer.pipeline.metrics import RequestMetrics
     from apilayer.registry.registry import Registry
     from apilayer.storage.measured import MeasuredStore
 
-_REQUEST_LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "component", "dry_run")
 _INFINITY = "+Inf"
 
 
@@ -76,8 +77,8 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Every metric family, as the library asks for them."""
-        yield from self._of_requests()
-        yield from self._of_watches()
+        yield from request_families(self.requests, self.flow_control.running)
+        yield from watch_families(self.requests, self._registry)
         yield from self._of_storage()
         if isinstance(self.flow_control, Fairness):
             yield from families(self.flow_control)
@@ -88,59 +89,6 @@ class Metrics:
         if self._authorizer is not None:
             yield from authorization_families(self._authorizer, self.requests.authorizations)
         yield self._build()
-
-    def _of_requests(self) -> Iterator[Any]:
-        from prometheus_client import core
-
-        total = core.CounterMetricFamily(
-            "apiserver_request_total",
-            "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope,"
-            " component, and HTTP response code.",
-            labels=(*_REQUEST_LABELS, "code"),
-        )
-        for (labels, code), count in list(self.requests.requests.items()):
-            total.add_metric((*_extended(labels), str(code)), count)
-        yield total
-        durations = core.HistogramMetricFamily(
-            "apiserver_request_duration_seconds",
-            "Response latency distribution in seconds for each verb, dry run value, group, version, resource,"
-            " subresource, scope and component.",
-            labels=_REQUEST_LABELS,
-        )
-        for labels, histogram in list(self.requests.durations.items()):
-            durations.add_metric(_extended(labels), histogram.cumulative(), histogram.total)
-        yield durations
-        running = core.GaugeMetricFamily(
-            "apiserver_current_inflight_requests",
-            "Maximal number of currently used inflight request limit of this apiserver per request kind in last"
-            " second.",
-            labels=("request_kind",),
-        )
-        for kind, count in zip(("readOnly", "mutating"), self.flow_control.running, strict=True):
-            running.add_metric((kind,), count)
-        yield running
-
-    def _of_watches(self) -> Iterator[Any]:
-        from prometheus_client import core
-
-        events = core.CounterMetricFamily(
-            "apiserver_watch_events_total",
-            "Number of events sent in watch clients",
-            labels=("group", "version", "kind"),
-        )
-        for labels, count in list(self.requests.watch_events.items()):
-            events.add_metric(labels, count)
-        yield events
-        watchers = core.GaugeMetricFamily(
-            "apiserver_registered_watchers",
-            "Number of currently registered watchers for a given resources",
-            labels=("group", "version", "kind"),
-        )
-        for api in self._registry.all:
-            row = api.resource
-            count = sum(1 for _ in self._registry.cache.of(row).watchers())
-            watchers.add_metric((row.group, row.version, row.kind), count)
-        yield watchers
 
     def _of_storage(self) -> Iterator[Any]:
         from prometheus_client import core
@@ -188,10 +136,6 @@ class Metrics:
         )
         build.add_metric([VERSION[name] for name in names], 1)
         return build
-
-
-def _extended(labels: Labels) -> Labels:
-    return (*labels, "apiserver", "")
 
 
 def _cumulative(timing: list[float]) -> list[tuple[str, float]]:

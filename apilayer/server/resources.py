@@ -13,6 +13,7 @@ from apilayer.api.gotext import quote
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
 from apilayer.later import Later
+from apilayer.pipeline.metrics import labels_of
 from apilayer.pipeline.negotiation import JSON, PROTOBUF
 from apilayer.pipeline.request import Response
 from apilayer.registry.options import IGNORE_READ_ERROR, DeleteOptions, ListOptions, WriteOptions
@@ -129,7 +130,9 @@ class ResourceHandlers:
         if form.accepted.media not in STREAMED:
             raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
         watch = await call.api.watches.open(call.namespace, call.name, options, call.row)
-        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics))
+        context = call.context
+        labels = labels_of(context.request, context.info, context.query)
+        return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics, labels))
 
     # ------------------------------------------------------------------ writes
 

@@ -15,6 +15,7 @@ from apilayer.pipeline.request import Response
 from apilayer.server import flow_dump
 from apilayer.server.documents import Documents
 from apilayer.server.health import not_found
+from apilayer.server.health_metrics import HealthMetrics
 from apilayer.server.issuer import DISCOVERY_PATH, KEYS_PATH, IssuerDocuments
 from apilayer.server.pod_logs import pod_logs
 from apilayer.server.resources import Call, ResourceHandlers
@@ -108,9 +109,10 @@ class Router:
             return not_found()
         if path.rstrip("/") == "/version":
             return Response(200, encode(VERSION, Accepted(), pretty=True))
-        if path == "/metrics":
+        if path in ("/metrics", "/metrics/slis"):
             await trio.to_thread.run_sync(self._metrics.prepare)
-            body, content_type = self._metrics.text()
+            source = self._metrics if path == "/metrics" else HealthMetrics(self._health.results)
+            body, content_type = source.text()
             return Response(200, body, content_type)
         if path == "/":
             return Response(200, encode({"paths": self._paths()}, Accepted(), pretty=True))
@@ -125,7 +127,8 @@ class Router:
 
     def _paths(self) -> list[str]:
         found = [] if self._issuer is None else [DISCOVERY_PATH, KEYS_PATH]
-        found += ["/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
+        found += ["/api", "/api/v1", "/apis", "/metrics", "/metrics/slis"]
+        found += ["/openapi/v2", "/openapi/v3", "/version", *self._health.paths]
         for group in discovery.group_names():
             if not group:
                 continue

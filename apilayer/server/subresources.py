@@ -110,7 +110,7 @@ async def bind(
 
     `subresource` is that of a pod through which this is asked for, "" for a binding posted by itself.
     """
-    posted, binding = await _posted(context, BINDING)
+    posted, binding, warnings = await _posted(context, BINDING)
     options = attrs.evolve(posted, manager="")  # the server binds, on behalf of who asks for it
     name = name or binding["metadata"].get("name") or ""
     check_name(binding, name)
@@ -123,12 +123,12 @@ async def bind(
     await review.whole(binding, None)
     check_binding(binding)
     await store.patch(namespace, name, lambda pod: bound(pod, binding, meta.utc_now()), options, "binding")
-    return form.document(status.done(201), 201)
+    return form.document(status.done(201), 201, warnings)
 
 
 async def _eviction(registry: Registry, call: Call, form: Form) -> Response:
     """Deletes a pod unless its disruption budget forbids it. Raises StatusError."""
-    options, eviction = await _posted(call.context, EVICTION)
+    options, eviction, warnings = await _posted(call.context, EVICTION)
     if eviction["metadata"].get("name", "") != call.name:
         raise status.bad_request("name in URL does not match name in Eviction object")
     given = dict(eviction.get("deleteOptions") or {})
@@ -138,15 +138,15 @@ async def _eviction(registry: Registry, call: Call, form: Form) -> Response:
     review = call.admission.review(CREATE, call.api.resource, call.subresource, call.namespace, call.name, options)
     await review.whole(eviction, None)
     await evict(registry, call.namespace, call.name, how)
-    return form.document(status.done(201), 201)
+    return form.document(status.done(201), 201, warnings)
 
 
-async def _posted(context: Context, row: Resource) -> tuple[WriteOptions, Object]:
+async def _posted(context: Context, row: Resource) -> tuple[WriteOptions, Object, list[str]]:
     body = await context.request.read_body()
     options = WriteOptions.parse(context.query, "CreateOptions")
     content_type = context.request.headers.get("content-type")
     decoded = decode_body(body, content_type, row, field_validation=options.field_validation)
-    return options, require_metadata(decoded.object)
+    return options, require_metadata(decoded.object), decoded.warnings
 
 
 SUBRESOURCES: dict[str, Handler] = {"scale": _scale, "binding": _binding, "eviction": _eviction}

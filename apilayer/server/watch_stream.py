@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from apilayer.pipeline.turns import turn
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from apilayer.pipeline.metrics import RequestMetrics
+    from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.pipeline.request import Sender
     from apilayer.registry.watching import Watch
     from apilayer.server.forms import Form
@@ -23,9 +24,13 @@ INITIAL_CHUNK_OBJECTS = 100
 class WatchStream:
     """`Stream` of one watch; frees the watch when it is closed."""
 
-    def __init__(self, watch: Watch, form: Form, metrics: RequestMetrics) -> None:
+    def __init__(self, watch: Watch, form: Form, metrics: RequestMetrics, labels: Labels) -> None:
+        """`labels` are those under which the request is counted, once it is over."""
         self._watch = watch
         self._metrics = metrics
+        self._labels = labels
+        self._began = perf_counter()
+        metrics.watch_began(labels)
         self._form = form
         self._columns = True
         self._kind = (form.resource.group, form.resource.version, form.resource.kind)
@@ -41,6 +46,7 @@ class WatchStream:
     def close(self) -> None:
         """See `Stream.close`."""
         self._watch.close()
+        self._metrics.watch_ended(self._labels, perf_counter() - self._began)
 
     def unframed(self, message: bytes) -> str | bytes:
         """See `Stream.unframed`."""
@@ -65,6 +71,7 @@ class WatchStream:
         del initial
         if watch.end_bookmark:
             yield [form.bookmark_line(watch.start_revision, initial_events_end=True)]
+            self._metrics.watch_listed(self._labels, perf_counter() - self._began)
         while (batch := await watch.next_batch()) is not None:
             if batch:
                 yield self._lines(batch)

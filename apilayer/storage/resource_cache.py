@@ -49,6 +49,11 @@ class ResourceCache:
         """Every event after this revision is in the window."""
         self.size_bytes = 0
         """What all objects take as JSON."""
+        self.received = 0
+        """Changes that were taken in."""
+        self.loads = 0
+        self.unresponsive = 0
+        """Watchers that were let go because they took too little."""
         self._entries: dict[bytes, Entry] = {}
         self._keys: list[bytes] = []
         self._window: deque[CachedEvent] = deque()
@@ -75,6 +80,7 @@ class ResourceCache:
         self._keys = sorted(self._entries)
         self.size_bytes = sum(len(entry.item) for entry in self._entries.values())
         self.last_change = self.window_start = revision
+        self.loads += 1
 
     def apply(self, change: Change) -> None:
         """Takes in one change and hands it to the watchers that it concerns."""
@@ -94,6 +100,7 @@ class ResourceCache:
         if previous is not None:
             self.size_bytes -= len(previous.item)
         self.last_change = change.revision
+        self.received += 1
         if entry is None and previous is None:
             return
         event = CachedEvent(key, change.revision, entry, previous)
@@ -190,6 +197,8 @@ class ResourceCache:
 
     def unsubscribe(self, scope: bytes, watcher: Watcher) -> None:
         """Forgets the watcher; unknown ones are ignored, because a reload has dropped them already."""
+        if watcher.overflowed:
+            self.unresponsive += 1
         scoped = self._watchers.get(scope, _NOBODY)
         group = scoped.get(watcher.selection)
         if group is not None:

@@ -18,6 +18,7 @@ from apilayer.api.encoding import jsontext
 from apilayer.api.encoding.jsontext import Pairs
 from apilayer.api.errors import DecodeError
 from apilayer.api.gotext import quote
+from apilayer.api.resources import find
 from apilayer.api.schema import kinds
 from apilayer.api.status import StatusError, bad_request, unsupported_media_type
 from apilayer.api.types import package_of
@@ -91,6 +92,7 @@ def decode_body(
     except DecodeError as error:
         message = f"the object provided is unrecognized (must be of type {resource.kind}): {error}"
         raise bad_request(f"{message} ({_summary(body)})") from error
+    _check_version(kind, api_version, resource)
     _check_kind(kind, api_version, resource)
     head = f"{quote_kind(kind, api_version)} cannot be handled as a {resource.kind}"
     try:
@@ -201,6 +203,17 @@ def _meta_strings(document: dict[str, Any] | Pairs) -> tuple[str, str]:
 def _type_of(document: dict[str, Any] | Pairs, resource: Resource) -> tuple[str, str]:
     kind, api_version = _meta_strings(document)
     return kind or resource.kind, api_version or resource.api_version
+
+
+def _check_version(kind: str, api_version: str, resource: Resource) -> None:
+    """Raises StatusError 400 for an object of the same resource in the form of its other version."""
+    if api_version == resource.api_version:
+        return
+    group, _, version = api_version.rpartition("/")
+    other = find(group, version, resource.plural)
+    if other is not None and other.kind == kind and other.storage is resource.storage:
+        expected = f"does not match the expected API version ({resource.api_version})"
+        raise bad_request(f"the API version in the data ({api_version}) {expected}")
 
 
 def _check_kind(kind: str, api_version: str, resource: Resource) -> None:

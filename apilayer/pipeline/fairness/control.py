@@ -315,6 +315,11 @@ class _Seat(Place):
         counts.seats += ticket.work.max_seats
         control.running[self._kind] += 1
 
+    @property
+    def waited_seconds(self) -> float:
+        """See `Place.waited_seconds`."""
+        return self._started - self._ticket.arrived
+
     def leave(self) -> None:
         """See `Place.leave`."""
         ticket, flow = self._ticket, self._flow

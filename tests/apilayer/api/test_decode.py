@@ -130,6 +130,20 @@ def test_wrong_kinds_and_versions() -> None:
     )
     assert "converting (v1.List) to (core.ConfigMap)" in refused({"apiVersion": "v1", "kind": "List"})
     assert "to (apps.Deployment)" in refused({"apiVersion": "v1", "kind": "Pod"}, "deployments", "apps")
+    for api_version, kind, expected in (
+        ("autoscaling/v1", "HorizontalPodAutoscaler", "autoscaling/v2"),
+        ("events.k8s.io/v1", "Event", "v1"),
+        ("v1", "Event", "events.k8s.io/v1"),
+    ):
+        group, _, version = expected.rpartition("/")
+        resource = find(group, version, f"{kind.lower()}s")
+        assert resource is not None
+        with pytest.raises(StatusError) as caught:
+            decode_body(json.dumps({"apiVersion": api_version, "kind": kind}).encode(), None, resource)
+        assert (caught.value.code, str(caught.value)) == (
+            400,
+            f"the API version in the data ({api_version}) does not match the expected API version ({expected})",
+        )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,17 +19,15 @@ import pytest
 from apilayer.api import names
 from apilayer.api.decode import decode_document
 from apilayer.api.defaults import apply_defaults
-from apilayer.api.encoding import base64text
-from apilayer.api.resources import Resource, find
 from apilayer.api.validation import validate_create, validate_update
-from tests.apilayer.certificates import signing_request
+from tests.apilayer.valid_objects import TABLES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apilayer.api.field import FieldError
+    from apilayer.api.resources import Resource
 
-TABLES = Path(__file__).with_name("rules")
 LONG_MESSAGES = {
     "LABEL": names.LABEL_MESSAGE,
     "SUBDOMAIN": names.SUBDOMAIN_MESSAGE,
@@ -62,7 +59,7 @@ def cases() -> Iterator[Any]:
         lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
         for number, line in enumerate(lines):
             if not line.startswith(" "):
-                resource, valid = _kind(line)
+                resource, valid = kind_of(line)
             elif line.startswith("  +"):
                 path, value = line.removeprefix("  +").strip().split(" ", 1)
                 valid = changed(valid, path, json.loads(value))
@@ -76,14 +73,6 @@ def cases() -> Iterator[Any]:
                 parsed = GONE if value == GONE else json.loads(value)
                 case = Case(resource, valid, how, path, parsed, tuple(errors))
                 yield pytest.param(case, id=f"{resource.plural}: {path} {how} {value}")
-
-
-def _kind(line: str) -> tuple[Resource, dict[str, Any]]:
-    api_version, plural, valid = line.split(" ", 2)
-    group, _, version = api_version.rpartition("/")
-    resource = find(group, version, plural)
-    assert resource is not None, line
-    return resource, json.loads(valid.replace("@CSR@", base64text.encode(signing_request())))
 
 
 def _spelled_out(text: str) -> str:

@@ -34,6 +34,10 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
         ("application/json;q=0.1,application/yaml", Accepted(YAML)),
         ("application/json; charset=utf-8", Accepted(JSON)),
         ("application/json;stream=watch", Accepted(JSON)),
+        ("*/*, application/yaml", Accepted(YAML)),
+        ("application/json;pretty=1", Accepted(JSON, pretty=True)),
+        ("application/json;pretty=0", Accepted(JSON)),
+        (f"{TABLE};pretty=1", Accepted(JSON, "Table", "v1", pretty=True)),
         (TABLE, Accepted(JSON, "Table", "v1")),
         (f"{TABLE.replace('v=v1', 'v=v9')}, {JSON}", Accepted(JSON)),
         (
@@ -92,3 +96,6 @@ def test_people_get_indented_answers() -> None:
     assert not wants_pretty("false", "curl/8.1")
     assert wants_pretty("true", "kubectl/v1.32")
     assert not wants_pretty(None, "kubectl/v1.32")
+    assert wants_pretty("", "Wget/1.21")
+    assert not wants_pretty("yes", "curl/8.1"), "Go reads no boolean in that"
+    assert wants_pretty("1", "")

@@ -7,6 +7,8 @@ from uuid import RFC_4122, UUID
 
 import orjson
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from apilayer.api import status
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, parse_token_file
@@ -153,3 +155,20 @@ async def test_errors_in_yaml() -> None:
     response, _ = await pipeline().handle(request("wrong", accept="application/yaml"))
     assert response.content_type == b"application/yaml"
     assert response.body.startswith(b"apiVersion: v1\ncode: 401\nkind: Status\n")
+
+
+@pytest.mark.parametrize(("allowed_seconds", "late"), [(0.0, True), (1000.0, False)])
+async def test_who_is_given_up_is_counted(allowed_seconds: float, late: bool) -> None:
+    async def waiting(_context: Context) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError("it slept for ever")
+
+    counted = RequestMetrics()
+    stages = Authenticator(TOKENS), Privileged(), InFlightLimit(10, 10)
+    whole = Pipeline(*stages, waiting, counted, time_limit=lambda *_: allowed_seconds)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(whole.handle, request())
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert (sum(counted.terminated.values()), sum(counted.aborted.values())) == (late, not late)
+    assert not counted.requests

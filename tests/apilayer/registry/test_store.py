@@ -92,7 +92,12 @@ async def test_generated_names_are_tried_until_one_is_free(registry: Registry, m
     monkeypatch.setattr(meta, "generate_name", lambda _prefix: next(names))
     entry = await create(registry, {"metadata": {"generateName": "g-"}})
     assert entry.object()["metadata"]["name"] == "g-1"
-    assert "already exists" in await fails(409, create(registry, {"metadata": {"generateName": "g-"}}))
+    with pytest.raises(StatusError) as caught:
+        await create(registry, {"metadata": {"generateName": "g-"}})
+    taken = 'configmaps "g-0" already exists, the server was not able to generate a unique name for the object'
+    assert (str(caught.value), caught.value.status["reason"]) == (taken, "AlreadyExists")
+    assert caught.value.status["details"]["retryAfterSeconds"] == 1
+    assert caught.value.headers == (("Retry-After", "1"),)
 
 
 async def test_dry_run_stores_nothing(registry: Registry) -> None:
@@ -206,6 +211,9 @@ async def test_create_on_update_and_conditional_updates(registry: Registry) -> N
     assert not created
     assert changed.revision > entry.revision
     assert await fails(404, registry.update(api, "nowhere", "l", lease(), PLAIN)) == 'namespaces "nowhere" not found'
+    await api.store.delete("default", "l", DeleteOptions())
+    _, created = await registry.update(api, "default", "l", renewed, PLAIN)
+    assert created, "who renews it finds that it is gone, and has it again"
 
 
 async def test_generations_count_what_controllers_act_on(registry: Registry) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from apilayer.api import protobuf
 from apilayer.api.protobuf import message_encoder, type_head
-from apilayer.api.protobuf.message import Reader, decode_message
+from apilayer.api.protobuf.message import decode_message
+from tests.apilayer.protobuf_fields import delimited_fields
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -19,20 +20,9 @@ def configmap(name: str, **data: str) -> dict:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def fields(data: bytes) -> list[tuple[int, bytes]]:
-    """Number and bytes of the length-delimited fields of a message."""
-    reader, found = Reader(data, 0, len(data)), []
-    while reader.more():
-        number, wire_type = reader.tag()
-        assert wire_type == 2
-        start, stop = reader.span()
-        found.append((number, data[start:stop]))
-    return found
-
-
 def message_in(envelope: bytes) -> bytes:
     assert envelope.startswith(protobuf.MAGIC)
-    return dict(fields(envelope[len(protobuf.MAGIC) :]))[2]
+    return dict(delimited_fields(envelope[len(protobuf.MAGIC) :]))[2]
 
 
 async def test_an_object_is_the_same_in_both(client) -> None:
@@ -51,18 +41,18 @@ async def test_lists_and_metadata(client) -> None:
     for name in ("a", "b"):
         await client.request("POST", CONFIGMAPS, configmap(name, k=name))
     listed = await client.request("GET", f"{CONFIGMAPS}?limit=1", Accept=PROTOBUF)
-    parts = fields(message_in(listed.body))
+    parts = delimited_fields(message_in(listed.body))
     json = (await client.request("GET", f"{CONFIGMAPS}?limit=1")).json
     assert decode_message(parts[0][1], 0, len(parts[0][1]), "meta/v1.ListMeta", 0) == json["metadata"]
     assert [number for number, _ in parts] == [1, 2]
     assert decode_message(parts[1][1], 0, len(parts[1][1]), "core/v1.ConfigMap", 0) == json["items"][0]
     reduced = await client.request("GET", f"{CONFIGMAPS}/a", Accept=METADATA)
-    ((number, metadata),) = fields(message_in(reduced.body))
+    ((number, metadata),) = delimited_fields(message_in(reduced.body))
     assert number == 1
     assert decode_message(metadata, 0, len(metadata), "meta/v1.ObjectMeta", 0)["name"] == "a"
     assert b"PartialObjectMetadata" in reduced.body
     many = await client.request("GET", CONFIGMAPS, Accept=METADATA.replace("Metadata;", "MetadataList;"))
-    assert [number for number, _ in fields(message_in(many.body))] == [1, 2, 2]
+    assert [number for number, _ in delimited_fields(message_in(many.body))] == [1, 2, 2]
 
 
 async def test_failures_and_tables(client) -> None:
@@ -99,8 +89,8 @@ async def test_a_watch_is_frames_of_bare_events(client, server, accept: str) -> 
 async def frame(watching) -> tuple[str, bytes]:
     """Type and object of the next event: four bytes of length, a WatchEvent, in it a RawExtension."""
     (size,) = unpack(">I", await watching.exactly(4))
-    event = dict(fields(await watching.exactly(size)))
-    ((number, obj),) = fields(event[2])
+    event = dict(delimited_fields(await watching.exactly(size)))
+    ((number, obj),) = delimited_fields(event[2])
     assert number == 1
     return event[1].decode(), obj
 

@@ -123,6 +123,9 @@ async def test_other_forms_of_answers(client) -> None:
     assert answer.body.startswith(b'apiVersion: v1\ndata:\n  a: "1"\nkind: ConfigMap\n')
     assert (await client.request("GET", f"{CONFIGMAPS}/c?pretty=true")).body.startswith(b'{\n  "kind"')
     assert (await client.request("GET", f"{CONFIGMAPS}/c", User_Agent="curl/8")).body.startswith(b"{\n")
+    asked = "application/json;pretty=1"
+    for path in (f"{CONFIGMAPS}/c", CONFIGMAPS, "/apis/apps"):
+        assert (await client.request("GET", path, Accept=asked)).body.startswith(b"{\n"), path
     refused = await client.request("POST", CONFIGMAPS, configmap("x"), Accept="application/xml")
     assert refused.status == 406
     assert (await client.request("GET", f"{CONFIGMAPS}/x")).status == 404

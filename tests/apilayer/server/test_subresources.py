@@ -82,6 +82,24 @@ async def test_binding(client) -> None:
     assert (await client.request("POST", f"{PODS}/g/binding", named)).status == 409
 
 
+async def test_what_is_posted_to_a_pod_is_read_as_strictly_as_objects(client) -> None:
+    await client.request("POST", PODS, pod("p"))
+    bodies = {"binding": {"metadata": {"name": "p"}, "target": {"name": "n"}}, "eviction": {"metadata": {"name": "p"}}}
+    for part, body in bodies.items():
+        target = f"{PODS}/p/{part}?dryRun=All"
+        warned = await client.request("POST", target, {**body, "bogus": 1})
+        assert (warned.status, warned.headers["warning"]) == (201, '299 - "unknown field \\"bogus\\""')
+        repeated = b'{"metadata":{"name":"p","name":"p"},"target":{"name":"n"}}'
+        if part == "binding":
+            told = await client.request("POST", target, repeated)
+            assert told.headers["warning"] == '299 - "duplicate field \\"metadata.name\\""'
+        strict = await client.request("POST", f"{target}&fieldValidation=Strict", {**body, "bogus": 1})
+        assert (strict.status, strict.message.endswith('strict decoding error: unknown field "bogus"')) == (400, True)
+        ignored = await client.request("POST", f"{target}&fieldValidation=Ignore", {**body, "bogus": 1})
+        assert (ignored.status, "warning" in ignored.headers) == (201, False)
+    assert "nodeName" not in (await client.request("GET", f"{PODS}/p")).json["spec"]
+
+
 async def running_pod(client, name: str, ready: str = "True") -> None:
     await client.request("POST", PODS, pod(name))
     state = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from struct import unpack
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from apilayer.api import protobuf
 from apilayer.storage import watcher
+from tests.apilayer.protobuf_fields import delimited_fields
+from tests.apilayer.server.fuzzing import PROTOBUF
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,6 +85,38 @@ async def test_a_list_as_a_stream(client, writer) -> None:
     assert int(metadata["resourceVersion"]) >= int(created["metadata"]["resourceVersion"])
     await writer.request("POST", CONFIGMAPS, configmap("b"))
     assert await watching.events(1) == [("ADDED", "b")]
+
+
+@pytest.mark.parametrize("form", ["", "Table", "PartialObjectMetadata", "protobuf"])
+async def test_a_stream_of_what_is_selected_in_every_form(client, writer, form: str) -> None:
+    """What is selected, the end of that, then what enters and leaves the selection."""
+    for name, value in (("a", "1"), ("b", "2"), ("c", "1")):
+        await writer.request("POST", CONFIGMAPS, configmap(name, w=value))
+    accept = f"application/json;as={form};v=v1;g=meta.k8s.io" if form else "application/json"
+    if form == "protobuf":
+        accept = PROTOBUF
+    target = f"{CONFIGMAPS}?{LISTED}&labelSelector=w%3D1&fieldSelector=metadata.name%21%3Dc"
+    watching = await client.watch(target, Accept=accept)
+    for value in ("1", "2"):
+        body = {"metadata": {"labels": {"w": value}}}
+        await writer.request("PATCH", f"{CONFIGMAPS}/b", body, Content_Type=MERGE)
+    seen = [await shown(watching, form) for _ in range(4)]
+    assert seen == [("ADDED", "a"), ("BOOKMARK", ""), ("ADDED", "b"), ("DELETED", "b")]
+
+
+async def shown(watching, form: str) -> tuple[str, str]:
+    """Type and name of the next event."""
+    if form == "protobuf":
+        (size,) = unpack(">I", await watching.exactly(4))
+        (_, kind), (_, raw) = delimited_fields(await watching.exactly(size))
+        ((_, envelope),) = delimited_fields(raw)
+        return kind.decode(), protobuf.decode(envelope)["metadata"].get("name", "")
+    event = await watching.event()
+    obj = event["object"]
+    if form == "Table" and obj["rows"]:
+        assert obj["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+        return event["type"], obj["rows"][0]["object"]["metadata"]["name"]
+    return event["type"], obj["metadata"].get("name", "")
 
 
 async def test_a_watch_ends_in_time_and_its_connection_lives_on(client, writer) -> None:
