@@ -45,8 +45,8 @@ def _of_watches(requests: RequestMetrics, registry: Registry) -> Iterator[Any]:
         " scope.",
         labels=("group", "version", "resource", "scope"),
     )
-    for labels, histogram in list(requests.listed.items()):
-        listed.add_metric(labels, histogram.cumulative(), histogram.total)
+    for place, histogram in list(requests.listed.items()):
+        listed.add_metric(place, histogram.cumulative(), histogram.total)
     yield listed
 
 
