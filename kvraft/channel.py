@@ -63,7 +63,7 @@ class Channel:
     Making one raises ``OSError`` when the socket has been reset already; it is the caller's to close then.
     """
 
-    __slots__ = ("_buffered", "_chunks", "_handshaken", "_reason", "_sock", "_tls", "broken", "closed")
+    __slots__ = ("_chunks", "_handshaken", "_reason", "_sock", "_tls", "broken", "buffered_bytes", "closed")
 
     def __init__(
         self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, server_side: bool, name: str = ""
@@ -85,16 +85,12 @@ class Channel:
         self._tls = tls is not None
         self._handshaken = tls is None
         self._chunks: list[bytes | memoryview] = []
-        self._buffered = 0
+        self.buffered_bytes = 0
+        """What the socket has not taken yet; to read, never to set."""
         self.broken = False
         """Sending has failed: what was queued is lost, nothing more is sent."""
         self._reason = ""
         self.closed = False
-
-    @property
-    def buffered_bytes(self) -> int:
-        """What the socket has not taken yet."""
-        return self._buffered
 
     @property
     def peer_certificate(self) -> bytes | None:
@@ -166,7 +162,7 @@ class Channel:
     def queue(self, data: bytes) -> None:
         """Add to what is to be sent; ``send_now`` sends it."""
         self._chunks.append(data)
-        self._buffered += len(data)
+        self.buffered_bytes += len(data)
 
     def send_now(self) -> bool:
         """Send what is queued as far as the socket takes it. True when all has gone; see ``drain``.
@@ -175,7 +171,7 @@ class Channel:
         """
         chunks = self._chunks
         while chunks and not self.closed:
-            count = len(chunks) if self._buffered <= SEND_BYTES else self._first_chunks()
+            count = len(chunks) if self.buffered_bytes <= SEND_BYTES else self._first_chunks()
             data = b"".join(chunks[:count]) if count > 1 else chunks[0]
             sent = 0
             try:
@@ -190,9 +186,9 @@ class Channel:
                 self.broken = True
                 self._reason = self._reason or str(error)
                 chunks.clear()
-                self._buffered = 0
+                self.buffered_bytes = 0
                 return True
-            self._buffered -= sent
+            self.buffered_bytes -= sent
             if sent < len(data):
                 # After "want write" TLS wants the same bytes again, at least as many: they stay in front.
                 chunks[:count] = [memoryview(data)[sent:]]

@@ -156,7 +156,8 @@ class Client(MemberOperations):
         ignore_lease: bool = False,
     ) -> Coroutine[Any, Any, PutResponse]:
         """Set a key; with ``ignore_value`` or ``ignore_lease`` it must exist (``KeyNotFound``) and keeps its own."""
-        return self._write(PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease), PutResponse)
+        request = PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease)
+        return self._call(request, PutResponse, repeatable=False)  # as ``_write`` does
 
     async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:
         """Delete every key of ``[key, range_end)``, in one revision."""

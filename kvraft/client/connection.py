@@ -24,11 +24,12 @@ from kvraft.types import Response, Status, StatusRequest, WatchBatch, WatchReque
 from kvraft.wire import native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Answer = Response | KvraftError
     Sink = Callable[[WatchBatch | KvraftError, int], None]
-    Handle = Callable[[bytes, Answer, int], None]
+    Handle = Callable[[Iterable[tuple[bytes, Answer, int]]], None]
+    """Gets what has come together: to which request, the answer, its size in bytes. Raises ``ProtocolError``."""
 
 MAX_SWEEP_SECONDS = 1.0
 ASK_SWEEPS = 2
@@ -63,7 +64,7 @@ class Wire(Protocol):
         ...
 
     def receive(self, data: bytes) -> None:
-        """Hand what has come to ``Handle``, with its size in bytes. Raises ``ProtocolError``."""
+        """Hand what has come to ``Handle``. Raises ``ProtocolError``."""
         ...
 
 
@@ -78,15 +79,14 @@ class Slot(msgspec.Struct, eq=False):
 
     request_id: bytes
     deadline: float
-    task: trio.lowlevel.Task | None
-    answer: Response | KvraftError | None = None
+    task: trio.lowlevel.Task
+    connection: Connection
+    answer: Answer | None = None
 
-    def settle(self, answer: Response | KvraftError) -> None:
-        if self.answer is None:
-            self.answer = answer
-            if self.task is not None:
-                trio.lowlevel.reschedule(self.task, self)  # type: ignore[arg-type]
-                self.task = None
+    def settle(self, answer: Answer) -> None:
+        """Wake the task; once, and nobody looks for the slot any more."""
+        self.answer = answer
+        trio.lowlevel.reschedule(self.task, self)  # type: ignore[arg-type]
 
     def unwrap(self) -> Response:
         """What ``wait_task_rescheduled`` gives to the task, or raises there; see ``outcome.Outcome``."""
@@ -97,7 +97,7 @@ class Slot(msgspec.Struct, eq=False):
 
     def abort(self, _: object) -> trio.lowlevel.Abort:
         """The task waits no longer: it has been cancelled."""
-        self.task = None
+        self.connection.forget(self)
         return trio.lowlevel.Abort.SUCCEEDED
 
 
@@ -123,6 +123,7 @@ class Connection:
         self._pending: dict[bytes, Slot] = {}
         self._watches: dict[bytes, Sink] = {}
         self._last_id = 0
+        self._came_together = 0  # how many answers did last
         self._silent_sweeps = 0
         self._question = b""
         self._death = ""
@@ -151,7 +152,8 @@ class Connection:
         finally:
             self.alive = False
             self._channel.close()
-            for slot in self._pending.values():
+            pending, self._pending = self._pending, {}
+            for slot in pending.values():
                 slot.settle(reason)
             watches, self._watches = self._watches, {}
             for sink in watches.values():
@@ -163,15 +165,11 @@ class Connection:
         Raises the error that was answered; ``ConnectionLost`` or ``DeadlineExceeded`` when there was none;
         ``Unavailable`` or ``RequestTooLarge`` when the request certainly never left.
         """
-        slot = self.begin(request, deadline)
-        try:
-            answer: Response = await trio.lowlevel.wait_task_rescheduled(slot.abort)
-        finally:
-            self.end(slot)
+        answer: Response = await trio.lowlevel.wait_task_rescheduled(self.begin(request, deadline).abort)
         return answer
 
     def begin(self, request: native.Request, deadline: float) -> Slot:
-        """The first part of ``call``, for who cannot afford a coroutine for it: waiting and ``end`` are the caller's.
+        """The first part of ``call``, for who cannot afford a coroutine for it: the caller then waits, at once.
 
         Raises what says that the request never left.
         """
@@ -183,9 +181,9 @@ class Connection:
         if request_id in pending or request_id in self._watches:
             request_id = self._next_id()
         self._wire.send(request_id, request)
-        slot = Slot(request_id, deadline, trio.lowlevel.current_task())
-        alone = not pending
-        pending[request_id] = slot
+        # Who has just been answered together with others is followed by them.
+        alone = not pending and self._came_together <= 1
+        pending[request_id] = slot = Slot(request_id, deadline, trio.lowlevel.current_task(), self)
         # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
         if not alone and channel.buffered_bytes < EARLY_FLUSH_BYTES:
             if not self._flushing:
@@ -195,11 +193,10 @@ class Connection:
             self._flush.set()
         return slot
 
-    def end(self, slot: Slot) -> None:
-        """Nobody waits any longer for the answer, whether it has come or not."""
-        self._pending.pop(slot.request_id, None)
-        if slot.answer is None or isinstance(slot.answer, KvraftError):
-            self._wire.forget(slot.request_id)
+    def forget(self, slot: Slot) -> None:
+        """Nobody waits any longer for an answer that has not come."""
+        del self._pending[slot.request_id]
+        self._wire.forget(slot.request_id)
         if not self.alive:
             self._close_when_done()
 
@@ -277,11 +274,23 @@ class Connection:
             self._death = "the member wants no more requests"
             self._channel.close()
 
-    def _handle(self, request_id: bytes, answer: Answer, size: int) -> None:
-        slot = self._pending.get(request_id)
-        if slot is not None:
-            slot.settle(answer)
-        elif request_id == native.CONNECTION_ID and isinstance(answer, Stopped):
+    def _handle(self, answers: Iterable[tuple[bytes, Answer, int]]) -> None:
+        pop, reschedule, came = self._pending.pop, trio.lowlevel.reschedule, 0
+        for request_id, answer, size in answers:
+            slot = pop(request_id, None)
+            if slot is None:
+                self._handle_other(request_id, answer, size)
+                continue
+            came += 1
+            slot.answer = answer  # what ``settle`` does, which most answers come to
+            reschedule(slot.task, slot)  # type: ignore[arg-type]
+        self._came_together = came
+        if not self.alive:
+            self._close_when_done()
+
+    def _handle_other(self, request_id: bytes, answer: Answer, size: int) -> None:
+        """What no task waits for."""
+        if request_id == native.CONNECTION_ID and isinstance(answer, Stopped):
             self._retire()
         elif request_id == native.CONNECTION_ID:
             raise ProtocolError(str(answer))
@@ -309,9 +318,9 @@ class Connection:
         while True:
             await trio.sleep(self._sweep_seconds)
             now = trio.current_time()
-            for slot in self._pending.values():
-                if slot.deadline <= now:
-                    slot.settle(DeadlineExceeded())
+            for slot in [slot for slot in self._pending.values() if slot.deadline <= now]:
+                self.forget(slot)
+                slot.settle(DeadlineExceeded())
             if self._channel.closed:
                 return
             self._silent_sweeps += 1

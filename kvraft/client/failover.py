@@ -73,6 +73,7 @@ class Failover:
         self._current: Connection | None = None  # where writes and linearizable reads go
         self._preferred = self.endpoints[0]
         self._dialing = trio.Lock()
+        self._time = trio.lowlevel.current_clock().current_time
 
     # ------------------------------------------------------------------ which member
 
@@ -166,17 +167,13 @@ class Failover:
         return self._call(request, kind, repeatable=True)
 
     async def _call(self, request: native.Request, kind: type[T], *, repeatable: bool) -> T:
-        deadline = trio.current_time() + self.timeout_seconds
+        deadline = self._time() + self.timeout_seconds
         current, token = self._current, "" if self._login is None else self._login.token
         try:
             if current is not None and current.alive:
                 # What ``Connection.call`` does, without a coroutine for it: nearly every request goes this way.
                 try:
-                    slot = current.begin(request, deadline)
-                    try:
-                        answer = await trio.lowlevel.wait_task_rescheduled(slot.abort)
-                    finally:
-                        current.end(slot)
+                    answer = await trio.lowlevel.wait_task_rescheduled(current.begin(request, deadline).abort)
                     return answer if type(answer) is kind else self._expect(answer, kind)
                 except (Unavailable, OutcomeUnknown) as error:
                     # Whatever becomes of this one, whoever asks next had better ask elsewhere.

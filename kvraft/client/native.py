@@ -38,6 +38,6 @@ class NativeWire:
 
     def receive(self, data: bytes) -> None:
         """See ``connection.Wire``."""
-        handle, decode = self._handle, native.decode_answer
-        for request_id, body in self._frames.feed(data):
-            handle(request_id, decode(body), len(body))
+        frames = self._frames.feed(data)
+        bodies = [body for _, body in frames]
+        self._handle(zip([request_id for request_id, _ in frames], native.decode_answers(bodies), map(len, bodies)))

@@ -65,7 +65,7 @@ from kvraft.types import (
 from kvraft.wire.frames import HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 PREFACE = b"kvraft/1\n"
 ID_BYTES = 4
@@ -232,6 +232,14 @@ def decode_request(body: bytes) -> Request:
         raise ProtocolError(f"malformed request: {error}") from error
 
 
+def decode_requests(bodies: Iterable[bytes]) -> Iterator[Request]:
+    """``decode_request`` of each of them. Raises ``ProtocolError`` in the place of the first that is malformed."""
+    try:
+        yield from map(_request_decoder.decode, bodies)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed request: {error}") from error
+
+
 def decode_answer(body: bytes) -> Response | KvraftError:
     """The answer of a frame's body. Raises ``ProtocolError``."""
     try:
@@ -239,6 +247,15 @@ def decode_answer(body: bytes) -> Response | KvraftError:
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"malformed answer: {error}") from error
     return to_error(answer) if isinstance(answer, Failure) else answer
+
+
+def decode_answers(bodies: Iterable[bytes]) -> Iterator[Response | KvraftError]:
+    """``decode_answer`` of each of them. Raises ``ProtocolError`` in the place of the first that is malformed."""
+    try:
+        for answer in map(_answer_decoder.decode, bodies):
+            yield to_error(answer) if isinstance(answer, Failure) else answer
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"malformed answer: {error}") from error
 
 
 def to_failure(error: KvraftError) -> Failure:

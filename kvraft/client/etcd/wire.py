@@ -53,7 +53,7 @@ class EtcdWire:
 
     def __init__(self, url: str, channel: Channel, max_request_bytes: int, handle: Handle) -> None:
         parts = urlsplit(url)
-        self.handle = handle
+        self._handle = handle
         self.partial_bytes = 0
         self.calls: dict[bytes, Call] = {}
         self.http: ClientConnection[AnswerHead] = ClientConnection(channel.queue, AnswerHead, trio.current_time)
@@ -63,6 +63,10 @@ class EtcdWire:
         self._token = ""
         self._blocks: dict[str, bytes] = {}
         self._version: str | None = None
+
+    def handle(self, request_id: bytes, answer: Answer, size: int) -> None:
+        """Hand on what a call has come to."""
+        self._handle([(request_id, answer, size)])
 
     @property
     def leaving(self) -> bool:

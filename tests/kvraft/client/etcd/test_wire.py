@@ -23,7 +23,7 @@ from kvraft.wire.http2.frames import ErrorCode, frame, goaway, rst_stream
 from tests.kvraft.wire.http2_peer import Frame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 WATCH = types.WatchRequest(b"k", b"l", 5)
 WATCH_NOW = types.WatchRequest(b"k", b"l")
@@ -43,8 +43,8 @@ class Side:
     def queue(self, data: bytes) -> None:
         self.sent += data
 
-    def _hand(self, request_id: bytes, answer: object, size: int) -> None:
-        self.handed.append((request_id, answer))
+    def _hand(self, answers: Iterable[tuple[bytes, object, int]]) -> None:
+        self.handed += [(request_id, answer) for request_id, answer, _ in answers]
 
     def frames(self) -> list[Frame]:
         found = split(bytes(self.sent))
