@@ -173,7 +173,7 @@ class Failover:
             if current is not None and current.alive:
                 # What ``Connection.call`` does, without a coroutine for it: nearly every request goes this way.
                 try:
-                    answer = await trio.lowlevel.wait_task_rescheduled(current.begin(request, deadline).abort)
+                    answer = await current.begin(request, deadline).wait()
                     return answer if type(answer) is kind else self._expect(answer, kind)
                 except (Unavailable, OutcomeUnknown) as error:
                     # Whatever becomes of this one, whoever asks next had better ask elsewhere.

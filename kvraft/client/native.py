@@ -38,6 +38,5 @@ class NativeWire:
 
     def receive(self, data: bytes) -> None:
         """See ``connection.Wire``."""
-        frames = self._frames.feed(data)
-        bodies = [body for _, body in frames]
-        self._handle(zip([request_id for request_id, _ in frames], native.decode_answers(bodies), map(len, bodies)))
+        request_ids, bodies = self._frames.feed(data)
+        self._handle(zip(request_ids, native.decode_answers(bodies), map(len, bodies)))

@@ -54,7 +54,7 @@ class NativeSpeaker:
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
         connection, start, answer = self._connection, self._member.service.start, self.answer
-        for request_id, body in self._frames.feed(data):
+        for request_id, body in zip(*self._frames.feed(data), strict=True):
             request = native.decode_request(body)
             own = self._own.get(type(request))
             if own is not None:

@@ -40,13 +40,13 @@ class StreamDecoder(ABC, Generic[T]):
         """What has been received of a frame that is not complete."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> list[T]:
+    def feed(self, data: bytes) -> T:
         """The frames that ``data`` completes, in order. Raises ``ProtocolError`` on a length out of bounds."""
         if self._rest:
             self._rest += data
             if len(data) < self._missing:
                 self._missing -= len(data)
-                return []
+                return self._cut(b"")[0]
             data = bytes(self._rest)
         self._missing = 0
         frames, position = self._cut(data)
@@ -54,7 +54,7 @@ class StreamDecoder(ABC, Generic[T]):
         return frames
 
     @abstractmethod
-    def _cut(self, data: bytes) -> tuple[list[T], int]:
+    def _cut(self, data: bytes) -> tuple[T, int]:
         """The whole frames at the front of ``data``, and where they end."""
 
     def _check(self, length: int) -> None:
@@ -62,7 +62,7 @@ class StreamDecoder(ABC, Generic[T]):
             raise ProtocolError(f"frame of {length} bytes; {self._min} to {self._max} are allowed")
 
 
-class FrameDecoder(StreamDecoder[bytes]):
+class FrameDecoder(StreamDecoder[list[bytes]]):
     """Frames as they are."""
 
     __slots__ = ()
@@ -83,28 +83,32 @@ class FrameDecoder(StreamDecoder[bytes]):
         return frames, position
 
 
-class TaggedDecoder(StreamDecoder[tuple[bytes, bytes]]):
-    """Frames as their first ``TAG_BYTES`` bytes and the rest: one cut where two would cost a third more.
+class TaggedDecoder(StreamDecoder[tuple[list[bytes], list[bytes]]]):
+    """The first ``TAG_BYTES`` bytes of each frame, and the rest of each: one cut where two would cost a third more.
 
     ``min_frame_bytes`` is at least ``TAG_BYTES``.
     """
 
     __slots__ = ()
 
-    def _cut(self, data: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
-        frames: list[tuple[bytes, bytes]] = []
+    def _cut(self, data: bytes) -> tuple[tuple[list[bytes], list[bytes]], int]:
+        tags: list[bytes] = []
+        rests: list[bytes] = []
+        head_of, head_bytes, least, most = _head_of, HEADER_BYTES + TAG_BYTES, self._min, self._max
         position, size = 0, len(data)
-        least, most = self._min, self._max
-        while size - position >= HEADER_BYTES + TAG_BYTES:
-            length, tag = _head_of(data, position)
+        last = size - head_bytes
+        while position <= last:
+            length, tag = head_of(data, position)
             if not least <= length <= most:
                 self._check(length)
-            end = position + HEADER_BYTES + length
+            start = position + head_bytes
+            end = start + length - TAG_BYTES
             if end > size:
                 self._missing = end - size
                 break
-            frames.append((tag, data[position + HEADER_BYTES + TAG_BYTES : end]))
+            tags.append(tag)
+            rests.append(data[start:end])
             position = end
-        if HEADER_BYTES <= size - position < HEADER_BYTES + TAG_BYTES:
+        if HEADER_BYTES <= size - position < head_bytes:
             self._check(int.from_bytes(data[position : position + HEADER_BYTES]))  # who sends no more is told as well
-        return frames, position
+        return (tags, rests), position

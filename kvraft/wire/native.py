@@ -65,7 +65,7 @@ from kvraft.types import (
 from kvraft.wire.frames import HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 PREFACE = b"kvraft/1\n"
 ID_BYTES = 4
@@ -232,12 +232,12 @@ def decode_request(body: bytes) -> Request:
         raise ProtocolError(f"malformed request: {error}") from error
 
 
-def decode_requests(bodies: Iterable[bytes]) -> Iterator[Request]:
-    """``decode_request`` of each of them. Raises ``ProtocolError`` in the place of the first that is malformed."""
+def decode_requests(bodies: Sequence[bytes]) -> Iterable[Request]:
+    """``decode_request`` of each of them; where one is malformed, iterating raises in its place."""
     try:
-        yield from map(_request_decoder.decode, bodies)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ProtocolError(f"malformed request: {error}") from error
+        return list(map(_request_decoder.decode, bodies))
+    except (msgspec.MsgspecError, RecursionError):
+        return map(decode_request, bodies)
 
 
 def decode_answer(body: bytes) -> Response | KvraftError:
@@ -249,13 +249,13 @@ def decode_answer(body: bytes) -> Response | KvraftError:
     return to_error(answer) if isinstance(answer, Failure) else answer
 
 
-def decode_answers(bodies: Iterable[bytes]) -> Iterator[Response | KvraftError]:
-    """``decode_answer`` of each of them. Raises ``ProtocolError`` in the place of the first that is malformed."""
+def decode_answers(bodies: Sequence[bytes]) -> Iterable[Response | KvraftError]:
+    """``decode_answer`` of each of them; where one is malformed, iterating raises in its place."""
     try:
-        for answer in map(_answer_decoder.decode, bodies):
-            yield to_error(answer) if isinstance(answer, Failure) else answer
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ProtocolError(f"malformed answer: {error}") from error
+        answers = list(map(_answer_decoder.decode, bodies))
+    except (msgspec.MsgspecError, RecursionError):
+        return map(decode_answer, bodies)
+    return map(decode_answer, bodies) if Failure in map(type, answers) else answers  # type: ignore[return-value]
 
 
 def to_failure(error: KvraftError) -> Failure:
