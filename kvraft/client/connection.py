@@ -89,7 +89,7 @@ class Slot:
         self.deadline = 0.0
         self.task: trio.lowlevel.Task | None = None
         self.answer: Answer | None = None
-        self._waiting = trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._waiting = trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - driven by hand
         self._pause = self._waiting.send(None)
 
     @types.coroutine

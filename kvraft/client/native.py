@@ -39,4 +39,4 @@ class NativeWire:
     def receive(self, data: bytes) -> None:
         """See ``connection.Wire``."""
         request_ids, bodies = self._frames.feed(data)
-        self._handle(zip(request_ids, native.decode_answers(bodies), map(len, bodies)))
+        self._handle(zip(request_ids, native.decode_answers(bodies), map(len, bodies), strict=True))
