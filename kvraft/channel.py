@@ -93,6 +93,11 @@ class Channel:
         self.closed = False
 
     @property
+    def is_tls(self) -> bool:
+        """Whether it is encrypted."""
+        return self._tls
+
+    @property
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate in DER form; None without TLS or when it showed none."""
         return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
@@ -317,8 +322,11 @@ def _keep_alive(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
-def listen(url: str, backlog: int = 1024) -> list[socket.socket]:
-    """Listening sockets for ``url`` (port 0: any free one). Raises ``OSError``."""
+def listen(url: str, backlog: int = 1024, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Listening sockets for ``url`` (port 0: any free one). Raises ``OSError``.
+
+    ``reuse_port``: others of the same user that want it too may listen there as well.
+    """
     _, host, port = split_url(url)
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -327,7 +335,7 @@ def listen(url: str, backlog: int = 1024) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             try:
-                sockets.append(_listen(family, kind, protocol, address, backlog))
+                sockets.append(_listen(family, kind, protocol, address, backlog, reuse_port=reuse_port))
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
@@ -341,10 +349,14 @@ def listen(url: str, backlog: int = 1024) -> list[socket.socket]:
     return sockets
 
 
-def _listen(family: int, kind: int, protocol: int, address: object, backlog: int) -> socket.socket:
+def _listen(
+    family: int, kind: int, protocol: int, address: object, backlog: int, *, reuse_port: bool
+) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)  # type: ignore[arg-type]

@@ -89,6 +89,8 @@ class StateMachine(Described):
         self.alarms = Alarms(environment)
         self._defragmentation: Defragmentation | None = None
         self._until_compacted: list[tuple[int, Callable[[], None]]] = []
+        self.compactions = 0
+        """How many have come to their end since the start."""
         self.in_pieces = False
         """Whether :meth:`apply` may come back with an entry half done."""
         self._pieces = Pieces(environment, self._store)
@@ -143,6 +145,7 @@ class StateMachine(Described):
             "range": store.ranges,
             "txn": store.txns,
             "put_bytes": store.put_bytes,
+            "compacted": store.compacted,
             "keys": self._environment.key_count(),
         }
 
@@ -353,6 +356,7 @@ class StateMachine(Described):
                 raise storage_error(self._environment.path, error) from error
             raise
         self.uncommitted += 1
+        self.compactions += not more
         if not more and self._until_compacted:
             self._tell_compacted()
         return more
@@ -446,9 +450,9 @@ class StateMachine(Described):
         self._measured_bytes = self._environment.sizes()[1]
 
     @property
-    def being_read(self) -> bool:
-        """Whether somebody reads a snapshot or a view, which a swap of the state would end."""
-        return self._environment.being_read
+    def readers(self) -> int:
+        """How many snapshots and views are being read, which a swap of the state would end."""
+        return self._environment.readers
 
     def sync(self) -> None:
         """Make every commit durable as a whole; in any thread."""

@@ -10,6 +10,7 @@ from kvraft.cli.goflags import BOOL, DURATION, INT, LIST, STRING, UINT, Flag
 
 _NO_CALLS = "this member does not call its own client URLs"
 _TRACING = "traces are not exported"
+_NO_V2 = "the v2 API is not served"
 _DISCOVERY = "a cluster is made from --initial-cluster alone"
 
 IGNORED = (
@@ -28,6 +29,7 @@ IGNORED = (
         "map",
         "Type of freelist of the bbolt backend.",
         ignored="the state is not kept in bbolt",
+        older=("experimental-backend-bbolt-freelist-type",),
         choices=("map", "array"),
     ),
     Flag(
@@ -137,14 +139,6 @@ IGNORED = (
         ignored="it is always persisted",
         older=("experimental-enable-lease-checkpoint-persist",),
     ),
-    Flag(
-        "warning-unary-request-duration",
-        DURATION,
-        0.3,
-        "Time duration after which a warning is generated if a unary request takes more time.",
-        ignored="a slow apply and a slow disk are warned of instead",
-        older=("experimental-warning-unary-request-duration",),
-    ),
     Flag("v2-deprecation", STRING, "", "Phase of v2store deprecation.", ignored="there is no v2 store"),
     Flag("client-cert-file", STRING, "", "Path to an explicit client TLS cert file.", ignored=_NO_CALLS),
     Flag("client-key-file", STRING, "", "Path to an explicit client TLS key file.", ignored=_NO_CALLS),
@@ -157,19 +151,69 @@ IGNORED = (
         older=("experimental-peer-skip-client-san-verification",),
     ),
     Flag(
-        "metrics",
-        STRING,
-        "basic",
-        "Set level of detail for exported metrics.",
-        ignored="there is one level of detail",
-        choices=("basic", "extensive"),
-    ),
-    Flag(
         "log-rotation-config-json",
         STRING,
         "",
         "Configures log rotation if enabled with a JSON logger config.",
         ignored="--enable-log-rotation is not supported",
+    ),
+    Flag(
+        "pre-vote",
+        BOOL,
+        True,
+        "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins "
+        "the cluster.",
+        ignored="it is always on",
+    ),
+    Flag(
+        "enable-pprof",
+        BOOL,
+        False,
+        "Enable runtime profiling data via HTTP server.",
+        ignored="there is no Go runtime to profile",
+    ),
+    Flag(
+        "enable-distributed-tracing",
+        BOOL,
+        False,
+        "Enable distributed tracing using OpenTelemetry Tracing.",
+        ignored=_TRACING,
+        older=("experimental-enable-distributed-tracing",),
+    ),
+    Flag(
+        "wait-cluster-ready-timeout",
+        DURATION,
+        5.0,
+        "Maximum duration to wait for the cluster to be ready.",
+        ignored="clients are served at once; it is ready when it knows a leader",
+        older=("experimental-wait-cluster-ready-timeout",),
+    ),
+    Flag(
+        "set-member-localaddr",
+        BOOL,
+        False,
+        "Enable to have etcd use the first specified and non-loopback host from initial-advertise-peer-urls as the "
+        "local address when communicating with a peer.",
+        ignored="the system chooses the address; peers are known by what they say and by their certificates",
+        older=("experimental-set-member-localaddr",),
+    ),
+    Flag("debug", BOOL, False, "Enable debug-level logging.", ignored="--log-level=debug does it"),
+    Flag(
+        "log-package-levels",
+        STRING,
+        "",
+        "Specify a particular log level for each package.",
+        ignored="--log-level is for all of it",
+    ),
+    *(
+        Flag(f"proxy-{name}", UINT, default, "A setting of the v2 proxy.", ignored="there is no v2 proxy")
+        for name, default in (
+            ("failure-wait", 5000),
+            ("refresh-interval", 30_000),
+            ("dial-timeout", 1000),
+            ("write-timeout", 5000),
+            ("read-timeout", 0),
+        )
     ),
     Flag("disable-log-sampling", BOOL, False, "Disable log sampling.", ignored="lines are not sampled"),
     *(
@@ -235,28 +279,16 @@ IGNORED = (
 )
 
 REFUSED = (
+    Flag("enable-v2", BOOL, False, "Accept etcd V2 client requests.", refused=_NO_V2),
+    Flag("experimental-enable-v2v3", STRING, "", "Serve v2 requests through the v3 backend.", refused=_NO_V2),
     Flag(
-        "cors",
+        "proxy",
         STRING,
-        "*",
-        "Comma-separated white list of origins for CORS, or cross-origin resource sharing.",
-        refused="every origin is let in, as without the flag",
+        "off",
+        "Proxy mode setting.",
+        refused="there is no v2 proxy",
+        choices=("off", "readonly", "on"),
     ),
-    Flag(
-        "host-whitelist",
-        STRING,
-        "*",
-        "Comma-separated acceptable hostnames from HTTP client requests, if server is not secure.",
-        refused="the name of the host is not looked at; listen on addresses that only the right clients reach",
-    ),
-    Flag(
-        "socket-reuse-port",
-        BOOL,
-        False,
-        "Enable to set socket option SO_REUSEPORT on listeners.",
-        refused="two members on one port would answer in turns",
-    ),
-    Flag("enable-v2", BOOL, False, "Accept etcd V2 client requests.", refused="the v2 API is not served"),
     *(
         Flag(f"discovery{suffix}", STRING, "", "Discovery of a cluster's members.", refused=_DISCOVERY)
         for suffix in ("", "-endpoints", "-token", "-proxy", "-srv", "-srv-name", "-user", "-password")
@@ -270,33 +302,10 @@ REFUSED = (
         choices=("exit", "proxy"),
     ),
     Flag(
-        "pre-vote",
-        BOOL,
-        True,
-        "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins "
-        "the cluster.",
-        refused="it is always on",
-    ),
-    Flag(
-        "enable-pprof",
-        BOOL,
-        False,
-        "Enable runtime profiling data via HTTP server.",
-        refused="there is no Go runtime to profile",
-    ),
-    Flag(
         "enable-log-rotation",
         BOOL,
         False,
         "Enable log rotation of a single log-outputs file target.",
         refused="rotate the file from outside: one that is renamed is opened anew",
-    ),
-    Flag(
-        "enable-distributed-tracing",
-        BOOL,
-        False,
-        "Enable distributed tracing using OpenTelemetry Tracing.",
-        refused=_TRACING,
-        older=("experimental-enable-distributed-tracing",),
     ),
 )

@@ -97,6 +97,21 @@ _MEMBER = (
         older=("experimental-warning-apply-duration",),
     ),
     Flag(
+        "warning-unary-request-duration",
+        DURATION,
+        0.3,
+        "Time duration after which a warning is generated if a unary request takes more time.",
+        "warning_unary_seconds",
+        older=("experimental-warning-unary-request-duration",),
+    ),
+    Flag(
+        "socket-reuse-port",
+        BOOL,
+        False,
+        "Enable to set socket option SO_REUSEPORT on listeners allowing rebinding of a port already in use.",
+        "socket_reuse_port",
+    ),
+    Flag(
         "max-concurrent-streams",
         UINT,
         (1 << 32) - 1,
@@ -305,6 +320,21 @@ _SECURITY = (
         "The validity period of the client and peer certificates, unit is year.",
         "self_signed_cert_validity",
     ),
+    Flag(
+        "cors",
+        LIST,
+        ("*",),
+        "Comma-separated white list of origins for CORS, or cross-origin resource sharing (empty or * means all).",
+        "cors",
+    ),
+    Flag(
+        "host-whitelist",
+        LIST,
+        ("*",),
+        "Comma-separated acceptable hostnames from HTTP client requests, if server is not secure (empty or * means "
+        "all).",
+        "host_whitelist",
+    ),
     Flag("cipher-suites", LIST, (), "Comma-separated list of supported TLS cipher suites.", "both_tls.cipher_suites"),
     Flag(
         "tls-min-version",
@@ -329,6 +359,14 @@ _MONITORING = (
         (),
         "List of URLs to listen on for the metrics and health endpoints.",
         "listen_metrics_urls",
+    ),
+    Flag(
+        "metrics",
+        STRING,
+        "basic",
+        "Set level of detail for exported metrics, specify 'extensive' to include server side grpc histogram metrics.",
+        "metrics",
+        choices=("basic", "extensive"),
     ),
 )
 

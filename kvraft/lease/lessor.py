@@ -128,6 +128,8 @@ class Lessor:
         self._waiting_count = 0
         self._renewals: list[_Renewal] = []
         """Of what is written down; they go into the log with the next ``flush``."""
+        self.expired = 0
+        """How many have been revoked because their time was over."""
 
     # ------------------------------------------------------------------ time
 
@@ -261,6 +263,7 @@ class Lessor:
 
     def _expired(self, lease_id: int, timer: _Timer, answer: object) -> None:
         """The revoke has been answered; unless it has been applied the lease is still there, and tried again."""
+        self.expired += not isinstance(answer, KvraftError)
         if self._timers.get(lease_id) is timer:
             timer.is_revoking = False
             timer.wake = self._clock() + RETRY_SECONDS

@@ -32,10 +32,11 @@ def compaction_pending(meta: StateMeta) -> bool:
     return meta.compact_done < meta.compacted_revision
 
 
-def compact_step(tables: Tables, meta: StateMeta, limit: int) -> bool:
-    """Look at up to ``limit`` changes; True when there are more to look at."""
+def compact_step(tables: Tables, meta: StateMeta, limit: int) -> tuple[int, bool]:
+    """Look at up to ``limit`` changes: how many others have been removed, and whether there are more to look at."""
     if not compaction_pending(meta):
-        return False
+        return 0, False
+    removed = 0
     target, rev = meta.compacted_revision, tables.rev
     main, sub = meta.compact_main, meta.compact_sub
     for _ in range(limit):
@@ -45,21 +46,26 @@ def compact_step(tables: Tables, meta: StateMeta, limit: int) -> bool:
             main, sub = POSITION.unpack(position)
         if not found or main > target:
             meta.compact_main, meta.compact_sub, meta.compact_done = target, 0, target
-            return False
-        _visit(tables, position, decode_trace(rev.value()), main < target)
+            return removed, False
+        removed += _visit(tables, position, decode_trace(rev.value()), main < target)
         sub += 1
     meta.compact_main, meta.compact_sub = main, sub
-    return True
+    return removed, True
 
 
-def _visit(tables: Tables, position: bytes, change: Trace, below_target: bool) -> None:
+def _visit(tables: Tables, position: bytes, change: Trace, below_target: bool) -> int:
+    """How many changes it removes."""
+    removed = 0
     if change.previous:
+        removed = 1
         tables.rev.pop(change.previous)
         tables.hist.pop(change.key_id + change.previous)
     if change.version == 0 and below_target:
+        removed += 1
         tables.rev.pop(position)
         head = tables.dead.get(change.key)
         if head is not None and head[:POSITION_BYTES] == position:
             tables.dead.pop(change.key)
         else:
             tables.hist.pop(change.key_id + position)
+    return removed

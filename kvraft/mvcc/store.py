@@ -78,8 +78,8 @@ class Store:
         """Who does the commands of ``execute_all`` that are not the store's own."""
         self.around: Callable[[Command], Response] | None = None
         """What stands between ``execute_all`` and ``dispatch``, if anything does; see ``kvraft.apply.layers``."""
-        self.puts = self.put_bytes = self.deletes = self.ranges = self.txns = 0
-        """What has been done since the start, parts of transactions included."""
+        self.puts = self.put_bytes = self.deletes = self.ranges = self.txns = self.compacted = 0
+        """What has been done since the start, parts of transactions included; changes that compactions removed."""
 
     @property
     def revision(self) -> int:
@@ -314,7 +314,9 @@ class Store:
 
     def compact_step(self, limit: int) -> bool:
         """Remove what is compacted, looking at up to ``limit`` changes; True when there is more to do."""
-        return compact_step(self._environment.tables, self._environment.meta, limit)
+        removed, more = compact_step(self._environment.tables, self._environment.meta, limit)
+        self.compacted += removed
+        return more
 
     def check_revision(self, revision: int) -> None:
         """Raises FutureRevision and Compacted for what cannot be read."""

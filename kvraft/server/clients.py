@@ -146,6 +146,11 @@ class ClientConnection:
         """Whether nothing can be sent any more."""
         return self._channel.closed
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether it goes over TLS."""
+        return self._channel.is_tls
+
     @cached_property
     def common_name(self) -> str:
         """The CN of the certificate that the client showed, "" without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +21,7 @@ __all__ = ["ConfigError", "MemberConfig", "TlsConfig", "parse_initial_cluster"]
 MAX_REQUEST_BYTES = 32 << 20
 """A snapshot's frame, and a frame among peers, must hold the largest entry with room to spare."""
 OPTIONAL_URLS = ("--listen-metrics-urls", "--listen-client-http-urls")
+ORIGIN = re.compile(r"https?://[^/\s]+")
 MAX_QUOTA_BYTES = 1 << 40
 """The state's file is mapped with four times its quota: address space is large, not endless."""
 
@@ -66,10 +68,18 @@ class MemberConfig:
     listen_metrics_urls: tuple[str, ...] = ()
     listen_client_http_urls: tuple[str, ...] = ()
     enable_grpc_gateway: bool = True
+    metrics: str = "basic"
+    """``extensive``: with a histogram of how long calls take, for each method."""
+    cors: tuple[str, ...] = ("*",)
+    """Origins whose pages may read what HTTP answers; "*": all of them."""
+    host_whitelist: tuple[str, ...] = ("*",)
+    """Names that HTTP clients may call this member by where there is no TLS; "*": all of them."""
     wal_dir: Path | None = None
     """Where the log is; None: with the rest of the data."""
     unsafe_no_fsync: bool = False
     warning_apply_seconds: float = 0.1
+    warning_unary_seconds: float = 0.3
+    socket_reuse_port: bool = False
     max_concurrent_streams: int = (1 << 32) - 1
     """Of a client's connection; more than ``wire.http2.connection.MAX_STREAMS`` are never allowed."""
     grpc_keepalive_min_seconds: float = 5.0
@@ -106,6 +116,9 @@ class MemberConfig:
                 )
             )
         self._check_numbers()
+        for origin in self.cors:
+            if origin != "*" and ORIGIN.fullmatch(origin) is None:
+                raise ConfigError(f'--cors: "{origin}" must be "*" or have the form scheme://host[:port]')
         try:
             parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
         except ValueError as error:

@@ -15,6 +15,7 @@ from kvraft.types import DefragmentResponse
 if TYPE_CHECKING:
     from kvraft.apply.defragment import Defragmentation
     from kvraft.apply.machine import StateMachine
+    from kvraft.server.observe.counters import Counters
     from kvraft.storage.log import LogStore
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ MAX_SECONDS = 3600.0
 class Defragmenter:
     """One run after the other."""
 
-    def __init__(self, machine: StateMachine, log_store: LogStore) -> None:
+    def __init__(self, machine: StateMachine, log_store: LogStore, counters: Counters) -> None:
         self._machine = machine
+        self._counters = counters
         self._log_store = log_store
         self._turn = trio.Lock()
         self._thread = trio.CapacityLimiter(1)
@@ -69,9 +71,11 @@ class Defragmenter:
                 raise Unavailable("etcdserver: the defragmentation does not catch up with what is written")
         finally:
             copy.abort()
+        seconds = time.monotonic() - began
+        self._counters.defragment_seconds.observe(seconds)
         log.info(
             "defragmented",
-            extra=fields(before_bytes=before, after_bytes=machine.db_size, seconds=round(time.monotonic() - began, 3)),
+            extra=fields(before_bytes=before, after_bytes=machine.db_size, seconds=round(seconds, 3)),
         )
 
     async def _copy(self, copy: Defragmentation) -> None:
@@ -88,7 +92,7 @@ class Defragmenter:
         patient_until = trio.current_time() + READERS_SECONDS
         while True:
             complete = self._catch_up(copy)
-            if complete and (not self._machine.being_read or trio.current_time() > patient_until):
+            if complete and (not self._machine.readers or trio.current_time() > patient_until):
                 break
             await trio.sleep(LOOK_SECONDS if complete else 0)
         self._machine.finish_defragmentation(copy)

@@ -15,6 +15,7 @@ from kvraft.types import HashKVResponse, HashResponse
 
 if TYPE_CHECKING:
     from kvraft.apply.machine import StateMachine
+    from kvraft.server.observe.counters import Counters
     from kvraft.storage.view import StateView
 
 PIECE = 500
@@ -30,8 +31,9 @@ NEVER_COMPACTED = -1
 class Hashes:
     """One at a time; the last one is remembered, because everybody compares at the same revision."""
 
-    def __init__(self, machine: StateMachine) -> None:
+    def __init__(self, machine: StateMachine, counters: Counters) -> None:
         self._machine = machine
+        self._counters = counters
         self._turn = trio.Lock()
         self._waiting = 0
         self._thread = trio.CapacityLimiter(1)
@@ -65,7 +67,8 @@ class Hashes:
         view = machine.view()
         try:
             hashed = KvHash(view.tables, compacted, upto)
-            await self._finish(view, hashed, rest_share)
+            with self._counters.hash_kv_seconds.time():
+                await self._finish(view, hashed, rest_share)
         finally:
             view.close()
         self._last = HashKVResponse(reached, hashed.value, shown, upto)
@@ -86,7 +89,8 @@ class Hashes:
         revision, view = self._machine.revision, self._machine.view()
         try:
             hashed = StateHash(view.tables.txn, view.tables.databases)
-            await self._finish(view, hashed, 0)
+            with self._counters.hash_seconds.time():
+                await self._finish(view, hashed, 0)
         finally:
             view.close()
         return HashResponse(revision, hashed.value)

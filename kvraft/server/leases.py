@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvraft.apply.command import encode_command
 from kvraft.errors import KvraftError, NotLeader
 from kvraft.lease.lessor import Lessor
+from kvraft.server.observe.counters import Histogram, exponential
 from kvraft.types import (
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
@@ -35,15 +36,35 @@ def min_ttl_seconds(election_ms: int) -> int:
     return ceil(election_ms * 1.5 / 1000)
 
 
-def open_lessor(driver: Driver, machine: StateMachine, election_ms: int) -> Lessor:
-    """The lessor of a member: it proposes through ``driver`` and hears of what ``machine`` applies."""
+class LeaseCounts:
+    """Counts what has been applied, on its way to the lessor; see ``table.Observer``."""
+
+    def __init__(self, lessor: Lessor) -> None:
+        self._lessor = lessor
+        self.revocations = 0
+        self.ttl_seconds = Histogram(exponential(1, 2, 24))
+        """Of those that have been granted."""
+
+    def granted(self, lease_id: int, ttl: int) -> None:
+        """A lease has come into being."""
+        self.ttl_seconds.observe(ttl)
+        self._lessor.granted(lease_id, ttl)
+
+    def revoked(self, lease_id: int) -> None:
+        """A lease has gone."""
+        self.revocations += 1
+        self._lessor.revoked(lease_id)
+
+
+def open_lessor(driver: Driver, machine: StateMachine, election_ms: int) -> tuple[Lessor, LeaseCounts]:
+    """The lessor of a member, which proposes through ``driver``, and what tells it what ``machine`` applies."""
 
     def propose(command: LeaseCommand, waiter: Callable[[object], None]) -> None:
         driver.propose(encode_command(command), waiter)
 
     lessor = Lessor(machine.leases, propose, time.monotonic, election_ms / 1000)
-    machine.leases.observer = lessor
-    return lessor
+    machine.leases.observer = counts = LeaseCounts(lessor)
+    return lessor, counts
 
 
 class LeaseService:
@@ -52,15 +73,18 @@ class LeaseService:
     driver: Driver
     machine: StateMachine
     lessor: Lessor
+    counts: LeaseCounts
 
     def __init__(self, election_ms: int, propose: Callable[[Command, bytes, Caller, Answer], None]) -> None:
+        self.renewals = 0
+        """How many this member has answered while it led."""
         self._min_ttl = min_ttl_seconds(election_ms)
         self._propose = propose
 
     def open(self, driver: Driver, machine: StateMachine, election_ms: int) -> None:
         """The member's other parts are there."""
         self.driver, self.machine = driver, machine
-        self.lessor = open_lessor(driver, machine, election_ms)
+        self.lessor, self.counts = open_lessor(driver, machine, election_ms)
 
     def tick(self) -> None:
         """Time has passed."""
@@ -98,6 +122,7 @@ class LeaseService:
             if isinstance(ttl, KvraftError):
                 answer(ttl)
             else:
+                self.renewals += ttl > 0
                 answer(LeaseKeepAliveResponse(self.machine.revision, request.lease_id, ttl))
 
         self._as_leader(body, caller, answer, lambda: self.lessor.renew(request.lease_id, renewed))

@@ -31,6 +31,7 @@ class Listeners:
         """What is opened is left to ``opened`` to close."""
         self._member = member
         self._opened = opened
+        self._reuse_port = config.socket_reuse_port
         self.gate = Gate(connection_limit(config.max_connections), member.counters)
         makes_certificates = config.client_tls.auto or config.peer_tls.auto
         if not makes_certificates:
@@ -48,7 +49,7 @@ class Listeners:
         found: list[Listener] = []
         for url in urls:
             try:
-                sockets = listen(url)
+                sockets = listen(url, reuse_port=self._reuse_port)
             except OSError as error:
                 raise ConfigError(f"{flag}: cannot listen on {url}: {error.strerror or error}") from error
             for sock in sockets:

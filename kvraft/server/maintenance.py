@@ -40,8 +40,8 @@ class Maintenance:
         """``peer`` is the caller that stands for other members."""
         self._member = member
         self._peer = peer
-        self.hashes = Hashes(member.machine)
-        self.defragmenter: Defragmenter = Defragmenter(member.machine, member.log_store)
+        self.hashes = Hashes(member.machine, member.counters)
+        self.defragmenter: Defragmenter = Defragmenter(member.machine, member.log_store, member.counters)
         self.handlers: dict[type, Callable[[Any, bytes, Caller, Answer], None]] = {
             AlarmRequest: self._alarm,
             HashKVRequest: self._hash_kv,

@@ -198,6 +198,7 @@ class Member:
             self.turns.soon,
             self.membership.removed,
             config.snapshot_send_bytes_per_second,
+            self.counters,
         )
         self.peers.follow(machine.members, machine.removed)
         self.driver = self.peers.driver = Driver(

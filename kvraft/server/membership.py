@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -112,8 +113,22 @@ class Membership:
             return
         if len(self._queue) >= MAX_WAITING:
             raise TooManyRequests
+        self._enqueue(request, answer)
+
+    def _enqueue(self, request: MembershipCommand, answer: Answer) -> None:
+        if isinstance(request, MemberPromoteRequest):
+            answer = partial(self._promoted, answer)
         self._queue.append((self._deadline(), request, answer))
         self._member.wake.set()
+
+    def _promoted(self, answer: Answer, outcome: Response | KvraftError) -> None:
+        """A learner's promotion has ended: well, or not."""
+        counters = self._member.counters
+        if not isinstance(outcome, KvraftError):
+            counters.learners_promoted += 1
+        elif not isinstance(outcome, NotLeader):
+            counters.learners_not_promoted[outcome.text] += 1
+        answer(outcome)
 
     def _leads(self, body: bytes, caller: Caller, answer: Answer) -> bool:
         """Whether this member leads. Else the leader is asked, for callers that want that, or they learn who it is."""
@@ -254,8 +269,7 @@ class Membership:
         """One thing at a time: publish a member's name and URLs, or promote a learner that has caught up."""
         request = self._unpublished() or (self._caught_up() if self._member.config.auto_promote_learners else None)
         if request is not None:
-            self._queue.append((self._deadline(), request, _ignore))
-            self._member.wake.set()
+            self._enqueue(request, _ignore)
 
     @property
     def published(self) -> bool:

@@ -54,7 +54,9 @@ class NativeSpeaker:
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
         connection, start, answer = self._connection, self._member.service.start, self.answer
-        for request_id, body in zip(*self._frames.feed(data), strict=True):
+        ids, bodies = self._frames.feed(data)
+        self._member.counters.native_requests += len(ids)
+        for request_id, body in zip(ids, bodies, strict=True):
             request = native.decode_request(body)
             own = self._own.get(type(request))
             if own is not None:

@@ -15,6 +15,7 @@ from kvraft.errors import KvraftError, ProtocolError
 from kvraft.logs import fields
 from kvraft.raft.messages import MessageKind, Role
 from kvraft.server import snapshots
+from kvraft.server.observe.counters import Transfers
 from kvraft.server.snapshots import HELLO_SECONDS, Incoming, Pace, next_control
 from kvraft.storage.errors import StorageError
 from kvraft.wire import peer as wire
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kvraft.apply.machine import StateMachine
     from kvraft.raft.messages import Message
     from kvraft.server.driver import Driver
+    from kvraft.server.observe.counters import Counters
     from kvraft.server.security import MemberTls
     from kvraft.storage.snapshot import SnapshotWriter
     from kvraft.types import MemberInfo
@@ -67,7 +69,8 @@ class PeerLink:
         self.foreign = foreign
         self.introduced = False
         self.channel: Channel | None = None
-        self.sent_bytes = self.received_bytes = self.lost_messages = 0
+        self.sent_bytes = self.received_bytes = self.lost_messages = self.disconnections = self.receive_failures = 0
+        self.sending, self.receiving = Transfers(), Transfers()
         self.accepted: set[Channel] = set()
         self.calls = WakeUp()
         """Set when the peer has connected to us: it is there, and need not be waited for any longer."""
@@ -98,6 +101,7 @@ class Peers:
         wake: Callable[[], None],
         removed: Callable[[], None],
         snapshot_bytes_per_second: int,
+        counters: Counters,
     ) -> None:
         """``removed`` is called when a peer says that this member has been removed."""
         self.links: dict[int, PeerLink] = {}
@@ -109,6 +113,7 @@ class Peers:
         self._tls = tls
         self._wake = wake
         self._removed = removed
+        self._counters = counters
         self._pace = Pace(snapshot_bytes_per_second)
         self._nursery: trio.Nursery | None = None
         self._draining: set[Channel] = set()
@@ -274,6 +279,7 @@ class Peers:
                 finally:
                     link.channel = None
                     channel.close()
+                link.disconnections += 1
                 self._the_driver.unreachable(link.peer_id)
                 self._the_driver.link_lost(link.peer_id)
                 self._wake()
@@ -339,9 +345,10 @@ class Peers:
 
         try:
             if link is not None:
-                index = await snapshots.deliver(
-                    self._machine, message, lambda: self._open(link, wire.SNAPSHOT), wanted, begun, self._pace
-                )
+                with self._counters.snapshot_seconds.time(), link.sending.one():
+                    index = await snapshots.deliver(
+                        self._machine, message, lambda: self._open(link, wire.SNAPSHOT), wanted, begun, self._pace
+                    )
         except (KvraftError, OSError, trio.TooSlowError) as error:
             reason = "its stream stands still" if isinstance(error, trio.TooSlowError) else str(error)
             log.warning("sending a snapshot failed", extra=fields(peer=f"{message.to:x}", error=reason))
@@ -385,11 +392,16 @@ class Peers:
                     self._let_go(link, 0)
 
     async def _serve_peer(self, channel: Channel, hello: wire.Hello) -> None:
-        frames = FrameDecoder(wire.MAX_FRAME_BYTES)
-        if hello.purpose == wire.SNAPSHOT:
-            await self.incoming.receive(channel, frames, hello)
-        else:
-            await self._receive_messages(channel, frames, hello)
+        frames, link = FrameDecoder(wire.MAX_FRAME_BYTES), self.links[hello.sender]
+        try:
+            if hello.purpose == wire.SNAPSHOT:
+                with link.receiving.one():
+                    await self.incoming.receive(channel, frames, hello)
+            else:
+                await self._receive_messages(channel, frames, hello)
+        except Exception:
+            link.receive_failures += 1
+            raise
 
     async def _greet(self, channel: Channel) -> wire.Hello | None:
         """Exchange hellos; None after the question who the members are, which is all that was wanted.

@@ -34,6 +34,9 @@ class PendingReads:
         self.count = 0
         """How many have no answer."""
         self.failed = 0
+        """How many have been answered with an error."""
+        self.slow = 0
+        """Attempts that nobody had confirmed when their time was over."""
 
     @property
     def is_waiting(self) -> bool:
@@ -64,7 +67,7 @@ class PendingReads:
         if attempt in self._patient:
             self._later.append(attempt)
         else:
-            self.fail(attempt, NoLeader())
+            self._fail(self._take(attempt), NoLeader())
 
     def tick(self) -> None:
         """Whoever would not confirm them is asked again."""
@@ -91,13 +94,15 @@ class PendingReads:
                 reader(None)
 
     def fail(self, attempt: int, error: KvraftError) -> None:
-        """Answer ``attempt``, unless that has been done."""
-        self._fail(self._take(attempt), error)
+        """The time of ``attempt`` is over: answer it, unless that has been done."""
+        readers = self._take(attempt)
+        self.slow += bool(readers)
+        self._fail(readers, error)
 
     def stop(self, error: KvraftError) -> None:
         """Answer everybody."""
         for attempt in list(self._attempts):
-            self.fail(attempt, error)
+            self._fail(self._take(attempt), error)
         new, self._new = self._new, ([], [])
         self.has_new = False
         self._fail(new[0] + new[1], error)

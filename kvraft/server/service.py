@@ -244,7 +244,8 @@ class Service:
             member.driver.commit_if_due(due=True)
             reader = member.machine.snapshot()
             try:
-                yield reader
+                with member.counters.snapshot_seconds.time():
+                    yield reader
             finally:
                 reader.close()
         finally:

@@ -209,9 +209,9 @@ class StateEnvironment:
         return directory, writer
 
     @property
-    def being_read(self) -> bool:
-        """Whether a snapshot or a view of this state is open."""
-        return any(not reader.closed for reader in self._readers)
+    def readers(self) -> int:
+        """How many snapshots and views of this state are open."""
+        return sum(not reader.closed for reader in self._readers)
 
     def sync(self) -> None:
         """Make every commit durable, its last page too; in any thread. Raises :class:`StorageError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from kvraft.auth.identity import Credentials
     from kvraft.server.clients import ClientConnection
+    from kvraft.server.etcd.services import Method
     from kvraft.server.timers import Timer
     from kvraft.types import WatchBatch
     from kvraft.wire.etcd import rpc_pb2 as pb
@@ -40,13 +42,15 @@ class Handler(Protocol):
 class Call(ABC):
     """See the module; also a ``service.Caller``."""
 
-    __slots__ = ("_timer", "connection", "handler", "over")
+    __slots__ = ("_began", "_timer", "connection", "handler", "method", "over")
 
     forwards = True
     """Clients of these protocols stay with the member that they chose."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, method: Method) -> None:
         self.connection = connection
+        self.method = method
+        self._began = time.monotonic()
         self.handler: Handler | None = None
         self.over = False
         self._timer: Timer | None = None
@@ -120,9 +124,17 @@ class Call(ABC):
     def _expire(self) -> None:
         self.fail(DeadlineExceeded())
 
-    def _is_over(self) -> None:
-        """Let go of everything; each edge calls it once, when either side has ended the call."""
+    def _is_over(self, failure: str = "") -> None:
+        """Let go of everything; each edge calls it once, when either side has ended the call.
+
+        ``failure`` is the name of its status, when that is not OK.
+        """
         self.over = True
+        if failure:
+            self.method.failed[failure] += 1
+        else:
+            self.method.succeeded += 1
+        self.method.lasted(time.monotonic() - self._began)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from kvraft.durations import format_duration
 from kvraft.errors import KvraftError, NoLeader, TooManyRequests
+from kvraft.logs import Throttle, fields
 from kvraft.raft.messages import NO_NODE
 from kvraft.server import clients
 from kvraft.server.etcd import recipes
@@ -15,6 +19,7 @@ from kvraft.server.etcd.keep_alive import KeepAlive
 from kvraft.server.etcd.reflection import V1, V1ALPHA, Reflection
 from kvraft.server.etcd.snapshot import Snapshot
 from kvraft.server.etcd.watch import WatchStream
+from kvraft.server.observe.counters import Histogram
 from kvraft.watch.encoding import Shared
 from kvraft.wire.etcd import election_pb2, health_pb2, lock_pb2, reflection_pb2, reflection_v1alpha_pb2, rpc_pb2
 from kvraft.wire.etcd.event_json import events_as_json
@@ -29,13 +34,21 @@ if TYPE_CHECKING:
     from kvraft.server.etcd.call import Call, Handler
     from kvraft.server.member import Member
 
+log = logging.getLogger(__name__)
+
+UNARY = "unary"
 KINDS = {
-    (False, False): "unary",
+    (False, False): UNARY,
     (False, True): "server_stream",
     (True, False): "client_stream",
     (True, True): "bidi_stream",
 }
 """By whether clients, and members, send several messages."""
+MAX_VERSIONS = 16
+"""Versions of clients that are told apart: they come from clients, and each takes memory and a line of the metrics."""
+OTHER_VERSION = "other"
+CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Prometheus's usual buckets, which go-grpc has too."""
 MAX_LEADERLESS_ELECTIONS = 3
 """So many election timeouts without a leader end the streams that ask for one."""
 
@@ -43,7 +56,10 @@ MAX_LEADERLESS_ELECTIONS = 3
 class Method:
     """One method: either ``unary`` serves its calls, or ``stream`` makes the handler of each."""
 
-    __slots__ = ("answers", "failed", "kind", "parse", "path", "request", "started", "stream", "succeeded", "unary")
+    __slots__ = (
+        *("answers", "failed", "kind", "misread", "parse", "path", "received", "request"),
+        *("seconds", "sent", "slow_seconds", "started", "stream", "succeeded", "unary"),
+    )
 
     def __init__(
         self,
@@ -64,10 +80,37 @@ class Method:
         self.parse: Callable[[bytes], Any] = request.FromString
         self.unary = unary
         self.stream = stream
-        self.started = self.succeeded = 0
-        """How many of its calls over gRPC have begun, and have ended well."""
+        self.started: Counter[str] = Counter()
+        """How many of its calls have begun, by the version that clients say they have."""
+        self.succeeded = 0
+        """How many have ended well."""
         self.failed: Counter[str] = Counter()
         """How many have ended otherwise, by the name of their status."""
+        self.received = self.sent = 0
+        """Messages of clients, and those of streams of answers."""
+        self.seconds: Histogram | None = None
+        """How long calls take, where that is wanted."""
+        self.slow_seconds = inf
+        """Calls that take longer are warned of."""
+        self.misread = 0
+        """Streams that ended because what the client sent could not be read."""
+
+    def begun(self, version: str) -> None:
+        """A client that has ``version`` calls."""
+        if version not in self.started and len(self.started) >= MAX_VERSIONS:
+            version = OTHER_VERSION
+        self.started[version] += 1
+
+    def lasted(self, seconds: float) -> None:
+        """A call has ended."""
+        if self.seconds is not None:
+            self.seconds.observe(seconds)
+        if seconds > self.slow_seconds:
+            skipped = _slow_calls.skipped_since_last()
+            if skipped is not None:
+                log.warning("request stats", extra=fields(
+                    **{"time spent": format_duration(seconds), "response type": self.path}, skipped=skipped
+                ))
 
 
 class EtcdServices:
@@ -131,9 +174,13 @@ class EtcdServices:
                     request = getattr(module, descriptor.input_type.name)
                     answers = getattr(module, descriptor.output_type.name)
                     kind = KINDS[descriptor.client_streaming, descriptor.server_streaming]
-                    self.methods[path] = Method(
+                    self.methods[path] = method = Method(
                         path, request, answers, kind, unaries.pop(path, None), streams.pop(path, None)
                     )
+                    if self.member.config.metrics == "extensive":
+                        method.seconds = Histogram(CALL_SECONDS)
+                    if kind == UNARY:
+                        method.slow_seconds = self.member.config.warning_unary_seconds
         assert not unaries, unaries
         assert not streams, streams
 
@@ -178,5 +225,6 @@ class EtcdServices:
         member.timers.at(member.clock() + member.config.election_ms / 1000, self._watch_leader)
 
 
+_slow_calls = Throttle(1.0)
 OVERHEAD_BYTES = 512 << 10
 """What etcd adds to the limit of a request for the message around it."""

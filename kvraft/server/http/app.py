@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvraft.server.clients import Offer
+from kvraft.server.http.access import MISDIRECTED, refusal_of_host
 from kvraft.server.http.exchange import PLAIN_TEXT
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ async def _answer(exchange: Exchange, route: Route, pending: Pending) -> None:
 
 def opened(exchange: Exchange) -> Receiver:
     """Begin to serve ``exchange``; the receiver takes its body."""
+    refusal = refusal_of_host(exchange)
+    if refusal:
+        exchange.origin = ""
+        exchange.respond(MISDIRECTED, PLAIN_TEXT, refusal)
+        return ANSWERED
     if exchange.method == "OPTIONS":
         exchange.respond(200, PLAIN_TEXT, b"")
         return ANSWERED

@@ -18,6 +18,7 @@ from kvraft.server.etcd.call import Call
 from kvraft.server.http.app import ANSWERED
 from kvraft.server.http.exchange import JSON, PLAIN_TEXT
 from kvraft.wire.etcd.from_json import from_json
+from kvraft.wire.grpc.head import UNKNOWN_VERSION
 from kvraft.wire.grpc.status import CODES, MessageTooLarge
 
 if TYPE_CHECKING:
@@ -110,12 +111,11 @@ def opened(exchange: Exchange) -> Receiver:
 class JsonCall(Call):
     """A call whose messages are JSON; the receiver of its exchange."""
 
-    __slots__ = ("_begun", "_body", "_exchange", "_limit", "_method")
+    __slots__ = ("_begun", "_body", "_exchange", "_limit")
 
     def __init__(self, exchange: Exchange, method: Method) -> None:
-        super().__init__(exchange.connection)
+        super().__init__(exchange.connection, method)
         self._exchange = exchange
-        self._method = method
         self._body = bytearray()
         # Base64 makes four bytes of three; and there are names and brackets.
         whole = 2 * exchange.connection.member.etcd.max_message_bytes
@@ -124,8 +124,9 @@ class JsonCall(Call):
 
     def begin(self) -> None:
         """What comes before the first message."""
+        self.method.begun(UNKNOWN_VERSION)  # the gateway is the client here
         needs_leader = self._metadata("hasleader") == "true"
-        self.connection.member.etcd.begin(self._method, self, needs_leader=needs_leader)
+        self.connection.member.etcd.begin(self.method, self, needs_leader=needs_leader)
 
     def _metadata(self, name: str) -> str:
         """What gRPC's clients send as metadata comes with a prefix."""
@@ -151,6 +152,7 @@ class JsonCall(Call):
     def send(self, message: bytes) -> None:
         """See ``Call``."""
         if not self.over:
+            self.method.sent += 1
             self._start(200)
             self._exchange.write(orjson.dumps({"result": self._to_json(message)}) + b"\n")
 
@@ -164,6 +166,7 @@ class JsonCall(Call):
         if not parts:
             self.send(head.SerializeToString())
         elif not self.over:
+            self.method.sent += 1
             self._start(200)
             fields = orjson.dumps(json_format.MessageToDict(head, preserving_proto_field_name=True))
             self._exchange.write(b'{"result":' + fields.removesuffix(b"}") + b',"events":[')
@@ -188,8 +191,8 @@ class JsonCall(Call):
         """See ``Call``."""
         if self.over:
             return
-        self._is_over()
         assert isinstance(error, KvraftError)
+        self._is_over(error.code)
         text, code, http_status = str(error), CODES[error.code], HTTP_STATUS[error.code]
         if not self._begun:
             body = {"error": text, "code": code, "message": text}
@@ -205,7 +208,7 @@ class JsonCall(Call):
             self._exchange.start(http_status, JSON)
 
     def _to_json(self, message: bytes) -> Any:
-        return json_format.MessageToDict(self._method.answers.FromString(message), preserving_proto_field_name=True)
+        return json_format.MessageToDict(self.method.answers.FromString(message), preserving_proto_field_name=True)
 
     # ------------------------------------------------------------------ what the exchange brings
 
@@ -236,7 +239,8 @@ class JsonCall(Call):
 
     def _from_json(self, found: object) -> Any:
         """The message that an object says. Raises InvalidArgument."""
-        return from_json(found, self._method.request())
+        self.method.received += 1
+        return from_json(found, self.method.request())
 
     def half_closed(self) -> None:
         """See ``http2.stream.Receiver``."""
@@ -249,8 +253,8 @@ class JsonCall(Call):
                     raise KvraftError("unexpected EOF")
                 self.handler.half_closed()
             else:
-                assert self._method.unary is not None
-                self._method.unary(self, self._from_json(orjson.loads(body) if body else {}))
+                assert self.method.unary is not None
+                self.method.unary(self, self._from_json(orjson.loads(body) if body else {}))
         except orjson.JSONDecodeError as error:
             self.fail(InvalidArgument("unexpected EOF" if error.pos >= len(body) else str(error)))
         except KvraftError as error:
@@ -259,7 +263,7 @@ class JsonCall(Call):
     def lost(self) -> None:
         """See ``http2.stream.Receiver``."""
         if not self.over:
-            self._is_over()
+            self._is_over("Canceled")
 
     def drained(self) -> None:
         """See ``http2.stream.Receiver``."""

@@ -10,7 +10,8 @@ import httptools
 
 from kvraft.errors import ProtocolError
 from kvraft.server.http import app
-from kvraft.server.http.exchange import CORS, PLAIN_TEXT, Exchange
+from kvraft.server.http.access import cors_fields
+from kvraft.server.http.exchange import PLAIN_TEXT, Exchange
 
 if TYPE_CHECKING:
     from kvraft.server.clients import ClientConnection
@@ -227,12 +228,12 @@ class Http1Speaker:
             self._receiver.half_closed()
 
 
-_CORS_LINES = [f"{name.title()}: {value}" for name, value in CORS]
-
-
-def head(status: int, content_type: str, length: int | None, *, keep: bool, chunked: bool = False) -> bytes:
-    """The head of an answer."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *_CORS_LINES, f"Content-Type: {content_type}"]
+def head(
+    status: int, content_type: str, length: int | None, *, keep: bool, chunked: bool = False, origin: str = ""
+) -> bytes:
+    """The head of an answer; pages of ``origin`` may read it."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
+    lines += [f"{name.title()}: {value}" for name, value in cors_fields(origin)]
     if length is not None:
         lines.append(f"Content-Length: {length}")
     if chunked:
@@ -249,7 +250,7 @@ class Http1Exchange(Exchange):
     def __init__(
         self, speaker: Http1Speaker, method: str, target: str, headers: dict[str, str], *, chunked: bool, keep: bool
     ) -> None:
-        super().__init__(speaker.connection, method, target, headers)
+        super().__init__(speaker.connection, method, target, headers, headers.get("host", ""))
         self._speaker = speaker
         self._chunked = chunked
         self._keep = keep
@@ -261,14 +262,15 @@ class Http1Exchange(Exchange):
 
     def respond(self, status: int, content_type: str, body: bytes) -> None:
         """See ``Exchange``."""
-        answer = head(status, content_type, len(body), keep=self._keep)
+        answer = head(status, content_type, len(body), keep=self._keep, origin=self.origin)
         self.connection.queue(answer if self.method == "HEAD" else answer + body)
         self._speaker.answered(keep=self._keep)
 
     def start(self, status: int, content_type: str) -> None:
         """See ``Exchange``. Without chunks the end shows by closing."""
         self._keep = self._keep and self._chunked
-        self.connection.queue(head(status, content_type, None, keep=self._keep, chunked=self._chunked))
+        answer = head(status, content_type, None, keep=self._keep, chunked=self._chunked, origin=self.origin)
+        self.connection.queue(answer)
 
     def write(self, data: bytes) -> None:
         """See ``Exchange``."""

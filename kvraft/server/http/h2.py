@@ -14,12 +14,13 @@ from kvraft.server import clients
 from kvraft.server.clients import Offer
 from kvraft.server.etcd.call import Call
 from kvraft.server.http import app
-from kvraft.server.http.exchange import CORS, Exchange
+from kvraft.server.http.access import cors_fields
+from kvraft.server.http.exchange import Exchange
 from kvraft.server.http.keepalive import Keepalive
 from kvraft.wire.grpc import status
-from kvraft.wire.grpc.head import Head
+from kvraft.wire.grpc.head import UNKNOWN_VERSION, Head
 from kvraft.wire.grpc.messages import MessageDecoder, framed
-from kvraft.wire.grpc.status import Internal, Unimplemented
+from kvraft.wire.grpc.status import Internal, InvalidClientVersion, Unimplemented
 from kvraft.wire.http2 import headers
 from kvraft.wire.http2.connection import MAX_STREAMS, ConnectionEnds, ServerConnection
 from kvraft.wire.http2.frames import ErrorCode
@@ -41,7 +42,6 @@ FALLBACK_TIMEOUT_SECONDS = 20.0
 """For flags that are 0: what gRPC does when it is told nothing, as in etcd."""
 MIN_INTERVAL_SECONDS = 1.0
 """Clients are not asked more often whether they are there, as in gRPC."""
-_CORS_FIELDS = [(name.encode(), value.encode()) for name, value in CORS]
 
 
 class Http2Speaker:
@@ -170,14 +170,13 @@ def _unknown(path: str, services: EtcdServices) -> KvraftError:
 class GrpcCall(Call):
     """A call on a stream of HTTP/2; the stream's receiver."""
 
-    __slots__ = ("_asked", "_begun", "_decoder", "_head", "_method", "_speaker", "_stream")
+    __slots__ = ("_asked", "_begun", "_decoder", "_head", "_speaker", "_stream")
 
     def __init__(self, speaker: Http2Speaker, stream: Stream, head: Head, method: Method) -> None:
-        super().__init__(speaker.connection)
+        super().__init__(speaker.connection, method)
         self._speaker = speaker
         self._stream = stream
         self._head = head
-        self._method = method
         self._decoder = MessageDecoder(speaker.services.max_message_bytes, head.encoding)
         self._asked = False
         self._begun = False
@@ -186,10 +185,13 @@ class GrpcCall(Call):
     def begin(self) -> None:
         """What comes before the first message."""
         head = self._head
-        self._method.started += 1
+        self.method.begun(head.client_version or UNKNOWN_VERSION)
+        if head.client_version is None:
+            self.fail(InvalidClientVersion())
+            return
         needs_leader = head.headers.get("hasleader") == "true"
-        if needs_leader or self._method.stream is not None:
-            self._speaker.services.begin(self._method, self, needs_leader=needs_leader)
+        if needs_leader or self.method.stream is not None:
+            self._speaker.services.begin(self.method, self, needs_leader=needs_leader)
         if head.timeout is not None and not self.over:
             self.give(head.timeout)
 
@@ -218,6 +220,7 @@ class GrpcCall(Call):
 
     def send(self, message: bytes) -> None:
         """See ``Call``."""
+        self.method.sent += 1
         if self._begun:
             self._speaker.http.send_data(self._stream, framed(message))
         else:
@@ -228,14 +231,12 @@ class GrpcCall(Call):
         """See ``Call``."""
         if not self.over:
             self._is_over()
-            self._method.succeeded += 1
             self._speaker.http.send(self._stream, status.HEADERS, framed(message), status.OK)
 
     def end(self) -> None:
         """See ``Call``."""
         if not self.over:
             self._is_over()
-            self._method.succeeded += 1
             if self._begun:
                 self._speaker.http.send_trailers(self._stream, status.OK)
             else:
@@ -244,16 +245,15 @@ class GrpcCall(Call):
     def fail(self, error: Exception) -> None:
         """See ``Call``."""
         if not self.over:
-            self._is_over()
             assert isinstance(error, KvraftError)
-            self._method.failed[error.code] += 1
+            self._is_over(error.code)
             block = status.trailers(error) if self._begun else status.trailers_only(error)
             self._speaker.http.send_trailers(self._stream, block)
 
-    def _is_over(self) -> None:
+    def _is_over(self, failure: str = "") -> None:
         self._speaker.partial_bytes -= self._decoder.buffered_bytes
         self._speaker.is_over(self)
-        super()._is_over()
+        super()._is_over(failure)
 
     # ------------------------------------------------------------------ what the stream brings
 
@@ -267,23 +267,28 @@ class GrpcCall(Call):
             if speaker.partial_bytes > MAX_PARTIAL_BYTES:
                 raise TooManyRequests
             for message in messages:
-                self._message(self._method.parse(message))
+                self._message(self.method.parse(message))
                 if self.over:
                     return
         except KvraftError as error:
-            self.fail(error)
+            self._misread(error)
         except DecodeError as error:
-            self.fail(Internal(f"grpc: error unmarshalling request: {error}"))
+            self._misread(Internal(f"grpc: error unmarshalling request: {error}"))
+
+    def _misread(self, error: KvraftError) -> None:
+        self.method.misread += self.handler is not None
+        self.fail(error)
 
     def _message(self, message: Any) -> None:
+        self.method.received += 1
         if self.handler is not None:
             self.handler.message(message)
         elif self._asked:
             self.fail(Internal("grpc: a method of one request got another"))
         else:
             self._asked = True
-            assert self._method.unary is not None
-            self._method.unary(self, message)
+            assert self.method.unary is not None
+            self.method.unary(self, message)
 
     def half_closed(self) -> None:
         """See ``http2.stream.Receiver``."""
@@ -297,8 +302,7 @@ class GrpcCall(Call):
     def lost(self) -> None:
         """The client has cancelled, or is gone. What it asked for happens; its answer goes nowhere."""
         if not self.over:
-            self._is_over()
-            self._method.failed["Canceled"] += 1
+            self._is_over("Canceled")
 
     def drained(self) -> None:
         """See ``http2.stream.Receiver``."""
@@ -312,7 +316,8 @@ class Http2Exchange(Exchange):
     __slots__ = ("_speaker", "_stream")
 
     def __init__(self, speaker: Http2Speaker, stream: Stream, head: Head) -> None:
-        super().__init__(speaker.connection, head.method, head.path, head.headers)
+        host = head.authority or head.headers.get("host", "")
+        super().__init__(speaker.connection, head.method, head.path, head.headers, host)
         self._speaker = speaker
         self._stream = stream
 
@@ -322,7 +327,8 @@ class Http2Exchange(Exchange):
         return self._stream.held_bytes > MAX_STREAM_HELD_BYTES or self._speaker.congested
 
     def _head(self, code: int, content_type: str, length: int | None) -> bytes:
-        fields = [(b":status", b"%d" % code), *_CORS_FIELDS, (b"content-type", content_type.encode())]
+        fields = [(b":status", b"%d" % code), (b"content-type", content_type.encode())]
+        fields += [(name.encode(), value.encode()) for name, value in cors_fields(self.origin)]
         if length is not None:
             fields.append((b"content-length", b"%d" % length))
         return headers.encode(fields)

@@ -10,16 +10,11 @@ import resource
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-    UnknownMetricFamily,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from kvraft.raft.messages import NO_NODE, Role
-from kvraft.version import ETCD_VERSION, VERSION
+from kvraft.server.observe import labelled
+from kvraft.server.observe.calls import calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +76,21 @@ GAUGES: tuple[tuple[str, str, Number], ...] = (
         "etcd_mvcc_db_total_size_in_use_in_bytes",
         "Total size of the underlying database logically in use in bytes.",
         lambda member: member.machine.db_size_in_use,
+    ),
+    (
+        "etcd_mvcc_db_open_read_transactions",
+        "The number of currently open read transactions",
+        lambda member: member.machine.readers,
+    ),
+    (
+        "etcd_debugging_auth_revision",
+        "The current revision of auth store.",
+        lambda member: member.machine.auth.revision,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_last",
+        "The unix time of the last db compaction. Resets to 0 on start.",
+        lambda member: member.counters.last_compaction,
     ),
     (
         "etcd_disk_defrag_inflight",
@@ -163,6 +173,11 @@ COUNTERS: tuple[tuple[str, str, Number], ...] = (
         lambda member: member.driver.reads.failed,
     ),
     (
+        "etcd_server_slow_read_indexes_total",
+        "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
+        lambda member: member.driver.reads.slow,
+    ),
+    (
         "etcd_server_slow_apply_total",
         "The total number of slow apply requests (likely overloaded from slow disk).",
         lambda member: member.counters.slow_applies,
@@ -198,6 +213,31 @@ COUNTERS: tuple[tuple[str, str, Number], ...] = (
         lambda member: member.machine.watch.events,
     ),
     (
+        "etcd_debugging_mvcc_db_compaction_keys_total",
+        "Total number of db keys compacted.",
+        lambda member: member.machine.statistics()["compacted"],
+    ),
+    (
+        "etcd_debugging_lease_granted_total",
+        "The total number of granted leases.",
+        lambda member: member.service.leases.counts.ttl_seconds.total,
+    ),
+    (
+        "etcd_debugging_lease_revoked_total",
+        "The total number of revoked leases.",
+        lambda member: member.service.leases.counts.revocations,
+    ),
+    (
+        "etcd_debugging_lease_renewed_total",
+        "The number of renewed leases seen by the leader.",
+        lambda member: member.service.leases.renewals,
+    ),
+    (
+        "etcd_debugging_server_lease_expired_total",
+        "The total number of expired leases.",
+        lambda member: member.service.leases.lessor.expired,
+    ),
+    (
         "etcd_network_client_grpc_received_bytes_total",
         "The total number of bytes received from clients.",
         lambda member: member.counters.client_received_bytes,
@@ -206,6 +246,11 @@ COUNTERS: tuple[tuple[str, str, Number], ...] = (
         "etcd_network_client_grpc_sent_bytes_total",
         "The total number of bytes sent to clients.",
         lambda member: member.counters.client_sent_bytes,
+    ),
+    (
+        "kvraft_native_requests_total",
+        "Requests of clients over the native protocol.",
+        lambda member: member.counters.native_requests,
     ),
     (
         "kvraft_disk_slow_syncs_total",
@@ -230,6 +275,36 @@ HISTOGRAMS: tuple[tuple[str, str, Callable[[Member], Histogram]], ...] = (
         "The latency distributions of commit called by backend.",
         lambda member: member.counters.backend_commit_seconds,
     ),
+    (
+        "etcd_disk_backend_snapshot_duration_seconds",
+        "The latency distribution of backend snapshots.",
+        lambda member: member.counters.snapshot_seconds,
+    ),
+    (
+        "etcd_disk_backend_defrag_duration_seconds",
+        "The latency distribution of backend defragmentation.",
+        lambda member: member.counters.defragment_seconds,
+    ),
+    (
+        "etcd_mvcc_hash_duration_seconds",
+        "The latency distribution of storage hash operation.",
+        lambda member: member.counters.hash_seconds,
+    ),
+    (
+        "etcd_mvcc_hash_rev_duration_seconds",
+        "The latency distribution of storage hash by revision operation.",
+        lambda member: member.counters.hash_kv_seconds,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "Bucketed histogram of db compaction total duration.",
+        lambda member: member.counters.compaction_milliseconds,
+    ),
+    (
+        "etcd_debugging_lease_ttl_total",
+        "Bucketed histogram of lease TTLs.",
+        lambda member: member.service.leases.counts.ttl_seconds,
+    ),
 )
 
 
@@ -246,106 +321,25 @@ class _Collector:
         for name, text, histogram in HISTOGRAMS:
             found = histogram(member)
             yield HistogramMetricFamily(name, text, buckets=found.buckets(), sum_value=found.sum)
-        yield from _identity(member)
-        yield from _health(member)
-        yield from _peers(member)
-        yield from _grpc(member)
+        yield _applies(member)
+        yield from labelled.identity(member)
+        yield from labelled.health(member)
+        yield from labelled.alarms(member)
+        yield from labelled.learners(member)
+        yield from labelled.peers(member)
+        yield from labelled.snapshots(member)
+        yield from calls(member)
 
 
-def _identity(member: Member) -> Iterator[Metric]:
-    for name, text, label, value in (
-        (
-            "etcd_server_version",
-            "Which version is running. 1 for 'server_version' label with current version.",
-            "server_version",
-            ETCD_VERSION,
-        ),
-        (
-            "etcd_server_id",
-            "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
-            "server_id",
-            f"{member.member_id:x}",
-        ),
-        (
-            "etcd_cluster_version",
-            "Which version is running. 1 for 'cluster_version' label with current cluster version",
-            "cluster_version",
-            ETCD_VERSION.rpartition(".")[0],
-        ),
-        ("kvraft_version", "Which version of kvraft is running.", "version", VERSION),
-    ):
-        family = GaugeMetricFamily(name, text, labels=[label])
-        family.add_metric([value], 1)
-        yield family
-
-
-def _health(member: Member) -> Iterator[Metric]:
-    counters = member.counters
-    # etcd's names of these two do not end as counters' do
-    yield UnknownMetricFamily(
-        "etcd_server_health_success", "The total number of successful health checks", counters.health_successes
+def _applies(member: Member) -> Metric:
+    found = member.counters.apply_seconds
+    family = HistogramMetricFamily(
+        "etcd_server_apply_duration_seconds",
+        "The latency distributions of v2 apply called by backend.",
+        labels=["version", "op", "success"],
     )
-    yield UnknownMetricFamily(
-        "etcd_server_health_failures", "The total number of failed health checks", counters.health_failures
-    )
-    total = CounterMetricFamily(
-        "etcd_server_healthchecks_total",
-        "The total number of each kind of healthcheck.",
-        labels=["type", "name", "status"],
-    )
-    for labels, count in sorted(counters.health_checks.items()):
-        total.add_metric(labels, count)
-    yield total
-
-
-def _peers(member: Member) -> Iterator[Metric]:
-    sent = CounterMetricFamily(
-        "etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.", labels=["To"]
-    )
-    received = CounterMetricFamily(
-        "etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.", labels=["From"]
-    )
-    lost = CounterMetricFamily(
-        "etcd_network_peer_sent_failures_total", "The total number of send failures from peers.", labels=["To"]
-    )
-    active = GaugeMetricFamily(
-        "etcd_network_active_peers", "The current number of active peer connections.", labels=["Local", "Remote"]
-    )
-    known = GaugeMetricFamily(
-        "etcd_network_known_peers", "The current number of known peers.", labels=["Local", "Remote"]
-    )
-    trips = HistogramMetricFamily(
-        "etcd_network_peer_round_trip_time_seconds", "Round-Trip-Time histogram between peers", labels=["To"]
-    )
-    for peer_id, link in sorted(member.peers.links.items()):
-        name = f"{peer_id:x}"
-        sent.add_metric([name], link.sent_bytes)
-        received.add_metric([name], link.received_bytes)
-        lost.add_metric([name], link.lost_messages)
-        active.add_metric([f"{member.member_id:x}", name], link.channel is not None)
-        known.add_metric([f"{member.member_id:x}", name], 1)
-    for peer_id, found in sorted(member.counters.peer_round_trip_seconds.items()):
-        trips.add_metric([f"{peer_id:x}"], buckets=found.buckets(), sum_value=found.sum)
-    yield from (sent, received, lost, active, known, trips)
-
-
-def _grpc(member: Member) -> Iterator[Metric]:
-    labels = ["grpc_type", "grpc_service", "grpc_method"]
-    started = CounterMetricFamily(
-        "grpc_server_started_total", "Total number of RPCs started on the server.", labels=labels
-    )
-    handled = CounterMetricFamily(
-        "grpc_server_handled_total",
-        "Total number of RPCs completed on the server, regardless of success or failure.",
-        labels=[*labels, "grpc_code"],
-    )
-    methods = member.etcd.methods if "etcd" in vars(member) else {}  # it is only there once somebody has asked
-    for path, method in sorted(methods.items()):
-        names = [method.kind, *path[1:].split("/")]
-        started.add_metric(names, method.started)
-        for code, count in sorted({"OK": method.succeeded, **method.failed}.items()):
-            handled.add_metric([*names, code], count)
-    yield from (started, handled)
+    family.add_metric(["v3", "Batch", "true"], buckets=found.buckets(), sum_value=found.sum)
+    return family
 
 
 def exposition(member: Member) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from kvraft.raft.messages import NO_NODE, Role
@@ -21,6 +22,8 @@ class Sampler:
         self._member = member
         self._leader = NO_NODE
         self._next = 0.0
+        self._compactions = 0
+        self._compacting_since = 0.0
 
     def look(self, now: float, late_ticks: int) -> None:
         """Once a tick, of which ``late_ticks`` were missed before."""
@@ -30,9 +33,19 @@ class Sampler:
         if raft.leader not in (NO_NODE, self._leader):
             self._leader = raft.leader
             counters.leader_changes += 1
+        self._look_at_compactions(now)
         if now >= self._next:
             self._next = now + ROUND_TRIP_SECONDS
             self.measure_round_trips()
+
+    def _look_at_compactions(self, now: float) -> None:
+        machine, counters = self._member.machine, self._member.counters
+        if machine.compactions != self._compactions:
+            self._compactions = machine.compactions
+            counters.compaction_milliseconds.observe((now - self._compacting_since) * 1000)
+            counters.last_compaction = time.time()
+        if not machine.compacting:
+            self._compacting_since = now
 
     def measure_round_trips(self) -> None:
         """Ask TCP for each peer that is connected."""

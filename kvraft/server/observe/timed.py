@@ -51,6 +51,7 @@ class TimedMachine:
         started = time.perf_counter()
         answers = self._machine.apply(entries, **how)
         seconds = time.perf_counter() - started
+        self._counters.apply_seconds.observe(seconds)
         if seconds > self._slow_apply_seconds:
             self._counters.slow_applies += 1
             skipped = self._lines.skipped_since_last()

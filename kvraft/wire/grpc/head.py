@@ -14,6 +14,10 @@ _PSEUDO = {b":method", b":path", b":scheme", b":authority"}
 _OF_CONNECTIONS = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+UNKNOWN_VERSION = "unknown"
+"""Of clients that do not say theirs."""
+MAX_VERSION_CHARS = 40
+"""What is longer is cut: it is kept for the metrics."""
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -24,7 +28,10 @@ class Head:
     it, when ``is_grpc``.
     """
 
-    __slots__ = ("authority", "encoding", "headers", "is_grpc", "malformed", "method", "path", "refusal", "timeout")
+    __slots__ = (
+        *("authority", "client_version", "encoding", "headers", "is_grpc", "malformed", "method"),
+        *("path", "refusal", "timeout"),
+    )
 
     def __init__(self, received: Sequence[Header]) -> None:
         pseudo: dict[bytes, bytes] = {}
@@ -39,6 +46,8 @@ class Head:
         self.encoding = self.headers.get("grpc-encoding", "")
         self.timeout: float | None = None
         """Seconds that the client gives the call."""
+        self.client_version = _client_version(self.headers)
+        """Which version of etcd's interface the client says that it has; None for what is no text."""
         self.refusal: tuple[int, str] | None = None
         if self.is_grpc:
             self._check_grpc(content_type)
@@ -56,6 +65,14 @@ class Head:
                     self.refusal = (400, f'malformed grpc-timeout: "{text}"')
                 else:
                     self.timeout = int(match[1]) * _SECONDS[match[2]]
+
+
+def _client_version(headers: dict[str, str]) -> str | None:
+    version = headers.get("client-api-version", UNKNOWN_VERSION)
+    try:
+        return version.encode("latin-1").decode()[:MAX_VERSION_CHARS]
+    except UnicodeDecodeError:
+        return None
 
 
 def _read(received: Sequence[Header], pseudo: dict[bytes, bytes], headers: dict[str, str]) -> str:

@@ -47,6 +47,13 @@ class Unimplemented(KvraftError):
     text = "unknown service"
 
 
+class InvalidClientVersion(KvraftError):
+    """What the client says of its version is no text."""
+
+    code = "InvalidArgument"
+    text = "etcdserver: invalid client api version"
+
+
 class MessageTooLarge(KvraftError):
     """A message over the limit, before or after it is decompressed."""
 

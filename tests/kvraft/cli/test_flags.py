@@ -90,7 +90,9 @@ def test_booleans_are_written_as_for_etcd(flag: str, value: bool) -> None:
         (["--client-cert-auth", "true"], '"true" is not a valid flag', 1),
         (["--name", "a", "--", "b"], '"b" is not a valid flag', 1),
         (["--initial-cluster-state", "odd"], "invalid value 'odd'", 2),
-        (["--enable-pprof"], "--enable-pprof is not supported: there is no Go runtime", 1),
+        (["--enable-log-rotation"], "--enable-log-rotation is not supported: rotate the file from outside", 1),
+        (["--proxy=on"], "--proxy is not supported: there is no v2 proxy", 1),
+        (["--metrics=all"], "invalid value 'all'", 2),
         (["--discovery-srv", "example.com"], "--discovery-srv is not supported: a cluster is made from", 1),
     ],
 )
@@ -102,17 +104,23 @@ def test_mistakes_are_told_in_gos_words(flags: list[str], message: str, code: in
 
 
 def test_what_a_refused_flag_asks_for_may_be_what_holds_anyway() -> None:
-    settings = _load("--pre-vote=true", "--enable-v2=false", "--discovery=")
+    settings = _load("--pre-vote=true", "--enable-v2=false", "--discovery=", "--proxy=off", "--enable-pprof=false")
     assert settings.warnings == []
 
 
 def test_flags_without_a_meaning_are_ignored_with_the_reason() -> None:
-    settings = _load("--max-wals=10", "--backend-bbolt-freelist-type=array", "--logger=zap", "--memory-mlock")
+    settings = _load(
+        *("--max-wals=10", "--backend-bbolt-freelist-type=array", "--logger=zap", "--memory-mlock", "--enable-pprof"),
+        *("--pre-vote=false", "--proxy-dial-timeout=9"),
+    )
     reasons = {str(values["flag"]): values["reason"] for _, values in settings.warnings}
     assert reasons == {
         "--max-wals": "the log is one file",
         "--backend-bbolt-freelist-type": "the state is not kept in bbolt",
         "--memory-mlock": "the pages are those of the kernel's page cache",
+        "--enable-pprof": "there is no Go runtime to profile",
+        "--pre-vote": "it is always on",
+        "--proxy-dial-timeout": "there is no v2 proxy",
     }
 
 

@@ -43,6 +43,7 @@ def _config(tmp_path: Path, **changes: object) -> MemberConfig:
         ({"quota_backend_bytes": 1 << 60}, "--quota-backend-bytes must be at most"),
         ({"max_request_bytes": 0}, "--max-request-bytes must be >0"),
         ({"max_request_bytes": 1 << 30}, "--max-request-bytes must be at most"),
+        ({"cors": ("example.com",)}, r'--cors: "example.com" must be "\*" or have the form scheme://host'),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(tmp_path: Path, changes: dict[str, object], reason: str) -> None:

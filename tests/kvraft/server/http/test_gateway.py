@@ -122,6 +122,7 @@ async def test_errors(member: Member, path: str, body: Any, status: int, code: i
 async def test_paths_and_methods(member: Member) -> None:
     assert await _curl(member, "/v3/kv/range") == (405, "Method Not Allowed\n")
     assert await _curl(member, "/v3/kv/nothing", {}) == (404, "Not Found\n")
+    assert (await _curl(member, "/v3beta/kv/range", {"key": b64("k")}))[0] == 200
     assert await _curl(member, "/nothing") == (404, "404 page not found\n")
     assert (await _curl(member, "/version"))[1]["etcdserver"] == ETCD_VERSION
     assert (await _curl(member, "/version?x=y", None, "--http2-prior-knowledge"))[1]["etcdserver"] == ETCD_VERSION
