@@ -178,11 +178,15 @@ class Given:
 class FlagSet:
     """Rows that can be found by any of their spellings."""
 
-    def __init__(self, flags: Iterable[Flag], prefix: str, also: Sequence[str] = ()) -> None:
-        """``prefix`` begins the variables' names; ``also`` are variables that have it and are somebody else's."""
+    def __init__(self, flags: Iterable[Flag], prefix: str, also: Sequence[str] = (), model: str = "") -> None:
+        """``prefix`` begins the variables' names; ``also`` are variables that have it and are somebody else's.
+
+        ``model`` is the prefix of the program that the flags are like: its variables are not read, and warned of.
+        """
         self.flags = tuple(flags)
         self._prefix = prefix
         self._also = also
+        self._model = model
         self._by_spelling = {name: flag for flag in self.flags for name in (flag.name, *flag.older)}
 
     def read_command_line(self, arguments: Sequence[str], given: Given) -> None:
@@ -226,6 +230,9 @@ class FlagSet:
         variables = {self.variable(spelling): spelling for spelling in self._by_spelling}
         on_command_line = set(given.values)
         for name in sorted(environment):
+            ours = name.replace(self._model, self._prefix, 1)
+            if self._model and name.startswith(f"{self._model}_") and ours in variables and ours not in environment:
+                given.warn(f"environment variable is not read - {ours} is", **{"environment-variable": name})
             if not name.startswith(f"{self._prefix}_") or name in self._also or not environment[name]:
                 continue
             spelling = variables.get(name)

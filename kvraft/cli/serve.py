@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ETCDS_PREFIX = "ETCD"
 FOREIGN_VARIABLES = ("KVRAFT_FAILPOINTS",)
 SECTIONS = {"client-transport-security": ("", "client-"), "peer-transport-security": ("peer-", "peer-")}
 """Sections of etcd's configuration file: what goes before their keys to make flags of them, and what before those that
@@ -51,7 +52,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
 
 
 def _given(arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
-    flag_set = FlagSet(FLAGS, PREFIX, FOREIGN_VARIABLES)
+    flag_set = FlagSet(FLAGS, PREFIX, FOREIGN_VARIABLES, ETCDS_PREFIX)
     given = Given()
     flag_set.read_command_line(arguments, given)
     if given.values.get(VERSION.name):

@@ -21,10 +21,11 @@ USAGE = f"""Usage:
 
 _INTRODUCTION = f"""# Flags of kvraft serve
 
-They have etcd's names, defaults and meanings; a unit file for etcd needs only the program's name changed. `--f=v` and
-`--f v` are the same, one dash does as well as two, and of repeats the last counts. Booleans are `--f` or `--f=false`.
-What the command line leaves out is taken from the environment: `{PREFIX}_` and the flag's name in upper case with
-underscores. With `--{CONFIG_FILE.name}` a YAML file with etcd's keys is read instead of both.
+They have etcd's names, defaults and meanings; a unit file for etcd needs only the program's name changed,
+and the prefix of variables if it has some. `--f=v` and `--f v` are the same, one dash does as well as two, and of
+repeats the last counts. Booleans are `--f` or `--f=false`. What the command line leaves out is taken from the
+environment: `{PREFIX}_` and the flag's name in upper case with underscores; variables with etcd's prefix `ETCD_` are
+warned of. With `--{CONFIG_FILE.name}` a YAML file with etcd's keys is read instead of both.
 """
 
 

@@ -134,7 +134,9 @@ class Call(ABC):
             self.method.failed[failure] += 1
         else:
             self.method.succeeded += 1
-        self.method.lasted(time.monotonic() - self._began)
+        seconds = time.monotonic() - self._began
+        if seconds > self.method.noted_from_seconds:
+            self.connection.member.etcd.lasted(self.method, seconds)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -57,8 +57,8 @@ class Method:
     """One method: either ``unary`` serves its calls, or ``stream`` makes the handler of each."""
 
     __slots__ = (
-        *("answers", "failed", "kind", "misread", "parse", "path", "received", "request"),
-        *("seconds", "sent", "slow_seconds", "started", "stream", "succeeded", "unary"),
+        *("answers", "failed", "kind", "misread", "noted_from_seconds", "parse", "path", "received"),
+        *("request", "seconds", "sent", "started", "stream", "succeeded", "unary"),
     )
 
     def __init__(
@@ -90,8 +90,8 @@ class Method:
         """Messages of clients, and those of streams of answers."""
         self.seconds: Histogram | None = None
         """How long calls take, where that is wanted."""
-        self.slow_seconds = inf
-        """Calls that take longer are warned of."""
+        self.noted_from_seconds = inf
+        """Calls that take longer are told to ``EtcdServices.lasted``."""
         self.misread = 0
         """Streams that ended because what the client sent could not be read."""
 
@@ -100,17 +100,6 @@ class Method:
         if version not in self.started and len(self.started) >= MAX_VERSIONS:
             version = OTHER_VERSION
         self.started[version] += 1
-
-    def lasted(self, seconds: float) -> None:
-        """A call has ended."""
-        if self.seconds is not None:
-            self.seconds.observe(seconds)
-        if seconds > self.slow_seconds:
-            skipped = _slow_calls.skipped_since_last()
-            if skipped is not None:
-                log.warning("request stats", extra=fields(
-                    **{"time spent": format_duration(seconds), "response type": self.path}, skipped=skipped
-                ))
 
 
 class EtcdServices:
@@ -123,6 +112,7 @@ class EtcdServices:
         self.need_leader: dict[Call, None] = {}
         """Streams that end when there has been no leader for too long."""
         self._leaderless = 0
+        self._slow_calls = Throttle(1.0)
         self.methods: dict[str, Method] = {}
         """By path, "/package.Service/Method"."""
         self.encoded_events = Shared(lambda batch: from_events(batch.events).SerializeToString())
@@ -151,6 +141,16 @@ class EtcdServices:
         if method.stream is not None:
             call.handler = method.stream(call)
 
+    def lasted(self, method: Method, seconds: float) -> None:
+        """How long a call has taken, if that is to be noted. The log names the method, never keys or values."""
+        if method.seconds is not None:
+            method.seconds.observe(seconds)
+        if method.kind == UNARY and seconds > self.member.config.warning_unary_seconds:
+            skipped = self._slow_calls.skipped_since_last()
+            if skipped is not None:
+                spent = {"time spent": format_duration(seconds), "response type": method.path}
+                log.warning("request stats", extra=fields(**spent, skipped=skipped))
+
     # ------------------------------------------------------------------ methods
 
     def _add_methods(self) -> None:
@@ -177,10 +177,10 @@ class EtcdServices:
                     self.methods[path] = method = Method(
                         path, request, answers, kind, unaries.pop(path, None), streams.pop(path, None)
                     )
-                    if self.member.config.metrics == "extensive":
-                        method.seconds = Histogram(CALL_SECONDS)
                     if kind == UNARY:
-                        method.slow_seconds = self.member.config.warning_unary_seconds
+                        method.noted_from_seconds = self.member.config.warning_unary_seconds
+                    if self.member.config.metrics == "extensive":
+                        method.seconds, method.noted_from_seconds = Histogram(CALL_SECONDS), -1.0
         assert not unaries, unaries
         assert not streams, streams
 
@@ -225,6 +225,5 @@ class EtcdServices:
         member.timers.at(member.clock() + member.config.election_ms / 1000, self._watch_leader)
 
 
-_slow_calls = Throttle(1.0)
 OVERHEAD_BYTES = 512 << 10
 """What etcd adds to the limit of a request for the message around it."""

@@ -143,6 +143,8 @@ def test_the_environment_counts_where_the_command_line_is_silent() -> None:
         KVRAFT_FAILPOINTS="log.after_write=error@1000",
         KVRAFT_SNAPSHOT_COUNT="",
         ETCD_INITIAL_CLUSTER_TOKEN="etcds",
+        ETCD_NAME="etcds",
+        ETCD_VERSION_OF_OUR_IMAGE="1",
     )
     config = settings.member
     assert (config.name, str(config.data_dir), config.client_tls.client_cert_auth) == ("flag", "somewhere", True)
@@ -150,6 +152,7 @@ def test_the_environment_counts_where_the_command_line_is_silent() -> None:
     assert (config.snapshot_count, config.initial_cluster_token) == (10_000, "etcd-cluster")
     warned = [(message.split(" (")[0], values["environment-variable"]) for message, values in settings.warnings]
     assert warned == [
+        ("environment variable is not read - KVRAFT_INITIAL_CLUSTER_TOKEN is", "ETCD_INITIAL_CLUSTER_TOKEN"),
         (
             "conflicting environment variable is shadowed by corresponding command-line flag",
             "KVRAFT_NAME",
