@@ -349,9 +349,7 @@ def listen(url: str, backlog: int = 1024, *, reuse_port: bool = False) -> list[s
     return sockets
 
 
-def _listen(
-    family: int, kind: int, protocol: int, address: object, backlog: int, *, reuse_port: bool
-) -> socket.socket:
+def _listen(family: int, kind: int, protocol: int, address: object, backlog: int, *, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -95,6 +95,7 @@ class Service:
     """One member's operations, by the kind of request."""
 
     maintenance: Maintenance
+    leases: LeaseService
 
     def __init__(self, member: Member) -> None:
         self._member = member

@@ -47,10 +47,11 @@ class Call(ABC):
     forwards = True
     """Clients of these protocols stay with the member that they chose."""
 
-    def __init__(self, connection: ClientConnection, method: Method) -> None:
+    def __init__(self, connection: ClientConnection, method: Method, began: float) -> None:
+        """``began`` is the time of ``time.monotonic``."""
         self.connection = connection
         self.method = method
-        self._began = time.monotonic()
+        self._began = began
         self.handler: Handler | None = None
         self.over = False
         self._timer: Timer | None = None

@@ -80,8 +80,8 @@ class Method:
         self.parse: Callable[[bytes], Any] = request.FromString
         self.unary = unary
         self.stream = stream
-        self.started: Counter[str] = Counter()
-        """How many of its calls have begun, by the version that clients say they have."""
+        self.started: dict[str | None, int] = {}
+        """How many of its calls have begun, by the version that clients say they have; None: it was no text."""
         self.succeeded = 0
         """How many have ended well."""
         self.failed: Counter[str] = Counter()
@@ -95,11 +95,11 @@ class Method:
         self.misread = 0
         """Streams that ended because what the client sent could not be read."""
 
-    def begun(self, version: str) -> None:
-        """A client that has ``version`` calls."""
-        if version not in self.started and len(self.started) >= MAX_VERSIONS:
+    def first_of(self, version: str | None) -> None:
+        """A client calls whose version is not in ``started`` yet."""
+        if version is not None and len(self.started) >= MAX_VERSIONS:
             version = OTHER_VERSION
-        self.started[version] += 1
+        self.started[version] = self.started.get(version, 0) + 1
 
 
 class EtcdServices:

@@ -7,6 +7,7 @@ strings. Streams are sequences of JSON objects both ways, each answer in ``{"res
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -114,7 +115,7 @@ class JsonCall(Call):
     __slots__ = ("_begun", "_body", "_exchange", "_limit")
 
     def __init__(self, exchange: Exchange, method: Method) -> None:
-        super().__init__(exchange.connection, method)
+        super().__init__(exchange.connection, method, time.monotonic())
         self._exchange = exchange
         self._body = bytearray()
         # Base64 makes four bytes of three; and there are names and brackets.
@@ -124,7 +125,8 @@ class JsonCall(Call):
 
     def begin(self) -> None:
         """What comes before the first message."""
-        self.method.begun(UNKNOWN_VERSION)  # the gateway is the client here
+        started = self.method.started
+        started[UNKNOWN_VERSION] = started.get(UNKNOWN_VERSION, 0) + 1  # the gateway is the client here
         needs_leader = self._metadata("hasleader") == "true"
         self.connection.member.etcd.begin(self.method, self, needs_leader=needs_leader)
 

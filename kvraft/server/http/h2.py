@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from kvraft.server.http.access import cors_fields
 from kvraft.server.http.exchange import Exchange
 from kvraft.server.http.keepalive import Keepalive
 from kvraft.wire.grpc import status
-from kvraft.wire.grpc.head import UNKNOWN_VERSION, Head
+from kvraft.wire.grpc.head import Head
 from kvraft.wire.grpc.messages import MessageDecoder, framed
 from kvraft.wire.grpc.status import Internal, InvalidClientVersion, Unimplemented
 from kvraft.wire.http2 import headers
@@ -51,6 +52,8 @@ class Http2Speaker:
         self.connection = connection
         self.services: EtcdServices = connection.member.etcd
         self.partial_bytes = 0
+        self.received_at = 0.0
+        """When the client has sent something last; calls that come together begin together."""
         member, config = connection.member, connection.member.config
         self.http = ServerConnection(
             self,
@@ -76,6 +79,7 @@ class Http2Speaker:
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
         self._keepalive.received()
+        self.received_at = time.monotonic()
         try:
             self.http.receive(data)
         except ConnectionEnds as end:
@@ -173,7 +177,7 @@ class GrpcCall(Call):
     __slots__ = ("_asked", "_begun", "_decoder", "_head", "_speaker", "_stream")
 
     def __init__(self, speaker: Http2Speaker, stream: Stream, head: Head, method: Method) -> None:
-        super().__init__(speaker.connection, method)
+        super().__init__(speaker.connection, method, speaker.received_at)
         self._speaker = speaker
         self._stream = stream
         self._head = head
@@ -185,8 +189,12 @@ class GrpcCall(Call):
     def begin(self) -> None:
         """What comes before the first message."""
         head = self._head
-        self.method.begun(head.client_version or UNKNOWN_VERSION)
-        if head.client_version is None:
+        version, started = head.client_version, self.method.started
+        if version in started:
+            started[version] += 1
+        else:
+            self.method.first_of(version)
+        if version is None:
             self.fail(InvalidClientVersion())
             return
         needs_leader = head.headers.get("hasleader") == "true"

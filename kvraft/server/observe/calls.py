@@ -46,7 +46,7 @@ def _by_method(methods: Mapping[str, Method]) -> Iterator[Metric]:
     )
     for path, method in sorted(methods.items()):
         names = [method.kind, *path[1:].split("/")]
-        started.add_metric(names, method.started.total())
+        started.add_metric(names, sum(method.started.values()))
         received.add_metric(names, method.received)
         sent.add_metric(names, method.succeeded if method.kind == UNARY else method.sent)
         for code, count in sorted({"OK": method.succeeded, **method.failed}.items()):
@@ -72,7 +72,8 @@ def _by_version(methods: Mapping[str, Method]) -> Iterator[Metric]:
     found: Counter[tuple[str, str]] = Counter()
     for method in methods.values():
         for version, count in method.started.items():
-            found[UNARY if method.kind == UNARY else "stream", version] += count
+            if version is not None:  # etcd refuses it before it counts
+                found[UNARY if method.kind == UNARY else "stream", version] += count
     requests = CounterMetricFamily(
         "etcd_server_client_requests_total",
         "The total number of client requests per client version.",
@@ -85,7 +86,7 @@ def _by_version(methods: Mapping[str, Method]) -> Iterator[Metric]:
 
 def _streams(methods: Mapping[str, Method]) -> Iterator[Metric]:
     watch = methods.get(WATCH)
-    open_streams = 0 if watch is None else watch.started.total() - watch.succeeded - watch.failed.total()
+    open_streams = 0 if watch is None else sum(watch.started.values()) - watch.succeeded - watch.failed.total()
     yield GaugeMetricFamily(
         "etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", value=open_streams
     )

@@ -150,7 +150,9 @@ def snapshots(member: Member) -> Iterator[Metric]:
             labels=[label],
         )
         failures = UnknownMetricFamily(
-            f"etcd_network_snapshot_{direction}_failures", f"Total number of snapshot {direction} failures", labels=[label]
+            f"etcd_network_snapshot_{direction}_failures",
+            f"Total number of snapshot {direction} failures",
+            labels=[label],
         )
         under_way = GaugeMetricFamily(
             f"etcd_network_snapshot_{direction}_inflights_total",

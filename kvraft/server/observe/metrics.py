@@ -139,6 +139,11 @@ GAUGES: tuple[tuple[str, str, Number], ...] = (
         lambda member: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ),
     (
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
+        lambda member: resource.getrlimit(resource.RLIMIT_AS)[0] % (1 << 64),
+    ),
+    (
         "kvraft_client_connections",
         "Connections of clients that are open.",
         lambda member: member.counters.client_connections,
@@ -308,16 +313,28 @@ HISTOGRAMS: tuple[tuple[str, str, Callable[[Member], Histogram]], ...] = (
 )
 
 
+OLDER = {
+    "etcd_mvcc_db_total_size_in_bytes": "etcd_debugging_mvcc_db_total_size_in_bytes",
+    "etcd_mvcc_put_total": "etcd_debugging_mvcc_put_total",
+    "etcd_mvcc_delete_total": "etcd_debugging_mvcc_delete_total",
+    "etcd_mvcc_range_total": "etcd_debugging_mvcc_range_total",
+    "etcd_mvcc_txn_total": "etcd_debugging_mvcc_txn_total",
+}
+"""Names that etcd gave up, and older dashboards still ask for."""
+
+
 class _Collector:
     def __init__(self, member: Member) -> None:
         self._member = member
 
     def collect(self) -> Iterator[Metric]:
         member = self._member
-        for name, text, number in GAUGES:
-            yield GaugeMetricFamily(name, text, value=float(number(member)))
-        for name, text, number in COUNTERS:
-            yield CounterMetricFamily(name, text, value=number(member))
+        for kind, rows in ((GaugeMetricFamily, GAUGES), (CounterMetricFamily, COUNTERS)):
+            for name, text, number in rows:
+                value = float(number(member))
+                yield kind(name, text, value=value)
+                if name in OLDER:
+                    yield kind(OLDER[name], text, value=value)
         for name, text, histogram in HISTOGRAMS:
             found = histogram(member)
             yield HistogramMetricFamily(name, text, buckets=found.buckets(), sum_value=found.sum)

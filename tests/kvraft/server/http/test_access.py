@@ -1,4 +1,4 @@
-"""Browsers: whose pages may read answers, and by which names a member may be called (``--cors``, ``--host-whitelist``)."""
+"""Browsers: whose pages may read answers (``--cors``), and by which names members are called (``--host-whitelist``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 ORIGIN = "http://app.example:8080"
 
 
-async def _get(url: str, path: str = "/version", context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str, str]:
+async def _get(
+    url: str, path: str = "/version", context: ssl.SSLContext | None = None, **headers: str
+) -> tuple[int, str, str]:
     """Status, allowed origin and body."""
 
     def ask() -> tuple[int, str, str]:
@@ -55,9 +57,7 @@ async def _curl(url: str, *flags: str) -> str:
         ((ORIGIN,), "", ""),
     ],
 )
-async def test_pages_of_allowed_origins_may_read(
-    tmp_path: Path, cors: tuple[str, ...], origin: str, told: str
-) -> None:
+async def test_pages_of_allowed_origins_may_read(tmp_path: Path, cors: tuple[str, ...], origin: str, told: str) -> None:
     async with open_member(tmp_path / "data", cors=cors) as member:
         headers = {"Origin": origin} if origin else {}
         status, allowed, _ = await _get(member.client_urls[0], **headers)

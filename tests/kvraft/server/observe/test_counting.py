@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kvraft.channel import Closed
 from kvraft.client import open_client
 from kvraft.embed import open_member
-from kvraft.errors import KvraftError, LearnerNotReady
+from kvraft.errors import KvraftError, LearnerNotReady, LeaseNotFound
 from kvraft.server.etcd import services
 from kvraft.server.observe.counters import Transfers
 from kvraft.server.observe.metrics import exposition
@@ -62,8 +62,9 @@ async def test_maintenance(member: Member, client: Client) -> None:
     await client.hash(url)
     for _ in range(2):
         await client.hash_kv(url)  # the second time it is remembered
-    async for _ in client.snapshot(url):
-        pass
+    async with client.snapshot(url) as pieces:
+        async for _ in pieces:
+            assert count(member, "etcd_mvcc_db_open_read_transactions") == 1
     await client.raise_alarm(member.member_id, AlarmType.NOSPACE)
     assert count(member, "etcd_debugging_mvcc_db_compaction_keys_total") == 3
     assert count(member, "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count") == 1
@@ -85,7 +86,8 @@ async def test_maintenance(member: Member, client: Client) -> None:
 async def test_leases(member: Member, client: Client) -> None:
     kept, short = (await client.lease_grant(100)).lease_id, (await client.lease_grant(2)).lease_id
     await client.lease_keep_alive_once(kept)
-    await client.lease_keep_alive_once(12345)  # there is none: nothing is renewed
+    with pytest.raises(LeaseNotFound):
+        await client.lease_keep_alive_once(12345)
     assert count(member, "etcd_debugging_lease_granted_total") == 2
     assert count(member, "etcd_debugging_lease_ttl_total_bucket", le="2") == 1
     assert count(member, "etcd_debugging_lease_ttl_total_sum") == 102
@@ -103,14 +105,14 @@ async def test_calls(member: Member, caplog: pytest.LogCaptureFixture) -> None:
     (url,) = member.client_urls
 
     def converse(stubs: Stubs) -> None:
-        stubs.call("Put", key=b"k", metadata=[("client-api-version", "3.5")])
-        stubs.call("Put", key=b"k")
+        stubs.call("etcdserverpb.KV/Put", key=b"k", metadata=[("client-api-version", "3.5")])
+        stubs.call("etcdserverpb.KV/Put", key=b"k")
         with refused("INVALID_ARGUMENT", "etcdserver: key is not provided"):
-            stubs.call("Put")
-        watch = stubs.open("Watch")
+            stubs.call("etcdserverpb.KV/Put")
+        watch = stubs.open("etcdserverpb.Watch/Watch")
         watch.ask(create_request={"key": b"k"})
         watch.ask(create_request={"key": b"k"})
-        stubs.call("Put", key=b"k")
+        stubs.call("etcdserverpb.KV/Put", key=b"k")
         for _ in range(2):
             watch.receive()
         assert count(member, "etcd_debugging_mvcc_watch_stream_total") == 1
@@ -140,7 +142,7 @@ async def test_versions_of_clients_are_bounded_and_text(member: Member, monkeypa
 
     def converse(stubs: Stubs) -> None:
         for version in ("1", "2", "3", "4", "1"):
-            stubs.call("Put", key=b"k", metadata=[("client-api-version", version)])
+            stubs.call("etcdserverpb.KV/Put", key=b"k", metadata=[("client-api-version", version)])
 
     await in_thread(url, converse)
     for version, requests in (("1", 2), ("2", 1), ("other", 2)):
