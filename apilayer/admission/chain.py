@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import attrs
 
 from apilayer.admission.plugin import Attributes, NotYet, Plugin
 from apilayer.api.status import StatusError
+from apilayer.pipeline.metrics import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +24,9 @@ TOO_MANY = 429
 """The code of a refusal that no other state of the cluster would change."""
 RETRY_SECONDS = 0.05
 """Between two looks at what may still come."""
+ADMIT, VALIDATE = "admit", "validate"
+STEP_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
+"""Upper bounds in seconds, as kube-apiserver's."""
 
 
 @attrs.frozen
@@ -51,6 +56,8 @@ class Chain:
         self.plugins = tuple(plugins)
         self.refresh = refresh
         self.sleep = sleep
+        self.durations: dict[tuple[str, Operation, bool], Histogram] = {}
+        """Seconds that the plugins took together, by what they did, the operation, and whether it was refused."""
         self._steps: dict[tuple[str, str, str], Steps] = {}
 
     def steps(self, operation: Operation, resource: Resource, subresource: str) -> Steps:
@@ -70,6 +77,14 @@ class Chain:
                 tuple(plugin for plugin in asked if type(plugin).reserve is not Plugin.reserve),
             )
         return found
+
+    def took(self, step: str, operation: Operation, seconds: float, *, refused: bool) -> None:
+        """Counts how long plugins took."""
+        key = step, operation, refused
+        histogram = self.durations.get(key)
+        if histogram is None:
+            histogram = self.durations[key] = Histogram(STEP_BUCKETS)
+        histogram.observe(seconds)
 
     def begin(self, user: User) -> Admission:
         """Admission of one request of `user`."""
@@ -152,15 +167,23 @@ class _Asking(Review):
         self._attributes = attributes
 
     async def mutate(self, obj: Object | None, old: Object | None) -> None:
-        await self._ask([plugin.mutate for plugin in self._steps.mutating], obj, old)
+        await self._timed(ADMIT, [plugin.mutate for plugin in self._steps.mutating], obj, old)
 
     async def validate(self, obj: Object | None, old: Object | None) -> None:
-        await self._ask([plugin.validate for plugin in self._steps.validating], obj, old)
+        await self._timed(VALIDATE, [plugin.validate for plugin in self._steps.validating], obj, old)
 
     async def reserve(self, obj: Object | None, old: Object | None) -> None:
         self._attributes.obj, self._attributes.old = obj, old
         for plugin in self._steps.reserving:
             await plugin.reserve(self._attributes)
+
+    async def _timed(self, step: str, decisions: list[Decision], obj: Object | None, old: Object | None) -> None:
+        began, refused = perf_counter(), True
+        try:
+            await self._ask(decisions, obj, old)
+            refused = False
+        finally:
+            self._chain.took(step, self._attributes.operation, perf_counter() - began, refused=refused)
 
     async def _ask(self, decisions: list[Decision], obj: Object | None, old: Object | None) -> None:
         """One decision after the other. A refusal stands only when the cache that it comes from was up to date."""

@@ -73,12 +73,23 @@ Labels = tuple[str, ...]
 """Of a request: verb, group, version, resource, subresource, scope and dry run."""
 
 
+class _Answers:
+    """Answers with one code to requests with the same labels."""
+
+    __slots__ = ("count", "durations", "sizes")
+
+    def __init__(self, durations: Histogram, sizes: Histogram | None) -> None:
+        self.count = 0
+        self.durations = durations
+        self.sizes = sizes
+
+
 class RequestMetrics:
     """Counts of requests by their labels (see `labels_of`)."""
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[Labels, int], int] = {}
-        """With the code of the answer."""
+        self._answers: dict[tuple[Labels, int], _Answers] = {}
+        """With the code of the answer: one look-up for all that is counted about it."""
         self.durations: dict[Labels, Histogram] = {}
         self.queued: dict[Labels, Histogram] = {}
         """What `durations` would have beside, and less, if those that waited for a seat had not."""
@@ -101,15 +112,26 @@ class RequestMetrics:
 
     def observe(self, labels: Labels, code: int, seconds: float, size: int = 0, waited_seconds: float = 0.0) -> None:
         """Counts an answer of `size` bytes to a request that waited so long for its turn, all in all `seconds`."""
-        key = (labels, code)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        _histogram(self.durations, labels, REQUEST_BUCKETS).observe(seconds)
+        answers = self._answers.get((labels, code)) or self._first(labels, code)
+        answers.count += 1
+        answers.durations.observe(seconds)
+        if answers.sizes is not None:
+            answers.sizes.observe(size)
         if waited_seconds:
             change = _histogram(self.queued, labels, REQUEST_BUCKETS)
             change.take_back(seconds)
             change.observe(seconds - waited_seconds)
-        if labels[0] in _SIZED:
-            _histogram(self.sizes, labels[:-1], SIZE_BUCKETS).observe(size)
+
+    def _first(self, labels: Labels, code: int) -> _Answers:
+        sizes = _histogram(self.sizes, labels[:-1], SIZE_BUCKETS) if labels[0] in _SIZED else None
+        answers = _Answers(_histogram(self.durations, labels, REQUEST_BUCKETS), sizes)
+        self._answers[labels, code] = answers
+        return answers
+
+    @property
+    def requests(self) -> dict[tuple[Labels, int], int]:
+        """How many there were, by labels and the code of the answer."""
+        return {key: answers.count for key, answers in self._answers.items()}
 
     def given_up(self, labels: Labels, *, timed_out: bool) -> None:
         """Counts a request that got no answer from its handler."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
+from apilayer.server.admission_metrics import admission_families
 from apilayer.server.audit_metrics import audit_families
 from apilayer.server.authentication_metrics import authentication_families
 from apilayer.server.authorization_metrics import authorization_families
@@ -80,6 +81,7 @@ class Metrics:
         yield from request_families(self.requests, self.flow_control.running)
         yield from watch_families(self.requests, self._registry)
         yield from self._of_storage()
+        yield from admission_families(self._registry.admission)
         if isinstance(self.flow_control, Fairness):
             yield from families(self.flow_control)
         if self._audit is not None:

@@ -38,7 +38,7 @@ def _total(requests: RequestMetrics) -> Any:
         " component, and HTTP response code.",
         labels=(*_LABELS, "code"),
     )
-    for (labels, code), count in list(requests.requests.items()):
+    for (labels, code), count in requests.requests.items():
         total.add_metric((*labels, _COMPONENT, str(code)), count)
     return total
 
@@ -146,7 +146,7 @@ def _present(requests: RequestMetrics, running: Sequence[int]) -> Iterator[Any]:
         " and removed_release.",
         labels=("group", "version", "resource", "subresource", "removed_release"),
     )
-    for asked in sorted({labels[1:5] for labels, _ in list(requests.requests)}):
+    for asked in sorted({labels[1:5] for labels, _ in requests.requests}):
         row = find(*asked[:3])
         if row is not None and row.deprecation:
             deprecated.add_metric((*asked, ""), 1)

@@ -74,7 +74,8 @@ class Recorder:
         return Refusing(setup(self.cluster))
 
     def review(self, operation: Operation, *plugins: Plugin, resource: str = "pods", subresource: str = "") -> Review:
-        admission = Chain(plugins, self.refresh, self.sleep).begin(ALICE)
+        self.chain = Chain(plugins, self.refresh, self.sleep)
+        admission = self.chain.begin(ALICE)
         self.warnings = admission.warnings
         return admission.review(operation, ROWS[resource], subresource, "ns", "p", WriteOptions())
 
@@ -123,6 +124,16 @@ async def test_a_refusal_from_the_present_state_stands() -> None:
     with pytest.raises(StatusError, match='pods "p" is forbidden: no'):
         await recorder.review(CREATE, recorder.refusing(always=True)).mutate({}, None)
     assert recorder.told == ["asked", "refresh", "asked"]
+    assert list(recorder.chain.durations) == [("admit", CREATE, True)]
+
+
+async def test_it_is_counted_how_long_plugins_take() -> None:
+    recorder = Recorder()
+    review = recorder.review(CREATE, recorder.plugin("m", "mutates"), recorder.plugin("v", "validates"))
+    for _ in range(2):
+        await review.whole({"metadata": {}}, None)
+    counted = {key: sum(histogram.counts) for key, histogram in recorder.chain.durations.items()}
+    assert counted == {("admit", CREATE, False): 2, ("validate", CREATE, False): 2}
 
 
 async def test_what_is_on_its_way_is_waited_for_but_not_for_ever() -> None:

@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from apilayer.api import status
+from apilayer.audit.interface import Audit, Record
 from apilayer.pipeline.authentication import ANONYMOUS, Authenticator, parse_token_file
 from apilayer.pipeline.authorization import Privileged
 from apilayer.pipeline.flow_control import InFlightLimit
@@ -172,3 +173,35 @@ async def test_who_is_given_up_is_counted(allowed_seconds: float, late: bool) ->
         nursery.cancel_scope.cancel()
     assert (sum(counted.terminated.values()), sum(counted.aborted.values())) == (late, not late)
     assert not counted.requests
+
+
+async def test_a_stream_that_nobody_gets_is_closed() -> None:
+    """Whoever is cancelled while the answer is recorded has a watch that would last for ever."""
+
+    class Slow(Record):
+        async def answered(self, *_: object) -> None:
+            await trio.sleep_forever()
+
+    class SlowAudit(Audit):
+        def begin(self, *_: object) -> Record:
+            return Slow()
+
+    class Opened:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    opened = Opened()
+
+    async def watching(_context: Context) -> Response:
+        return Response(200, b"", stream=opened)  # type: ignore[arg-type]
+
+    stages = Authenticator(TOKENS), Privileged(), InFlightLimit(10, 10)
+    whole = Pipeline(*stages, watching, RequestMetrics(), SlowAudit())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(whole.handle, request())
+        await wait_all_tasks_blocked()
+        assert not opened.closed
+        nursery.cancel_scope.cancel()
+    assert opened.closed == 1

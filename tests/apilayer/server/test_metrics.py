@@ -135,6 +135,16 @@ async def test_watches_are_counted_while_they_last_and_when_they_end(client, ser
     assert value(text, "apiserver_request_duration_seconds_sum", *watches) >= 1
 
 
+async def test_how_long_admission_takes(client) -> None:
+    await client.request("POST", CONFIGMAPS, {"metadata": {"name": "c"}})
+    missing = await client.request("POST", CONFIGMAPS.replace("default", "nowhere"), {"metadata": {"name": "c"}})
+    assert missing.status == 404
+    text = await metrics(client)
+    family, creates = "apiserver_admission_step_admission_duration_seconds_count", 'operation="CREATE"'
+    assert value(text, family, creates, 'rejected="true"', 'type="admit"') == 1
+    assert value(text, family, creates, 'rejected="false"', 'type="admit"') >= 1
+
+
 async def test_what_reads_cost(client, server) -> None:
     await client.request("POST", CONFIGMAPS, {"metadata": {"name": "c"}, "data": {"x": "y" * 20_000}})
     for query in ("", "?labelSelector=a", "?limit=1", "?dryRun=All"):
