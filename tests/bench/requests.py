@@ -62,6 +62,7 @@ class Target:
     context: ssl.SSLContext
     token: str
     pid: int
+    store_pids: tuple[int, ...]
     pki: Path
 
 
@@ -77,7 +78,9 @@ def served() -> Iterator[Target]:
             trio.run(_allow, url, admin)
             pki = directory / "pki"
             context = ssl.create_default_context(cafile=pki / "ca.crt")
-            yield Target(url, context, token, processes(directory)["apiserver 1"], pki)
+            pids = processes(directory)
+            server = pids.pop("apiserver 1")
+            yield Target(url, context, token, server, tuple(pids.values()), pki)
 
 
 async def _allow(url: str, admin: ssl.SSLContext) -> None:
