@@ -69,6 +69,15 @@ class Histogram:
         return found
 
 
+class Count:
+    """A number that rises."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 Labels = tuple[str, ...]
 """Of a request: verb, group, version, resource, subresource, scope and dry run."""
 
@@ -103,7 +112,7 @@ class RequestMetrics:
         """Those whose time was over."""
         self.aborted: dict[Labels, int] = {}
         """Those that were given up for another reason, which mostly is that the client has gone."""
-        self.watch_events: dict[tuple[str, str, str], int] = {}
+        self.watch_events: dict[tuple[str, str, str], Count] = {}
         """Events sent by (group, version, kind)."""
         self.authorizations: dict[str, Histogram] = {}
         """How long it took to find out who may, by what came of it."""
@@ -156,9 +165,9 @@ class RequestMetrics:
         """Counts a decision about a request."""
         _histogram(self.authorizations, outcome, AUTHORIZATION_BUCKETS).observe(seconds)
 
-    def sent(self, kind: tuple[str, str, str], events: int) -> None:
-        """Counts events of a watch."""
-        self.watch_events[kind] = self.watch_events.get(kind, 0) + events
+    def events_of(self, kind: tuple[str, str, str]) -> Count:
+        """Where the events of a kind's watches are counted."""
+        return self.watch_events.setdefault(kind, Count())
 
 
 def _histogram(found: dict[K, Histogram], key: K, bounds: tuple[float, ...]) -> Histogram:

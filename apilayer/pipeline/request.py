@@ -94,11 +94,19 @@ class BodyError(Exception):
     """The request's body cannot be read: the peer went away or broke the protocol."""
 
 
-class Sender(Protocol):
-    """Takes what is to be sent to one peer without waiting."""
+@attrs.frozen
+class Sender:
+    """Sends to one peer without waiting."""
 
-    def send_now(self, batch: list[bytes]) -> bool:
-        """Sends messages as far as the peer takes them; False: the rest goes with the next batch. Never raises."""
+    kind: str
+    """Senders of one kind frame alike, so that what one has framed others may send."""
+    framed: Callable[[list[bytes]], bytes]
+    """Messages of a batch as they go over the wire."""
+    send_now: Callable[[bytes], bool]
+    """Sends what was framed as far as the peer takes it; False: the rest goes with the next batch.
+
+    Raises BusyResourceError, with nothing sent, when it cannot go now: it is to be sent as batches are.
+    """
 
 
 class Stream(Protocol):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request import Headers
     from apilayer.registry.listing import Listing
     from apilayer.storage.codec import Entry
-    from apilayer.storage.watcher import CachedEvent, EventType
+    from apilayer.storage.watcher import CachedEvent, EventType, Item
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _LIST_END = b"]}"
@@ -71,8 +71,23 @@ def _number(version: str, accepted: Accepted, include: str) -> int:
     return next(_NUMBERS)
 
 
+class Latest:
+    """What was last sent on the spot: many who watch are sent the same, one after the other."""
+
+    __slots__ = ("batch", "data", "kind")
+
+    def __init__(self) -> None:
+        self.batch: list[Item] = []
+        self.kind = ""
+        """Of the sender."""
+        self.data = b""
+        """What came of the batch."""
+
+
 class Form:
-    """Encodes what requests ask for in the same words. Immutable. `include` is the Table's includeObject."""
+    """Encodes what requests ask for in the same words. Immutable but for `latest`. `include` is the Table's
+    includeObject.
+    """
 
     def __init__(self, resource: Resource, accepted: Accepted, *, pretty: bool, include: str) -> None:
         self.resource = resource
@@ -80,6 +95,7 @@ class Form:
         self.include = include
         self.pretty = pretty
         self.codec = codec_of(resource)
+        self.latest = Latest()
         self._number = _number(resource.api_version, accepted, include)
         self._version = accepted.version.encode()
         self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty

@@ -18,7 +18,7 @@ import trio
 
 from apilayer.api import status
 from apilayer.later import Later
-from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response
+from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response, Sender
 from apilayer.pipeline.turns import turn_to_send
 from apilayer.pipeline.websocket import is_websocket_request
 from apilayer.server import wire
@@ -46,19 +46,6 @@ MAX_EARLY_BYTES = 64 * 1024
 CLOSE = b"Connection: close\r\n"
 
 log = logging.getLogger("apilayer.server.h1")
-
-
-class _Sender:
-    """See `Sender`: chunks for one connection."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: SecureStream) -> None:
-        self._stream = stream
-
-    def send_now(self, batch: list[bytes]) -> bool:
-        """See `Sender.send_now`."""
-        return self._stream.send_now(wire.CHUNKS.of(batch))
 
 
 class H1Connection:
@@ -250,9 +237,11 @@ class H1Connection:
             await self._stream.send_all(wire.head(response, headers, framing))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
-                direct = _Sender(self._stream) if chunked and isinstance(self._stream, SecureStream) else None
+                framed = wire.chunk if chunked else b"".join
+                direct = None
+                if chunked and isinstance(self._stream, SecureStream):
+                    direct = Sender("chunk", framed, self._stream.send_now)
                 stream.bind(nursery.cancel_scope, direct)
-                framed = wire.CHUNKS.of if chunked else b"".join
                 async with aclosing(stream.batches()) as batches:
                     async for batch in batches:
                         await self._stream.send_all(framed(batch))

@@ -119,8 +119,11 @@ class SecureStream(trio.abc.Stream):
     def send_now(self, data: bytes) -> bool:
         """Sends what the socket takes at once; False: the rest goes before whatever is sent next.
 
-        Never raises, nobody may be sending: of a broken stream the next `send_all` says what it is.
+        Raises BusyResourceError, and sends nothing, while something else is being sent or is left over. Of a broken
+        stream the next `send_all` says what it is.
         """
+        if self._broken or self._rest:
+            raise trio.BusyResourceError("something else goes first")
         sent, size = 0, len(data)
         try:
             while sent < size:

@@ -28,8 +28,9 @@ def _of_watches(requests: RequestMetrics, registry: Registry) -> Iterator[Any]:
     events = core.CounterMetricFamily(
         "apiserver_watch_events_total", "Number of events sent in watch clients", labels=_KIND
     )
-    for labels, count in list(requests.watch_events.items()):
-        events.add_metric(labels, count)
+    for labels, sent in list(requests.watch_events.items()):
+        if sent.value:
+            events.add_metric(labels, sent.value)
     yield events
     watchers = core.GaugeMetricFamily(
         "apiserver_registered_watchers", "Number of currently registered watchers for a given resources", labels=_KIND

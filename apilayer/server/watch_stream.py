@@ -5,12 +5,12 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import trio
+
 from apilayer.pipeline.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-
-    import trio
 
     from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.pipeline.request import Sender
@@ -32,8 +32,9 @@ class WatchStream:
         self._began = perf_counter()
         metrics.watch_began(labels)
         self._form = form
-        self._columns = True
-        self._kind = (form.resource.group, form.resource.version, form.resource.kind)
+        self._columns = form.accepted.form == "Table"
+        """Whether the next line names the columns: the first one does."""
+        self._sent = metrics.events_of((form.resource.group, form.resource.version, form.resource.kind))
         self._sender: Sender
 
     def bind(self, scope: trio.CancelScope, sender: Sender | None = None) -> None:
@@ -66,7 +67,7 @@ class WatchStream:
             for entry in initial[start : start + INITIAL_CHUNK_OBJECTS]:
                 lines.append(form.entry_line("ADDED", entry, columns=self._columns))
                 self._columns = False
-            self._metrics.sent(self._kind, len(lines))
+            self._sent.value += len(lines)
             yield lines
         del initial
         if watch.end_bookmark:
@@ -74,6 +75,7 @@ class WatchStream:
             self._metrics.watch_listed(self._labels, perf_counter() - self._began)
         while (batch := await watch.next_batch()) is not None:
             if batch:
+                self._sent.value += len(batch)
                 yield self._lines(batch)
             elif watch.held_up:
                 yield []  # the rest of what was delivered goes before anything else
@@ -81,7 +83,15 @@ class WatchStream:
                 yield [form.bookmark_line(watch.bookmark_revision, initial_events_end=False)]
 
     def _deliver(self, batch: list[Item]) -> bool:
-        return self._sender.send_now(self._lines(batch))
+        if self._columns:
+            raise trio.BusyResourceError("the first line of a table is nobody else's")
+        sender, latest = self._sender, self._form.latest
+        if batch != latest.batch or sender.kind != latest.kind:
+            latest.data = sender.framed(self._lines(batch))
+            latest.batch, latest.kind = batch, sender.kind
+        gone = sender.send_now(latest.data)
+        self._sent.value += len(batch)
+        return gone
 
     def _lines(self, batch: list[Item]) -> list[bytes]:
         form = self._form
@@ -89,5 +99,4 @@ class WatchStream:
         for event_type, event in batch:
             lines.append(form.event_line(event_type, event, columns=self._columns))
             self._columns = False
-        self._metrics.sent(self._kind, len(lines))
         return lines

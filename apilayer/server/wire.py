@@ -45,22 +45,10 @@ def head(response: Response, headers: Headers, framing: bytes) -> bytes:
     return b"%s%sDate: %s\r\n%s\r\n" % (first, lines, DATE.value(), framing)
 
 
-class Chunks:
-    """Batches of messages as chunks of a body. The last one is kept: many are sent the same."""
-
-    def __init__(self) -> None:
-        self._batch: list[bytes] = []
-        self._chunk = b""
-
-    def of(self, batch: list[bytes]) -> bytes:
-        """One chunk; nothing for an empty batch, because an empty chunk is the end."""
-        if batch != self._batch:
-            part = b"".join(batch)
-            self._batch, self._chunk = batch, b"%x\r\n%s\r\n" % (len(part), part) if part else b""
-        return self._chunk
-
-
-CHUNKS = Chunks()
+def chunk(batch: list[bytes]) -> bytes:
+    """Messages as one chunk of a body; nothing for an empty batch, because an empty chunk is the end."""
+    part = b"".join(batch)
+    return b"%x\r\n%s\r\n" % (len(part), part) if part else b""
 
 
 def plain_error(code: int, text: str) -> bytes:
