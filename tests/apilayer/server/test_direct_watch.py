@@ -110,3 +110,27 @@ async def test_what_is_left_over_goes_before_the_end(certificates: Path) -> None
         assert await watching.events(100) == [("ADDED", f"c{number}") for number in range(100)]
         assert await watching.event() is None
         assert (await it.clients[0].request("GET", "/version")).status == 200
+
+
+async def test_each_gets_its_own_form_and_tables_their_columns_once(certificates: Path) -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    metadata = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    forms = ["application/json", table, metadata, "application/json", table, metadata]
+    async with served(certificates, len(forms)) as it:
+        watches = [
+            await client.watch(f"{CONFIGMAPS}?watch=1&timeoutSeconds=60", Accept=form)
+            for client, form in zip(it.clients, forms, strict=True)
+        ]
+        for number in range(4):
+            await trio.testing.wait_all_tasks_blocked()
+            it.put(number)
+            if number == 1:
+                it.put(-1)
+            shown = [(await watching.event())["object"] for watching in watches]
+            assert shown[:3] == shown[3:]
+            whole, rows, partial = shown[:3]
+            assert whole["metadata"] == partial["metadata"] == rows["rows"][0]["object"]["metadata"]
+            assert (whole["kind"], whole["data"]["x"], partial["kind"]) == ("ConfigMap", "", "PartialObjectMetadata")
+            assert (rows["columnDefinitions"] is None) == (number > 0)
+            if number == 1:
+                assert [(await watching.event())["type"] for watching in watches] == ["ADDED"] * len(forms)

@@ -101,6 +101,8 @@ async def test_only_one_sends_at_a_time(certificates: Path) -> None:
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError):
             await server.send_all(b"x")
+        with pytest.raises(trio.BusyResourceError):
+            server.send_now(b"x")
         nursery.cancel_scope.cancel()
 
 
@@ -132,6 +134,8 @@ async def test_what_is_sent_at_once_goes_before_what_is_sent_later(certificates:
     async with agreed(certificates) as (server, client), trio.open_nursery() as nursery:
         assert server.send_now(b"small ")
         assert not server.send_now(MUCH)
+        with pytest.raises(trio.BusyResourceError):
+            server.send_now(b"not sent")
 
         async def send() -> None:
             await server.send_all(b" the end")
