@@ -27,6 +27,9 @@ class Snapshot(Protocol):
     def metadata(self) -> Object:
         """Of its metadata uid, finalizers, owners and time of deletion, which costs a fraction."""
 
+    def mentions(self, uid: str) -> bool:
+        """Whether the uid, in plain characters, is its own or one that it refers to, which costs next to nothing."""
+
     @property
     def labels(self) -> Mapping[str, str]:
         """Its labels. Shared: not to be changed."""

@@ -39,7 +39,7 @@ class GarbageCollector(Controller):
             self._gone(change.old.metadata()["uid"])
             return
         obj = {"metadata": change.new.metadata()}
-        if change.old is not None:
+        if change.old is not None and not change.old.mentions(obj["metadata"]["uid"]):  # no object knows a later one's
             former = change.old.metadata()["uid"]
             if former != obj["metadata"]["uid"]:
                 self._gone(former)

@@ -274,15 +274,18 @@ class ResourceStore:
         apply: Callable[[Object], Object],
         options: WriteOptions,
         subresource: str = "",
+        *,
+        pure: bool = False,
     ) -> Entry:
         """Stores what `apply` makes of the present object; done anew when somebody else was faster.
 
-        `apply` gets an object that it may keep. Raises StatusError 404, 409 for a stale resourceVersion in the
+        `apply` gets an object that it may keep, unless it is `pure`: then it leaves the object as it is, and what
+        both share of it is not changed later. Raises StatusError 404, 409 for a stale resourceVersion in the
         patch, 422, and whatever `apply` raises.
         """
 
-        def transform(entry: Entry, _: Object) -> Object:
-            old = entry.object()
+        def transform(entry: Entry, present: Object) -> Object:
+            old = present if pure else entry.object()
             patched = apply(old)
             self._complete(name, old, patched)
             self._track(old, patched, options, subresource)

@@ -179,7 +179,7 @@ class ResourceHandlers:
             patched.warnings.extend(_check_result(call, patched.object))
             return to_storage(call.row, patched.object)
 
-        entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource)
+        entry = await call.api.store.patch(call.namespace, call.name, apply, options, call.subresource, pure=True)
         warnings = [
             text for patched in latest for text in patched.warnings + _advice(call, patched.object, created=False)
         ]

@@ -241,6 +241,10 @@ class Entry:
         found: Object = msgspec.to_builtins(_METADATA(self.item).metadata)
         return found
 
+    def mentions(self, uid: str) -> bool:
+        """Whether the uid, in plain characters, is the object's or one that it refers to; costs next to nothing."""
+        return b'"uid":"%s"' % uid.encode() in self.item
+
     @property
     def raw_metadata(self) -> msgspec.Raw:
         """The object's metadata as JSON."""

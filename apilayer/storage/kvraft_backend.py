@@ -110,8 +110,10 @@ class KvraftStore:
     async def _swap(self, key: bytes, revision: int, operation: Operation) -> tuple[int, Record | None]:
         """One transaction: `operation` if the key is at `revision`, else a read of what is there."""
         key = self._prefix.outer(key)
-        with _translated():
+        try:  # as in `get`
             answer = await self._client.txn(_guard(key, revision), (operation,), (RangeRequest(key),))
+        except errors.KvraftError as error:
+            raise _translation(error) from error
         if answer.succeeded:
             return answer.revision, None
         return 0, self._first(cast("RangeResponse", answer.responses[0]))
@@ -157,8 +159,10 @@ class KvraftChanges:
         return self
 
     async def __anext__(self) -> ChangeBatch:
-        with _translated():
+        try:  # as in `KvraftStore.get`
             batch = await anext(self._stream)
+        except errors.KvraftError as error:
+            raise _translation(error) from error
         if batch.compact_revision:
             raise interface.RevisionCompacted(f"compacted at {batch.compact_revision}")
         inner = self._prefix.inner

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api import quantity
 from apilayer.api.encoding import base64text, gotime
+from apilayer.api.remembered import SPECS, remembered
 from apilayer.api.types import Field, message
 
 if TYPE_CHECKING:
@@ -230,4 +231,4 @@ def converter(name: str) -> Converter:
                 out[key] = zero()
         return out
 
-    return convert
+    return remembered(convert) if name in SPECS else convert

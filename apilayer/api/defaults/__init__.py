@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from apilayer.api import types
 from apilayer.api.decode import message_name
 from apilayer.api.defaults import cluster, networking, storage, tables, workloads
+from apilayer.api.remembered import SPECS, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from apilayer.api.resources import Resource
 
 __all__ = ["apply_defaults", "drop_disabled"]
+
+Object = dict[str, Any]
 
 _FAMILIES = (tables, workloads, networking, storage, cluster)
 RULES = {name: rules for family in _FAMILIES for name, rules in family.RULES.items()}
@@ -29,7 +32,7 @@ DISABLED = {name: keys for family in _FAMILIES for name, keys in family.DISABLED
 
 def apply_defaults(resource: Resource, obj: dict[str, Any]) -> None:
     """Fill in defaults in `obj`, in place; `obj` is in canonical form and stays so."""
-    _walk(obj, message_name(resource))
+    _filler(message_name(resource))(obj)
 
 
 def drop_disabled(resource: Resource, obj: dict[str, Any]) -> None:
@@ -37,50 +40,67 @@ def drop_disabled(resource: Resource, obj: dict[str, Any]) -> None:
 
     Apart from the defaults, because whoever sent such a field is its manager nevertheless.
     """
-    _drop(obj, message_name(resource))
-
-
-def _drop(obj: dict[str, Any], name: str) -> None:
-    disabled, children = _dropped(name)
-    for key in disabled:
-        obj.pop(key, None)
-    for key, child, many in children:
-        value = obj.get(key)
-        for item in (value if many else (value,)) if value else ():
-            _drop(item, child)
-            if key in EMPTIED and not item:
-                del obj[key]
+    _dropper(message_name(resource))(obj)
 
 
 @functools.cache
-def _dropped(name: str) -> tuple[tuple[str, ...], list[tuple[str, str, bool]]]:
-    """Fields to drop from a message, and the children that need the same."""
-    return DISABLED.get(name, ()), _children(name, DISABLED)
+def _dropper(name: str) -> Callable[[Object], Object]:
+    """What takes such fields out of a message, in place, and gives it back."""
+    disabled = DISABLED.get(name, ())
+    children: list[tuple[str, Callable[[Object], Object], bool]] | None = None
 
+    def drop(obj: Object) -> Object:
+        nonlocal children
+        if children is None:  # on first use, because messages may contain themselves
+            children = [(key, _dropper(child), many) for key, child, many in _children(name, DISABLED)]
+        for key in disabled:
+            obj.pop(key, None)
+        for key, child, many in children:
+            value = obj.get(key)
+            if not value:
+                continue
+            if many:
+                for item in value:
+                    child(item)
+            else:
+                left = obj[key] = child(value)
+                if key in EMPTIED and not left:
+                    del obj[key]
+        return obj
 
-def _walk(obj: dict[str, Any], name: str) -> None:
-    rules, constants, children = _steps(name)
-    for rule in rules:
-        rule(obj)
-    for key, value, pointer in constants:
-        present = obj.get(key)
-        if present is None or (not pointer and not present):
-            obj[key] = value.copy() if value.__class__ is dict else value
-    for key, child, many in children:
-        value = obj.get(key)
-        if value:
-            for item in value if many else (value,):
-                _walk(item, child)
-        elif value is not None and not many:
-            _walk(value, child)
+    return drop
 
 
 @functools.cache
-def _steps(name: str) -> tuple[Any, ...]:
-    """What to do for a message: rules, constants, and the children that need a walk."""
+def _filler(name: str) -> Callable[[Object], Object]:
+    """What fills in a message, in place, and gives it back."""
     fields = types.message(name).json_fields
+    rules = RULES.get(name, ())
     constants = [(key, value, fields[key].pointer) for key, value in CONSTANTS.get(name, {}).items()]
-    return RULES.get(name, ()), constants, _children(name, CONSTANTS, RULES)
+    children: list[tuple[str, Callable[[Object], Object], bool]] | None = None
+
+    def fill(obj: Object) -> Object:
+        nonlocal children
+        if children is None:  # on first use, because messages may contain themselves
+            children = [(key, _filler(child), many) for key, child, many in _children(name, CONSTANTS, RULES)]
+        for rule in rules:
+            rule(obj)
+        for key, value, pointer in constants:
+            present = obj.get(key)
+            if present is None or (not pointer and not present):
+                obj[key] = value.copy() if value.__class__ is dict else value
+        for key, child, many in children:
+            value = obj.get(key)
+            if value is None:
+                continue
+            if many:
+                for item in value:
+                    child(item)
+            else:
+                obj[key] = child(value)
+        return obj
+
+    return remembered(fill, in_place=True) if name in SPECS else fill
 
 
 def _children(name: str, *tables: Mapping[str, Any]) -> list[tuple[str, str, bool]]:

@@ -15,6 +15,7 @@ from apilayer.api.validation.metadata import (
     validate_labels,
     validate_meta,
     validate_meta_update,
+    validate_shared,
 )
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ def validate_update(resource: Resource, new: Object, old: Object, subresource: s
     if subresource == "scale":  # changes the object itself, and has to keep to all its rules
         subresource = ""
     meta = part(new, "metadata")
-    wrong = validate_meta_update(meta, part(old, "metadata"))
+    whole = not subresource and rules.meta_on_update
+    shared = validate_shared(meta) if whole else None
+    wrong = validate_meta_update(meta, part(old, "metadata"), shared=shared)
     if rules.meta_first:
         wrong += wrong
         wrong += validate_finalizers(meta)
     if not subresource:
-        if rules.meta_on_update:
-            wrong += validate_meta(meta, namespaced=resource.namespaced, name_rule=rules.name)
+        if whole:
+            wrong += validate_meta(meta, namespaced=resource.namespaced, name_rule=rules.name, shared=shared)
         if resource.kind == "Pod":
             wrong += validate_labels(meta.get("labels") or {}, "metadata.labels")
         for rule in rules.every:

@@ -5,6 +5,7 @@ Source: apimachinery's ``api/validation/objectmeta.go`` and the core group's add
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from apilayer.api import field, names
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
 
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _NOT_QUALIFIED = "name is neither a standard finalizer name nor is it fully qualified"
+MAX_KNOWN_LABEL = 256
+"""Longer ones, key and value together, are looked at each time."""
 _SHARED = ("labels", "annotations", "ownerReferences", "managedFields")
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-def validate_meta(meta: Object, *, namespaced: bool, name_rule: names.NameRule, path: str = "metadata") -> Errors:
-    """Rules for the metadata of any object, new or changed."""
+def validate_meta(
+    meta: Object,
+    *,
+    namespaced: bool,
+    name_rule: names.NameRule,
+    path: str = "metadata",
+    shared: Errors | None = None,
+) -> Errors:
+    """Rules for the metadata of any object, new or changed; `shared` is what `validate_shared` has found already."""
     wrong: Errors = []
     prefix = text(meta, "generateName")
     if prefix:
@@ -35,7 +45,7 @@ def validate_meta(meta: Object, *, namespaced: bool, name_rule: names.NameRule, 
         wrong.append(field.required(f"{path}.name", "name or generateName is required"))
     wrong += _namespace(text(meta, "namespace"), path, namespaced=namespaced)
     wrong += non_negative(meta, path, "generation")
-    wrong += _shared(meta, path)
+    wrong += validate_shared(meta, path) if shared is None else shared
     wrong += [
         error
         for finalizer in items(meta, "finalizers")
@@ -52,7 +62,7 @@ def _namespace(namespace: str, path: str, *, namespaced: bool) -> Errors:
     return named(f"{path}.namespace", namespace, names.namespace_name)
 
 
-def _shared(meta: Object, path: str) -> Errors:
+def validate_shared(meta: Object, path: str = "metadata") -> Errors:
     """Rules that hold on creation and on every update."""
     return [
         *validate_labels(part(meta, "labels"), f"{path}.labels"),
@@ -66,10 +76,16 @@ def validate_labels(labels: Mapping[str, str], path: str) -> Errors:
     """Keys are qualified names, values label values."""
     wrong: Errors = []
     for key, value in labels.items():
-        if names.qualified_name(key) or names.label_value(value):
+        if len(key) + len(value) > MAX_KNOWN_LABEL or not _is_label(key, value):
             wrong += named(path, key, names.qualified_name)
             wrong += named(path, value, names.label_value)
     return wrong
+
+
+@lru_cache(maxsize=1024)
+def _is_label(key: str, value: str) -> bool:
+    """Objects have the same labels as others, and metadata are looked at more than once."""
+    return not names.qualified_name(key) and not names.label_value(value)
 
 
 def validate_annotations(annotations: Mapping[str, str], path: str) -> Errors:
@@ -151,8 +167,11 @@ def finalizer_name(finalizer: str, path: str) -> Errors:
     return wrong
 
 
-def validate_meta_update(new: Object, old: Object, path: str = "metadata") -> Errors:
-    """Rules for a change of metadata: what identifies an object stays, deletion cannot be taken back."""
+def validate_meta_update(new: Object, old: Object, path: str = "metadata", shared: Errors | None = None) -> Errors:
+    """Rules for a change of metadata: what identifies an object stays, deletion cannot be taken back.
+
+    `shared` is what `validate_shared` has found in the new metadata already.
+    """
     wrong: Errors = []
     if old.get("deletionTimestamp"):
         added = [name for name in items(new, "finalizers") if name not in items(old, "finalizers")]
@@ -172,4 +191,4 @@ def validate_meta_update(new: Object, old: Object, path: str = "metadata") -> Er
             wrong += immutable(f"{path}.{key}", shown, old.get(key))
     if all(new.get(key) == old.get(key) for key in _SHARED):
         return wrong
-    return wrong + _shared(new, path)
+    return wrong + (validate_shared(new, path) if shared is None else shared)

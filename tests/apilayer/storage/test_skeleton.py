@@ -69,3 +69,11 @@ def test_what_is_looked_at_again_is_parsed_once() -> None:
     entry = codec.entry(b"/k", codec.encode({"metadata": {"name": "p"}}), 5)
     assert entry.shared is entry.shared
     assert entry.shared == entry.object()
+
+
+def test_uids_that_stand_in_the_text_are_found() -> None:
+    assert PODS is not None
+    codec = Codec(PODS)
+    metadata = {"name": "p", "annotations": {"a": '"uid":"3"'}, "uid": "1", "ownerReferences": [{"uid": "2"}]}
+    entry = codec.entry(b"/k", codec.encode({"metadata": metadata}), 5)
+    assert [uid for uid in ("1", "2", "3", "", "x") if entry.mentions(uid)] == ["1", "2"]
