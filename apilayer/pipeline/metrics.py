@@ -35,6 +35,11 @@ _CONNECTING = frozenset({"attach", "exec", "log", "portforward", "proxy"})
 _SIZED = frozenset({"GET", "LIST"})
 
 
+def bound_text(bound: float) -> str:
+    """An upper bound as kube-apiserver writes it, so that who asks for the bucket ``1`` finds it: 0.005, 1, 1e+06."""
+    return f"{bound:g}"
+
+
 class Histogram:
     """Counts by bucket, their sum and number."""
 
@@ -61,9 +66,9 @@ class Histogram:
         self.total += other.total
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Pairs of upper bound and how many values are not above it, the last one ``+Inf``."""
+        """Pairs of upper bound, as Go writes it, and how many values are not above it; the last one is ``+Inf``."""
         found, seen = [], 0
-        for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
+        for bound, count in zip((*map(bound_text, self._bounds), "+Inf"), self.counts, strict=True):
             seen += count
             found.append((bound, float(seen)))
         return found

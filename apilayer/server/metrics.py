@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apilayer.api.resources import RESOURCES
 from apilayer.pipeline.fairness.control import Fairness
+from apilayer.pipeline.metrics import bound_text
 from apilayer.server.admission_metrics import admission_families
 from apilayer.server.audit_metrics import audit_families
 from apilayer.server.authentication_metrics import authentication_families
@@ -144,7 +145,7 @@ def _cumulative(timing: list[float]) -> list[tuple[str, float]]:
     found, seen = [], 0.0
     for bound, count in zip(STORE_BUCKETS, timing[2:], strict=True):
         seen += count
-        found.append((str(bound), seen))
+        found.append((bound_text(bound), seen))
     return [*found, (_INFINITY, timing[0])]
 
 
