@@ -120,10 +120,25 @@ class Metrics:
             "Etcd request latency in seconds for each operation and object type.",
             labels=("operation", "group", "resource"),
         )
+        total = core.CounterMetricFamily(
+            "etcd_requests_total",
+            "Etcd request counts for each operation and object type.",
+            labels=("operation", "group", "resource"),
+        )
         for (operation, prefix), timing in list(self._store.timings.items()):
             group, resource = _resource_at(prefix)
             durations.add_metric((operation, group, resource), _cumulative(timing), timing[1])
+            total.add_metric((operation, group, resource), timing[0])
         yield durations
+        yield total
+        errors = core.CounterMetricFamily(
+            "etcd_request_errors_total",
+            "Etcd failed request counts for each operation and object type.",
+            labels=("operation", "group", "resource"),
+        )
+        for (operation, prefix), count in self._store.errors.items():
+            errors.add_metric((operation, *_resource_at(prefix)), count)
+        yield errors
         if self._store.sealing is not None:
             yield from sealing_families(self._store.sealing)
 

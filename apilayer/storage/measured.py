@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from apilayer.storage.interface import KeyChanged, KeyExists, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from apilayer.storage.encryption.counts import SealingCounts
@@ -18,18 +21,35 @@ STORE_BUCKETS = (
 """Upper bounds in seconds, as kube-apiserver's."""
 
 
+T = TypeVar("T")
+
+
 class MeasuredStore:
-    """As `Store`. `timings` holds (operation, key prefix of the resource) -> [number, seconds in all, by bucket...]."""
+    """As `Store`. `timings` holds (operation, key prefix of the resource) -> [number, seconds in all, by bucket...].
+
+    `errors` are those of them that got no answer.
+    """
 
     def __init__(self, store: Store, sealing: SealingCounts | None = None) -> None:
         """`sealing`: what the store below has sealed and opened."""
         self.sealing = sealing
         self._store = store
         self.timings: dict[tuple[str, bytes], list[float]] = {}
+        self.errors: dict[tuple[str, bytes], int] = {}
 
-    def _took(self, operation: str, key: bytes, start: float) -> None:
-        seconds = perf_counter() - start
+    async def _timed(self, operation: str, key: bytes, call: Coroutine[Any, Any, T]) -> T:
         label = (operation, key[: key.find(b"/", key.find(b"/", 1) + 1) + 1])
+        start = perf_counter()
+        try:
+            return await call
+        except StoreError as error:
+            if not isinstance(error, (KeyChanged, KeyExists)):  # these are answers like others
+                self.errors[label] = self.errors.get(label, 0) + 1
+            raise
+        finally:
+            self._took(label, perf_counter() - start)
+
+    def _took(self, label: tuple[str, bytes], seconds: float) -> None:
         timing = self.timings.get(label)
         if timing is None:
             timing = self.timings[label] = [0.0] * (len(STORE_BUCKETS) + 2)
@@ -40,47 +60,32 @@ class MeasuredStore:
                 timing[index] += 1
                 return
 
-    async def get(self, key: bytes) -> tuple[Record | None, int]:
+    def get(self, key: bytes) -> Coroutine[Any, Any, tuple[Record | None, int]]:
         """See `Store.get`."""
-        start = perf_counter()
-        found = await self._store.get(key)
-        self._took("get", key, start)
-        return found
+        return self._timed("get", key, self._store.get(key))
 
-    async def list(self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0) -> Page:
+    def list(
+        self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0
+    ) -> Coroutine[Any, Any, Page]:
         """See `Store.list`."""
-        began = perf_counter()
-        page = await self._store.list(prefix, start=start, limit=limit, revision=revision)
-        self._took("list", prefix, began)
-        return page
+        found = self._store.list(prefix, start=start, limit=limit, revision=revision)
+        return self._timed("list", prefix, found)
 
-    async def create(self, key: bytes, value: bytes) -> int:
+    def create(self, key: bytes, value: bytes) -> Coroutine[Any, Any, int]:
         """See `Store.create`."""
-        start = perf_counter()
-        revision = await self._store.create(key, value)
-        self._took("create", key, start)
-        return revision
+        return self._timed("create", key, self._store.create(key, value))
 
-    async def update(self, key: bytes, value: bytes, revision: int) -> int:
+    def update(self, key: bytes, value: bytes, revision: int) -> Coroutine[Any, Any, int]:
         """See `Store.update`."""
-        start = perf_counter()
-        new = await self._store.update(key, value, revision)
-        self._took("update", key, start)
-        return new
+        return self._timed("update", key, self._store.update(key, value, revision))
 
-    async def delete(self, key: bytes, revision: int) -> int:
+    def delete(self, key: bytes, revision: int) -> Coroutine[Any, Any, int]:
         """See `Store.delete`."""
-        start = perf_counter()
-        new = await self._store.delete(key, revision)
-        self._took("delete", key, start)
-        return new
+        return self._timed("delete", key, self._store.delete(key, revision))
 
-    async def current_revision(self) -> int:
+    def current_revision(self) -> Coroutine[Any, Any, int]:
         """See `Store.current_revision`."""
-        start = perf_counter()
-        revision = await self._store.current_revision()
-        self._took("getCurrentResourceRevision", b"", start)
-        return revision
+        return self._timed("getCurrentResourceRevision", b"", self._store.current_revision())
 
     def watch(self, prefix: bytes, from_revision: int) -> AbstractAsyncContextManager[ChangeStream]:
         """See `Store.watch`."""
