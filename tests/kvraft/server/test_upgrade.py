@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,7 @@ from kvraft.errors import KvraftError
 from kvraft.server.member import Member
 from kvraft.storage.errors import FormatTooNew
 from kvraft.storage.files import FORMAT_KEY
+from kvraft.storage.log import LogStore
 from tests.kvraft.members import open_members, until
 from tests.kvraft.processes import start_processes
 
@@ -61,6 +63,47 @@ async def test_an_older_version_refuses_newer_data_and_changes_nothing(tmp_path:
     assert str(path) in str(caught.value)
     assert f"format {LATER} was written by a later version; this one reads up to {known}" in str(caught.value)
     assert [each.read_bytes() for each in files] == before
+
+
+def as_the_first_version_wrote_it(directory: Path) -> None:
+    """Turn a member's log back into the one LMDB file that it was before today's files."""
+    with contextlib.closing(LogStore.open(directory)) as store:
+        first, last = store.compacted_index + 1, store.last_index
+        entries = store.entries(first, last + 1, 1 << 30) if last >= first else []
+        meta = (store.hard_state, store.compacted_index, store.compacted_term, store.cluster_id, store.member_id)
+    for path in directory.glob("*.log"):
+        path.unlink()
+    encode = msgspec.msgpack.encode
+    with lmdb.open(str(directory / "log.mdb"), subdir=False, max_dbs=2) as environment:
+        tables = environment.open_db(b"entries"), environment.open_db(b"meta")
+        with environment.begin(write=True) as txn:
+            for entry in entries:
+                txn.put(entry.index.to_bytes(8), encode(entry), db=tables[0])
+            txn.put(b"meta", encode(meta), db=tables[1])
+            txn.put(FORMAT_KEY, encode(1), db=tables[1])
+
+
+@pytest.mark.slow
+async def test_members_are_upgraded_one_by_one(tmp_path: Path) -> None:
+    """What an older version left is taken over where it is, while the other members serve."""
+    async with open_members(tmp_path) as members, open_client(members.urls, timeout_seconds=60) as client:
+        await members.published()
+        written = 0
+        for name in list(members.client_urls):
+            for _ in range(20):
+                await client.put(b"%d" % written, b"v")
+                written += 1
+            member_id = members.running[name].member_id
+            await members.stop(name)
+            log = tmp_path / name / "member" / "log"
+            as_the_first_version_wrote_it(log)
+            await client.put(b"meanwhile", name.encode())
+            upgraded = members.start(name)
+            assert upgraded.member_id == member_id
+            assert not (log / "log.mdb").exists()
+            await members.applied_everywhere()
+        hashes = {(await client.hash_kv(url)).hash for url in members.urls}
+        assert (len(hashes), (await client.range(b"\0", b"\0", count_only=True)).count) == (1, written + 1)
 
 
 class Load:

@@ -136,6 +136,26 @@ async def test_calls(member: Member, caplog: pytest.LogCaptureFixture) -> None:
     assert slow.fields["response type"] == "/etcdserverpb.KV/Put"  # type: ignore[attr-defined]
 
 
+ETCDS_DASHBOARD_AND_ALERTS = """
+etcd_server_has_leader grpc_server_started_total grpc_server_handled_total grpc_server_handling_seconds_bucket
+etcd_mvcc_db_total_size_in_bytes etcd_disk_wal_fsync_duration_seconds_bucket
+etcd_disk_backend_commit_duration_seconds_bucket process_resident_memory_bytes
+etcd_network_client_grpc_received_bytes_total etcd_network_client_grpc_sent_bytes_total
+etcd_server_leader_changes_seen_total etcd_server_proposals_failed_total etcd_server_proposals_pending
+etcd_server_proposals_committed_total etcd_server_proposals_applied_total etcd_server_quota_backend_bytes
+etcd_mvcc_db_total_size_in_use_in_bytes etcd_debugging_mvcc_db_total_size_in_bytes etcd_server_slow_apply_total
+etcd_server_slow_read_indexes_total etcd_server_heartbeat_send_failures_total etcd_debugging_mvcc_keys_total
+etcd_debugging_mvcc_watcher_total etcd_debugging_mvcc_slow_watcher_total etcd_debugging_mvcc_watch_stream_total
+"""
+"""What the mixin of etcd and other well-known dashboards ask of a lone member."""
+
+
+async def test_dashboards_for_etcd_find_what_they_ask_for(member: Member) -> None:
+    await in_thread(member.client_urls[0], lambda stubs: stubs.call("KV/Put", key=b"k"))
+    families = text_string_to_metric_families(exposition(member).decode())
+    assert set(ETCDS_DASHBOARD_AND_ALERTS.split()) <= {sample.name for family in families for sample in family.samples}
+
+
 async def test_versions_of_clients_are_bounded_and_text(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "MAX_VERSIONS", 2)
     (url,) = member.client_urls
