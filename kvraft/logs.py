@@ -16,6 +16,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvraft.rotation import Rotation
+
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -24,6 +26,7 @@ LEVELS = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+STDOUT = "stdout"
 STDERR = ("default", "stderr", "systemd/journal")
 """Outputs that are standard error: under systemd that is the journal."""
 
@@ -73,6 +76,13 @@ class LogConfig:
     level: str = "info"
     format: str = "json"
     outputs: tuple[str, ...] = ("default",)
+    rotation: Rotation | None = None
+    """How files are put aside when they have grown; None: not at all."""
+
+    @property
+    def files(self) -> list[str]:
+        """The outputs that are files."""
+        return [output for output in self.outputs if output not in (*STDERR, STDOUT)]
 
 
 def configure(config: LogConfig | None = None) -> None:
@@ -86,8 +96,12 @@ def configure(config: LogConfig | None = None) -> None:
         for output in config.outputs:
             if output in STDERR:
                 handlers.append(logging.StreamHandler(sys.stderr))
-            elif output == "stdout":
+            elif output == STDOUT:
                 handlers.append(logging.StreamHandler(sys.stdout))
+            elif config.rotation is not None:
+                from kvraft.rotation import RotatingFile
+
+                handlers.append(RotatingFile(output, config.rotation))
             else:
                 from logging.handlers import WatchedFileHandler  # which loads much that most members do not need
 

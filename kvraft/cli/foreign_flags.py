@@ -151,13 +151,6 @@ IGNORED = (
         older=("experimental-peer-skip-client-san-verification",),
     ),
     Flag(
-        "log-rotation-config-json",
-        STRING,
-        "",
-        "Configures log rotation if enabled with a JSON logger config.",
-        ignored="--enable-log-rotation is not supported",
-    ),
-    Flag(
         "pre-vote",
         BOOL,
         True,
@@ -300,12 +293,5 @@ REFUSED = (
         "Expected behavior when discovery fails.",
         refused=_DISCOVERY,
         choices=("exit", "proxy"),
-    ),
-    Flag(
-        "enable-log-rotation",
-        BOOL,
-        False,
-        "Enable log rotation of a single log-outputs file target.",
-        refused="rotate the file from outside: one that is renamed is opened anew",
     ),
 )

@@ -127,8 +127,22 @@ def _settings(values: Mapping[str, Any]) -> tuple[MemberConfig, LogConfig]:
             client_tls=TlsConfig(**places["client_tls"], **places["both_tls"]),
             peer_tls=TlsConfig(flag_prefix="--peer-", **places["peer_tls"], **places["both_tls"]),
         ),
-        LogConfig(**places["log"]),
+        _log_config(**places["log"]),
     )
+
+
+def _log_config(*, rotate: bool, rotation_json: str, **settings: Any) -> LogConfig:
+    config = LogConfig(**settings)
+    if not rotate:
+        return config
+    from kvraft.rotation import parse_rotation
+
+    if len(config.files) != 1:
+        raise FlagError("--log-outputs requires a single file path when --log-rotate-config-json is defined", 1)
+    try:
+        return attrs.evolve(config, rotation=parse_rotation(rotation_json))
+    except ValueError as error:
+        raise FlagError(f"--log-rotation-config-json: {error}", 1) from None
 
 
 def _reachable(urls: tuple[str, ...]) -> tuple[str, ...]:

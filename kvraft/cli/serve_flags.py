@@ -388,6 +388,21 @@ _LOGGING = (
         "log.level",
         choices=("debug", "info", "warn", "error", "panic", "fatal"),
     ),
+    Flag(
+        "enable-log-rotation",
+        BOOL,
+        False,
+        "Enable log rotation of a single log-outputs file target.",
+        "log.rotate",
+    ),
+    Flag(
+        "log-rotation-config-json",
+        STRING,
+        '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}',
+        "Configures log rotation if enabled with a JSON logger config. MaxSize(MB), MaxAge(days,0=no limit), "
+        "MaxBackups(0=no limit), LocalTime(use computers local time), Compress(gzip).",
+        "log.rotation_json",
+    ),
     Flag("log-format", STRING, "json", "Configures log format.", "log.format", choices=("json", "console")),
 )
 
