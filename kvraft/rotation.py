@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 DEFAULT_MIB = 100
 DAY_SECONDS = 24 * 3600
-KEYS = {"maxsize": int, "maxage": int, "maxbackups": int, "localtime": bool, "compress": bool}
+KEYS: dict[str, type] = {"maxsize": int, "maxage": int, "maxbackups": int, "localtime": bool, "compress": bool}
 
 
 @attrs.frozen
