@@ -49,7 +49,8 @@ def parse_rotation(text: str) -> Rotation:
         raise ValueError("improperly formatted log rotation config: an object is due")
     for key, kind in KEYS.items():
         value = found.setdefault(key, kind())
-        if type(value) is not kind or value < 0:
+        fits = type(value) is kind
+        if not fits or value < 0:
             raise ValueError(f"invalid log rotation config: {key}: {kind.__name__} is due, not {json.dumps(value)}")
     return Rotation(
         (found["maxsize"] or DEFAULT_MIB) * MIB,
