@@ -106,7 +106,7 @@ def demand_progress(traffic: Traffic) -> None:
             and not traffic.invariants.configuration.outgoing
             and _converged(traffic)
         ):
-            world.halted = True
+            world.halt()
         else:
             world.after(options.tick, look)
 

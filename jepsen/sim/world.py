@@ -17,8 +17,11 @@ MILLISECOND = 1_000
 SECOND = 1_000_000
 MAX_STEPS = 200_000
 """Events of one run; more means a storm of messages that feeds itself."""
+EVENTS_AT_ONCE = 500
+"""Between two additions to the digest."""
 TRACE_LENGTH = 60
 """Events shown with a violation."""
+_encode = msgspec.msgpack.Encoder().encode
 TraceEvent = tuple[int, str, Any]
 """(time, what, item); formatted only when somebody looks."""
 
@@ -38,21 +41,27 @@ class World:
     Events of one instant run in the order in which they were asked for, so nothing depends on hashing or addresses.
     """
 
-    __slots__ = ("_done", "_heap", "_print", "_sequence", "halted", "now", "random", "rng", "sent", "steps", "trace")
+    __slots__ = ("_digest", "_done", "_folded", "_heap", "_print", "_sequence", "halted", "now", "random", "rng", "sent", "trace")
 
     def __init__(self, seed: int, on_trace: Callable[[TraceEvent], None] | None = None) -> None:
         self.rng = random.Random(seed)
         self.random = self.rng.random
         self.now = 0
-        self.steps = 0
         self.halted = False
         self.sent: list[Any] = []
-        """Every message, in order: what the digest is made of, with the events."""
-        self._done: list[int] = []  # of all events so far the time and the number
+        """The latest messages, in order: what the digest is made of, with the events."""
+        self._done: list[int] = []  # of the latest events the time and the number
+        self._folded = 0  # events that the digest has
+        self._digest = hashlib.blake2b(digest_size=8)
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._print = on_trace
+
+    @property
+    def steps(self) -> int:
+        """How many events there have been."""
+        return self._folded + len(self._done) // 2
 
     def after(self, delay: int, function: Callable[..., None], *arguments: Any) -> None:
         """Call ``function`` in ``delay`` microseconds."""
@@ -70,21 +79,42 @@ class World:
             self._print(self.trace[-1])
 
     def digest(self) -> bytes:
-        """Of all that has happened; made at the end, as each event would pay dearly for arithmetic of its own."""
-        encode = msgspec.msgpack.Encoder().encode
-        digest = hashlib.blake2b(encode((self.now, self.steps, self._done)), digest_size=8)
-        for message in self.sent:
-            digest.update(encode(message))
-        return digest.digest()
+        """Of all that has happened."""
+        self._fold()
+        return self._digest.digest()
+
+    def _fold(self) -> None:
+        """Take the latest events and messages into the digest, many at a time: arithmetic at each would cost dearly,
+        and a whole run's would no longer be in the processor's cache."""
+        self._digest.update(_encode((self.now, self._done, self.sent)))
+        self._folded = self.steps
+        self._done.clear()
+        self.sent.clear()
+
+    def halt(self) -> None:
+        """Nothing more is to happen, whatever was planned."""
+        self.halted = True
+        self._heap.clear()
 
     def run(self, until: int) -> None:
-        """Run events up to time ``until``, or until one of them sets ``halted``."""
+        """Run events up to time ``until``, or until one of them halts the world."""
+        while self._run_some(until):
+            self._fold()
+            if self._folded >= MAX_STEPS:
+                raise Violation("rest", f"{self._folded} events in {self.now / SECOND:.3f} simulated seconds")
+
+    def _run_some(self, until: int) -> bool:
+        """Run a few hundred events. False: those were the last."""
         heap, done = self._heap, self._done
-        while heap and heap[0][0] <= until and not self.halted and self.steps < MAX_STEPS:
-            now, sequence, function, arguments = heappop(heap)
+        for _ in range(EVENTS_AT_ONCE):
+            if not heap:
+                return False
+            event = heappop(heap)
+            now, sequence, function, arguments = event
+            if now > until:
+                heappush(heap, event)
+                return False
             self.now = now
-            self.steps += 1
             done += (now, sequence)
             function(*arguments)
-        if self.steps >= MAX_STEPS:
-            raise Violation("rest", f"{self.steps} events in {self.now / SECOND:.3f} simulated seconds")
+        return True
