@@ -43,6 +43,8 @@ class Unobserved(enum.Enum):
 
     VALUE = "a value that no operation observed"
 
+    __hash__ = object.__hash__  # an enumeration's own is a function, and configurations are hashed all the time
+
 
 class Verdict(enum.StrEnum):
     """GAVE_UP means that the bound was reached: nothing is proved, and callers treat it as a failure to decide."""

@@ -41,6 +41,11 @@ class Image:
         other.entries = self.entries.copy()
         return other
 
+    def holds(self, index: int, term: int) -> bool:
+        """Whether this very entry stands in the log."""
+        place = index - self.base
+        return 0 < place <= len(self.entries) and self.entries[place - 1].term == term
+
     def term(self, index: int) -> int:
         """The term of an entry or of the base; raises ``KeyError`` where there is none."""
         place = index - self.base

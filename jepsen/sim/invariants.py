@@ -75,7 +75,7 @@ class Invariants:
             entry, _, applied_term = self.applied[index - 1]
             if applied_term >= term:
                 continue  # committed later, for all we know
-            if index > log.last_index or log.term(index) != entry.term:
+            if not log.holds(index, entry.term):
                 raise Violation(
                     "leader completeness",
                     f"node {node} leads term {term} without entry {index} of term {entry.term}, "
@@ -101,7 +101,7 @@ class Invariants:
         index = entry.index
         if index != applied_index + 1:
             raise Violation("state machine safety", f"node {node} applies {index} after {applied_index}")
-        if not log.base < index <= log.last_index or log.term(index) != entry.term:
+        if not log.holds(index, entry.term):
             raise Violation("durability", f"node {node} applies {index} of term {entry.term}, not durable there")
         applied = self.applied
         if index <= len(applied):
@@ -132,7 +132,7 @@ class Invariants:
         this entry, or as of before the last change, which may have been committed together with it."""
         index, term = entry.index, entry.term
         holders = {
-            node: int(image.base >= index or (index <= image.last_index and image.term(index) == term))
+            node: int(image.base >= index or image.holds(index, term))
             for node, image in self.images.items()
         }
         if holders and not any(committed_index(known, holders) for known in self._configurations):

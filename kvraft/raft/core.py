@@ -389,7 +389,9 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
         if self.role is _LEADER:
-            if self._replication.due or self._heartbeat_due or self._may_start_round() or self._may_end_joint():
+            if self._replication.due or self._heartbeat_due or self._may_start_round():
+                return True
+            if self.configuration.outgoing and self._may_end_joint():
                 return True
         elif self._following.owes_acknowledgement or self._forwarded.waiting:
             return True
@@ -413,7 +415,7 @@ class Raft:
 
     def _build_leader_messages(self) -> None:
         messages = self._outbox.messages
-        if self._may_end_joint():
+        if self.configuration.outgoing and self._may_end_joint():
             self._end_joint()
         if self._may_start_round():
             self._rounds.start(self._fresh_context(), self._log.commit_index)
@@ -728,11 +730,7 @@ class Raft:
 
     def _may_end_joint(self) -> bool:
         """Whether a leader is to end the joint configuration: once nothing that was proposed before can change it."""
-        return (
-            bool(self.configuration.outgoing)
-            and self._log.applied_index >= self._last_change
-            and self._transferee == NO_NODE
-        )
+        return self._log.applied_index >= self._last_change and self._transferee == NO_NODE
 
     def _end_joint(self) -> None:
         """Append the entry that leaves the old voters behind, an empty one. A leader that goes with them first offers

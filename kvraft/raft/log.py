@@ -233,15 +233,19 @@ class RaftLog:
         assert self.durable_index <= self._handed_index, "durable before it was handed over"
         self.persisted_seq = seq
 
+    def has_output(self) -> bool:
+        """Whether there is something for the disk or for the state machine."""
+        return self._handed_index < self.last_index or self.commit_index > self.applied_index < self.durable_index
+
     def has_committed(self) -> bool:
         """Whether there are entries to apply: committed, and durable here."""
-        return self.applied_index < self.commit_index and self.applied_index < self.durable_index
+        return self.commit_index > self.applied_index < self.durable_index
 
     def take_committed(self, max_bytes: int) -> tuple[list[Entry], int]:
         """The next entries to apply and the bytes of their data; they count as applied."""
-        high = min(self.commit_index, self.durable_index) + 1
-        if self.applied_index + 1 >= high:
+        if not self.has_committed():
             return [], 0
+        high = min(self.commit_index, self.durable_index) + 1
         entries, size = self.read(self.applied_index + 1, high, max_bytes)
         assert entries[0].index == self.applied_index + 1, "the log reader skipped an entry"
         self.applied_index = entries[-1].index

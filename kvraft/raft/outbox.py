@@ -64,8 +64,7 @@ class Outbox:
             or self.snapshot
             or self.reads
             or self.dropped_reads
-            or self._log.has_unstable()
-            or self._log.has_committed()
+            or self._log.has_output()
         )
 
     def take(self, term: int, vote: int, max_committed_bytes: int) -> tuple[Ready, int]:
@@ -87,20 +86,9 @@ class Outbox:
             messages += after_persist  # what these waited for became durable since
             after_persist = []
         committed, size = log.take_committed(max_committed_bytes)
-        return (
-            Ready(
-                seq=seq,
-                hard_state=hard_state,
-                entries=entries,
-                snapshot=snapshot,
-                messages=messages,
-                after_persist=after_persist,
-                committed=committed,
-                reads=reads,
-                dropped_reads=dropped_reads,
-            ),
-            size,
-        )
+        # By position, in the order of its fields: every turn makes one.
+        ready = Ready(seq, hard_state, entries, snapshot, messages, after_persist, committed, reads, dropped_reads)
+        return ready, size
 
     def _hard_state_for(self, seq: int, term: int, vote: int) -> HardState | None:
         """What batch ``seq`` writes of it, None if the disk has it all. A new commit index alone rides along."""

@@ -86,7 +86,8 @@ class Replication:
                 progress.become_replicate()
         elif progress.match >= self._log.compacted_index:
             progress.become_replicate()
-        self.due = True
+        if progress.next <= self._log.last_index or progress.sent_commit < self._log.commit_index or progress.nudge:
+            self.due = True  # else it has everything, and a turn has nothing to look for
         return advanced
 
     def refuse(self, peer: int, rejected: int, hint: int, hint_term: int) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "DriverConfig"]
 
+_SNAPSHOT = MessageKind.SNAPSHOT  # faster to look up than a member of its enumeration
+
 
 class Driver:
     """Drives one raft core; see the module. All methods are synchronous and must be called from one thread."""
@@ -258,7 +260,7 @@ class Driver:
             bool(self._inbox or self._proposals or self.reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
-            or ((forwarder.is_waiting or self.reads.is_waiting) and self.raft.leader != NO_NODE)
+            or ((forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
         )
 
     def turn(self) -> None:
@@ -270,11 +272,11 @@ class Driver:
             if message.snapshot is not None:
                 offered.append((message.snapshot.index, message.snapshot.term))
         self._notice_leader()
-        if self.forwarder.is_waiting and self.raft.leader != NO_NODE:
+        if self.forwarder.held and self.raft.leader != NO_NODE:
             self._route()
         if self._proposals:
             self._propose()
-        if self.reads.is_waiting and self.raft.leader != NO_NODE:
+        if self.reads.held and self.raft.leader != NO_NODE:
             for attempt in self.reads.take_held():
                 self.raft.read_index(attempt)
         if self.reads.has_new:
@@ -422,21 +424,19 @@ class Driver:
                 self._after_persist.append((ready.seq, ready.after_persist))
         if ready.committed:
             self._apply(ready.committed)
-        self.reads.confirm(ready.reads)
-        for attempt in ready.dropped_reads:
-            self.reads.dropped(attempt)
-        self.reads.release(self.machine.applied_index)
+        if self.reads.count:
+            self.reads.settle(ready.reads, ready.dropped_reads, self.machine.applied_index)
         if ready.messages and flush is not None:
             flush()
             self._send(ready.messages)
 
     def _send(self, messages: list[Message]) -> None:
-        plain = [message for message in messages if message.kind != MessageKind.SNAPSHOT]
+        plain = [message for message in messages if message.kind != _SNAPSHOT]
         if plain:
             self._transport.send(plain)
         if len(plain) != len(messages):
             for message in messages:
-                if message.kind == MessageKind.SNAPSHOT:
+                if message.kind == _SNAPSHOT:
                     self._transport.send_snapshot(message)
 
     def _apply(self, entries: list[Entry]) -> None:

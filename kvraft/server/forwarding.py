@@ -95,7 +95,8 @@ class Forwarder:
         self._transport = transport
         self._await_entry = await_entry
         self._next_id = 1
-        self._held: list[Forwarded] = []  # for the leader, as soon as one is known
+        self.held: list[Forwarded] = []
+        """For the leader, as soon as one is known; to read only."""
         self._later: list[Forwarded] = []  # the same, with the next tick: whoever was asked would not, or is not there
         self._asked: dict[int, Forwarded] = {}  # in the order of asking
         self._proposals_asked = 0
@@ -112,16 +113,11 @@ class Forwarder:
     @property
     def pending(self) -> int:
         """Requests that have neither been answered nor found their entry."""
-        return len(self._held) + len(self._later) + len(self._asked)
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether something is to go to the leader."""
-        return bool(self._held)
+        return len(self.held) + len(self._later) + len(self._asked)
 
     def hold(self, request: Forwarded) -> None:
         """Ask the leader, once there is one."""
-        self._held.append(request)
+        self.held.append(request)
 
     def refused(self, request: Forwarded) -> None:
         """Nobody took it: try again with the next tick."""
@@ -129,7 +125,7 @@ class Forwarder:
 
     def take_held(self) -> list[Forwarded]:
         """What waits for a leader; the caller knows one."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         return held
 
     def ask(self, peer: int, requests: Sequence[Forwarded], applied_index: int) -> bool:
@@ -213,11 +209,13 @@ class Forwarder:
 
     def tick(self, now: int, timeout: Callable[[int], KvraftError], *, leaderless: bool) -> None:
         """Answer those whose time is over; ``timeout`` makes the error from a deadline."""
-        self._held += self._later
+        if not (self.held or self._later or self._asked):
+            return
+        self.held += self._later
         self._later = []
-        if self._held and any(request.deadline <= now for request in self._held):
-            late = [request for request in self._held if request.deadline <= now]
-            self._held = [request for request in self._held if request.deadline > now]
+        if self.held and any(request.deadline <= now for request in self.held):
+            late = [request for request in self.held if request.deadline <= now]
+            self.held = [request for request in self.held if request.deadline > now]
             for request in late:
                 request.waiter(NoLeader() if leaderless else Unavailable(CONNECTION_LOST))
         for question_id in [known for known, request in self._asked.items() if request.deadline <= now]:
@@ -227,11 +225,11 @@ class Forwarder:
 
     def stop(self) -> None:
         """Answer everybody with what is certain."""
-        for request in [*self._held, *self._later]:
+        for request in [*self.held, *self._later]:
             request.waiter(Stopped())
         for request in self._asked.values():
             request.waiter(OutcomeUnknown(Stopped.text))
-        self._held, self._later = [], []
+        self.held, self._later = [], []
         self._asked.clear()
         self._remembered.clear()
         self._proposals_asked = 0

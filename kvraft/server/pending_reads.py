@@ -25,7 +25,8 @@ class PendingReads:
         self._new: tuple[list[Reader], list[Reader]] = ([], [])  # those that wait for a leader are the second
         self._attempts: dict[int, list[Reader]] = {}
         self._patient: dict[int, None] = {}  # attempts whose readers wait
-        self._held: list[int] = []  # of those, what is to be confirmed as soon as somebody leads
+        self.held: list[int] = []
+        """Of those, what is to be confirmed as soon as somebody leads; to read only."""
         self._later: list[int] = []  # the same, with the next tick: whoever leads would not, or is gone
         self._confirmed: list[tuple[int, int]] = []  # heap of (index, attempt) that await apply
         self._last_attempt = 0
@@ -37,11 +38,6 @@ class PendingReads:
         """How many have been answered with an error."""
         self.slow = 0
         """Attempts that nobody had confirmed when their time was over."""
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether attempts are to be made again once somebody leads."""
-        return bool(self._held)
 
     def add(self, reader: Reader, *, waits: bool) -> None:
         """One more; it goes with the next attempt."""
@@ -62,31 +58,27 @@ class PendingReads:
         self.has_new = False
         return range(first, self._last_attempt + 1)
 
-    def dropped(self, attempt: int) -> None:
-        """Nobody will confirm it: the core has forgotten it."""
-        if attempt in self._patient:
-            self._later.append(attempt)
-        else:
-            self._fail(self._take(attempt), NoLeader())
-
     def tick(self) -> None:
         """Whoever would not confirm them is asked again."""
-        if self._held or self._later:
-            self._held = [attempt for attempt in (*self._held, *self._later) if attempt in self._attempts]
+        if self.held or self._later:
+            self.held = [attempt for attempt in (*self.held, *self._later) if attempt in self._attempts]
             self._later = []
 
     def take_held(self) -> list[int]:
         """The attempts that are to be made again; the caller knows a leader."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         return held
 
-    def confirm(self, states: Iterable[ReadState]) -> None:
-        """The core has confirmed these attempts."""
-        for state in states:
+    def settle(self, confirmed: Iterable[ReadState], dropped: Iterable[int], applied_index: int) -> None:
+        """The core has confirmed these attempts and forgotten those, which nobody will confirm; what asks for no more
+        than has been applied may be read. There is nothing to do where no read is without an answer."""
+        for state in confirmed:
             heappush(self._confirmed, (state.index, state.request_id))
-
-    def release(self, applied_index: int) -> None:
-        """Let those read whose index has been applied."""
+        for attempt in dropped:
+            if attempt in self._patient:
+                self._later.append(attempt)
+            else:
+                self._fail(self._take(attempt), NoLeader())
         while self._confirmed and self._confirmed[0][0] <= applied_index:
             readers = self._take(heappop(self._confirmed)[1])
             self.count -= len(readers)

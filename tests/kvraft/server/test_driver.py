@@ -101,7 +101,7 @@ def test_a_read_waits_for_a_leader_no_longer_than_a_request_may_take() -> None:
     node.lead()
     node.acknowledge(1)
     assert len(node.answers) == 1
-    assert not node.driver.reads.is_waiting
+    assert not node.driver.reads.held
 
 
 def test_more_than_the_bound_is_refused_and_room_comes_back() -> None:
