@@ -131,10 +131,7 @@ class Invariants:
         """Commit quorum: an entry is durable on a quorum by the time it is first applied anywhere; of the voters as of
         this entry, or as of before the last change, which may have been committed together with it."""
         index, term = entry.index, entry.term
-        holders = {
-            node: int(image.base >= index or image.holds(index, term))
-            for node, image in self.images.items()
-        }
+        holders = {node: int(image.base >= index or image.holds(index, term)) for node, image in self.images.items()}
         if holders and not any(committed_index(known, holders) for known in self._configurations):
             raise Violation("commit quorum", f"{index} of term {term} is on {holders} of {self._configurations}")
         if entry.kind == EntryKind.CONFIGURATION:

@@ -41,7 +41,20 @@ class World:
     Events of one instant run in the order in which they were asked for, so nothing depends on hashing or addresses.
     """
 
-    __slots__ = ("_digest", "_done", "_folded", "_heap", "_print", "_sequence", "halted", "now", "random", "rng", "sent", "trace")
+    __slots__ = (
+        "_digest",
+        "_done",
+        "_folded",
+        "_heap",
+        "_print",
+        "_sequence",
+        "halted",
+        "now",
+        "random",
+        "rng",
+        "sent",
+        "trace",
+    )
 
     def __init__(self, seed: int, on_trace: Callable[[TraceEvent], None] | None = None) -> None:
         self.rng = random.Random(seed)
