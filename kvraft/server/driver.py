@@ -260,7 +260,7 @@ class Driver:
             bool(self._inbox or self._proposals or self.reads.has_new)
             or self.raft.has_ready()
             or forwarder.owes_replies
-            or ((forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
+            or (bool(forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
         )
 
     def turn(self) -> None:
