@@ -61,7 +61,7 @@ def _parse(method: str, path: str) -> RequestInfo:
     group = segments[1] if root == "apis" else ""
     version = segments[skip - 1]
     rest = segments[skip:]
-    malformed = "" in rest
+    malformed = "" in rest or (root == "apis" and not group)
     legacy_watch = len(rest) > 1 and rest[0] == "watch"
     if legacy_watch:
         rest = rest[1:]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-EVICTION = Resource("policy", "v1", "evictions", "Eviction", namespaced=True, virtual=True)
+EVICTION = Resource("policy", "v1", "evictions", "Eviction", namespaced=True, virtual=True, also_as=("policy/v1beta1",))
 MAX_DISRUPTED_PODS = 2000
 PROCESSING_RETRY_SECONDS = 10
 ATTEMPTS = 20

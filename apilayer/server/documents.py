@@ -66,7 +66,7 @@ class Documents:
             document = discovery.api_resource_list("", segments[1])
         elif segments[0] == "apis" and len(segments) == 2:
             document = discovery.api_group(segments[1])
-        elif segments[0] == "apis" and len(segments) == 3:
+        elif segments[0] == "apis" and len(segments) == 3 and segments[1]:
             document = discovery.api_resource_list(segments[1], segments[2])
         return None if document is None else self._plain(context, document)
 

@@ -86,7 +86,11 @@ def decode_body(
     media_type = media_type_of(content_type)
     try:
         document, repeated = _load(
-            body, media_type, (resource.api_version, resource.kind), strict=field_validation != "Ignore"
+            body,
+            media_type,
+            (resource.api_version, resource.kind),
+            strict=field_validation != "Ignore",
+            also_as=resource.also_as,
         )
         kind, api_version = _type_of(document, resource)
     except DecodeError as error:
@@ -156,7 +160,9 @@ def quote_kind(kind: str, api_version: str) -> str:
     return f"{kind} in version {quote(api_version.rpartition('/')[2])}"
 
 
-def _load(body: bytes, media_type: str, default_type: tuple[str, str], *, strict: bool) -> tuple[Any, list[str]]:
+def _load(
+    body: bytes, media_type: str, default_type: tuple[str, str], *, strict: bool, also_as: tuple[str, ...] = ()
+) -> tuple[Any, list[str]]:
     """The document and the texts for names that YAML repeats; JSON that repeats names comes as `Pairs`."""
     if media_type == JSON:
         try:
@@ -171,7 +177,7 @@ def _load(body: bytes, media_type: str, default_type: tuple[str, str], *, strict
         value, repeated = yamltext.loads(body)
         return _require_object(value), repeated
     else:
-        return protobuf.decode(body, default_type), []
+        return protobuf.decode(body, default_type, also_as), []
     return _require_object(value), []
 
 
@@ -217,7 +223,7 @@ def _check_version(kind: str, api_version: str, resource: Resource) -> None:
 
 
 def _check_kind(kind: str, api_version: str, resource: Resource) -> None:
-    if kind == resource.kind and api_version == resource.api_version:
+    if kind == resource.kind and (api_version == resource.api_version or api_version in resource.also_as):
         return
     group, _, version = api_version.rpartition("/")
     head = f"{quote_kind(kind, api_version)} cannot be handled as a {resource.kind}"

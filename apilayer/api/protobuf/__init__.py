@@ -46,11 +46,12 @@ def encode(obj: dict[str, Any]) -> bytes:
     return envelope(type_head(api_version, kind), message_encoder(name)(obj))
 
 
-def decode(envelope: bytes, default_type: tuple[str, str] = ("", "")) -> dict[str, Any]:
+def decode(envelope: bytes, default_type: tuple[str, str] = ("", ""), also_as: tuple[str, ...] = ()) -> dict[str, Any]:
     """The JSON document in `envelope`, with kind and apiVersion.
 
     Byte fields come as base64, times as RFC 3339; fields with a zero value are present as sent.
-    `default_type` is the (apiVersion, kind) of an envelope that names none. A kind without a message in the
+    `default_type` is the (apiVersion, kind) of an envelope that names none; messages of the apiVersions `also_as` are
+    its own. A kind without a message in the
     table gives a document of kind and apiVersion alone. DecodeError for malformed input.
     """
     if not envelope:
@@ -73,7 +74,7 @@ def decode(envelope: bytes, default_type: tuple[str, str] = ("", "")) -> dict[st
             reader.skip(wire_type)
     api_version, kind = api_version or default_type[0], kind or default_type[1]
     document: dict[str, Any] = {"kind": kind, "apiVersion": api_version}
-    name = _message_name(api_version, kind)
+    name = _message_name(default_type[0] if api_version in also_as else api_version, kind)
     if name is not None:
         document.update(decode_message(envelope, start, stop, name, 0))
     return document

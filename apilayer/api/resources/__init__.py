@@ -37,9 +37,9 @@ class Subresource:
 class Resource:
     """One resource: ``pods`` of group ``""`` in version ``v1``, and what holds for all its objects.
 
-    `stored_as` is the (group, version) whose form objects are kept in, when that is another one; a `virtual`
-    resource is kept nowhere. `not_offered` are subresources that clients know and this server does not have. Rows
-    are compared by identity.
+    Objects of the apiVersions `also_as` are read as this one's. `stored_as` is the (group, version) whose form
+    objects are kept in, when that is another one; a `virtual` resource is kept nowhere. `not_offered` are subresources
+    that clients know and this server does not have. Rows are compared by identity.
     """
 
     group: str
@@ -57,6 +57,7 @@ class Resource:
     tracks_generation: bool = False
     returns_deleted_object: bool = False
     virtual: bool = False
+    also_as: tuple[str, ...] = ()
     stored_as: tuple[str, str] | None = None
     prefix: str = attrs.field()
     labels: FieldLabels = attrs.field(repr=False)

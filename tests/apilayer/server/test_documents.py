@@ -18,6 +18,7 @@ async def test_discovery(client, server) -> None:
     paths = (await client.request("GET", "/")).json["paths"]
     assert {"/api/v1", "/apis/apps/v1", "/livez/ping"} <= set(paths)
     assert (await client.request("POST", "/api", b"")).status == 405
+    assert (await client.request("GET", "/apis//v1")).status == 404
 
 
 async def test_aggregated_discovery(client) -> None:

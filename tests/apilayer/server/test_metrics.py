@@ -134,7 +134,7 @@ async def test_watches_are_counted_while_they_last_and_when_they_end(client, ser
         text = await metrics(client)
     assert value(text, "apiserver_longrunning_requests", *watches) == 0
     assert value(text, "apiserver_request_total", *watches, 'code="200"') == 1
-    assert value(text, "apiserver_request_duration_seconds_sum", *watches) >= 1
+    assert value(text, "apiserver_request_duration_seconds_sum", *watches) > 0.9
 
 
 async def test_how_long_admission_takes(client) -> None:

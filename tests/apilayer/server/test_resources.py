@@ -181,6 +181,7 @@ async def test_secrets_and_pods(client) -> None:
         ("GET", f"{CONFIGMAPS}/a%2Fb", 404, "the server could not find the requested resource"),
         ("GET", "/api/v1/namespaces/default//configmaps", 404, "the server could not find the requested resource"),
         ("GET", "/api/v1/configmaps/c", 404, "the server could not find the requested resource"),
+        ("GET", CONFIGMAPS.replace("/api/", "/apis//"), 404, "the server could not find the requested resource"),
         ("GET", f"{CONFIGMAPS}/Bad_Name", 404, 'configmaps "Bad_Name" not found'),
         ("PUT", CONFIGMAPS, 405, "the server does not allow this method on the requested resource"),
         ("POST", f"{CONFIGMAPS}/c", 405, "the server does not allow this method on the requested resource"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from apilayer.api.encoding import base64text
+from apilayer.api.protobuf import envelope, message_encoder, type_head
 from tests.apilayer.certificates import certificate, signing_request
 
 MERGE = "application/merge-patch+json"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PODS = "/api/v1/namespaces/default/pods"
@@ -162,6 +164,21 @@ async def test_evictions_that_are_refused(client, budgets: int, code: int) -> No
         assert answer.headers["retry-after"] == "10"
     else:
         assert answer.message.startswith("This pod has more than one PodDisruptionBudget")
+
+
+async def test_evictions_of_the_earlier_version_are_taken(client) -> None:
+    for name in ("json", "protobuf"):
+        await client.request("POST", PODS, pod(name))
+    earlier = {"apiVersion": "policy/v1beta1", "kind": "Eviction"}
+    target = f"{PODS}/{{0}}/eviction?fieldValidation=Strict"
+    done = await client.request("POST", target.format("json"), {**earlier, **eviction("json")})
+    assert (done.status, done.json["status"]) == (201, "Success")
+    message = message_encoder("policy/v1.Eviction")(eviction("protobuf", preconditions={"uid": "x"}))
+    packed = envelope(type_head("policy/v1beta1", "Eviction"), message)
+    refused = await client.request("POST", target.format("protobuf"), packed, Content_Type=PROTOBUF)
+    assert (refused.status, refused.json["reason"]) == (409, "Conflict"), "what it says is read"
+    later = await client.request("POST", target.format("protobuf"), {**earlier, "apiVersion": "policy/v2"})
+    assert later.status == 400
 
 
 async def test_an_evicted_pod_says_why_it_ends(client) -> None:

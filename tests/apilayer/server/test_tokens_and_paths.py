@@ -193,6 +193,7 @@ TRICKS = [
     "/api/v1/namespaces/a/configmaps/x%2f..%2f..%2f..%2fb/configmaps/x",
     f"/{B}/configmaps/x",
     "/api//v1/namespaces/b/configmaps/x",
+    "/apis//v1/namespaces/b/configmaps/x",
     "/api/v1//namespaces/b/configmaps/x",
     "/api/v1/namespaces//b/configmaps/x",
     "/api/v1/namespaces/a//b/configmaps/x",
