@@ -122,12 +122,13 @@ class SimDisk:
 
     # ------------------------------------------------------------------ the driver's Disk
 
-    def submit(self, batch: LogBatch) -> None:
+    def submit(self, batch: LogBatch) -> bool:
         """Queue a batch; it is durable some time later, together with what has queued up by then."""
         self.view.write(batch)
         self._queue.append((self._world.now, batch))
         if not self._writing:
             self._start()
+        return False
 
     def oldest_pending_seconds(self) -> float:
         """How long the oldest batch has waited."""

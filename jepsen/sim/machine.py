@@ -103,6 +103,7 @@ class SimMachine:
         "_on_install",
         "applied_index",
         "applied_term",
+        "awaited",
         "committed",
         "configuration",
         "durable",
@@ -120,6 +121,7 @@ class SimMachine:
     ) -> None:
         self._on_apply = on_apply
         self._on_install = on_install
+        self.awaited = True
         self.observer: Observer | None = None
         self.on_expired: Callable[[Command], None] = lambda _command: None
         self.committed = self.durable = state

@@ -114,11 +114,11 @@ def _commit_by(raft: Raft, configuration: Configuration) -> None:
 class AckBeforeSync(Driver):
     """Acknowledges entries while the disk is still writing them."""
 
-    def _handle(self, ready: Ready) -> None:
+    def _handle(self, ready: Ready) -> bool:
         early = [message for message in ready.after_persist if message.kind == MessageKind.APPEND_RESPONSE]
         ready.messages = ready.messages + early
         ready.after_persist = [message for message in ready.after_persist if message not in early]
-        super()._handle(ready)
+        return super()._handle(ready)
 
 
 class RepeatLostQuestions(Driver):

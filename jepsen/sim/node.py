@@ -101,6 +101,7 @@ class SimNode:
         disk.align(snapshot_meta(state))
         image = disk.image
         machine = self._machine = SimMachine(state, self._applying, lambda: self.on_install(self))
+        machine.awaited = not options.patient
         raft = self._core(
             RaftConfig(
                 node_id=self.node_id,

@@ -127,6 +127,11 @@ class StateMachine(Described):
         return durable if copying is None or copying.over else min(durable, copying.index)
 
     @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for what is applied next."""
+        return self.watch.has_synced
+
+    @property
     def quota_bytes(self) -> int:
         """What :meth:`admit` holds clients to."""
         return self._quota_bytes

@@ -10,7 +10,8 @@ What a reader must know first:
   claimed). Everything else, APPENDs above all, leaves at once.
 * APPENDs, heartbeats, read rounds and acknowledgements are built in ``ready``, so that a turn's work shares messages.
 * An empty APPEND that brings a follower nothing new but a commit index is not answered. Heartbeat responses repeat
-  how far its log matches, so nothing is lost for good.
+  how far its log matches, so nothing is lost for good. A follower that calls itself patient is spared such APPENDs: it
+  hears of a commit with the next entries, or when the caller of ``ready`` says so.
 * A configuration is in force from the moment its CONFIGURATION entry is applied, not from when it is in the log. What
   keeps that safe: one change at a time (``propose_configuration``); an entry that leaves a joint configuration travels
   with a commit index that covers the one that entered it; and who knows of a committed change that it has not applied
@@ -81,6 +82,7 @@ class Raft:
     """One node of one group. Not thread-safe; deterministic given its inputs and ``rng``.
 
     To read, never to set: ``node_id``, ``term``, ``vote``, ``role``, ``leader`` (0: unknown), ``configuration``.
+    To set: ``patient``, while nobody waits at this node for what is committed next.
     """
 
     def __init__(self, config: RaftConfig, start: RaftStart, log: LogReader, rng: random.Random) -> None:
@@ -96,6 +98,7 @@ class Raft:
         self.vote = start.hard_state.vote
         self.role = _FOLLOWER
         self.leader = NO_NODE
+        self.patient = False
         self._config = config
         self._members = members(start.configuration)
         self._log = RaftLog(start, log, config.cached_bytes)
@@ -397,11 +400,19 @@ class Raft:
             return True
         return not self._outbox.is_empty()
 
-    def ready(self) -> Ready:
+    @property
+    def owes_commit(self) -> bool:
+        """Whether some patient follower has not been told of a commit."""
+        return self.role is _LEADER and self._replication.owes_commit
+
+    def ready(self, *, tell_commit: bool = False) -> Ready:
         """Everything that must happen now; see ``Ready``. What it returns it forgets: committed entries count as
-        applied, entries and messages as on their way."""
+        applied, entries and messages as on their way.
+
+        Patient followers hear of a commit with the next entries, with a heartbeat, or with ``tell_commit``.
+        """
         if self.role is _LEADER:
-            self._build_leader_messages()
+            self._build_leader_messages(tell_commit)
         else:
             self._build_follower_messages()
         ready, applied_bytes = self._outbox.take(self.term, self.vote, self._config.max_committed_bytes)
@@ -413,7 +424,7 @@ class Raft:
         self._log.give_back(entries[0].index)
         self._uncommitted_bytes += sum(len(entry.data) for entry in entries)
 
-    def _build_leader_messages(self) -> None:
+    def _build_leader_messages(self, tell_commit: bool) -> None:
         messages = self._outbox.messages
         if self.configuration.outgoing and self._may_end_joint():
             self._end_joint()
@@ -424,8 +435,9 @@ class Raft:
         if self._heartbeat_due:
             self._heartbeat_due = False
             messages += self._replication.heartbeats(self._rounds.latest)
-        if self._replication.due:
-            messages += self._replication.appends()
+        if self._replication.due or (tell_commit and self._replication.owes_commit):
+            # Who leaves with a change hears of it before he is left out.
+            messages += self._replication.appends(tell_commit=tell_commit or self._is_changing())
 
     def _build_follower_messages(self) -> None:
         if self._following.owes_acknowledgement:
@@ -437,7 +449,8 @@ class Raft:
             self._outbox.messages.append(self._message(MessageKind.READ_INDEX, self.leader, context=context))
 
     def _message(self, kind: MessageKind, to: int, index: int = 0, context: int = 0, reject: bool = False) -> Message:
-        return Message(kind, self.node_id, to, self.term, index=index, context=context, reject=reject)
+        patient = self.patient
+        return Message(kind, self.node_id, to, self.term, index=index, context=context, reject=reject, patient=patient)
 
     def _fresh_context(self) -> int:
         self._next_context += 1
@@ -685,20 +698,20 @@ class Raft:
         if m.reject:
             self._replication.refuse(m.sender, m.index, m.reject_hint, m.log_term)
         else:
-            self._acknowledged(m.sender, m.index)
+            self._acknowledged(m)
 
     def _handle_heartbeat_response(self, m: Message) -> None:
         is_known_round = 0 < m.context <= self._rounds.latest
         self._replication.heartbeat_answered(m.sender, m.context if is_known_round else 0)
-        self._acknowledged(m.sender, m.index)
+        self._acknowledged(m)
         if is_known_round:
             self._maybe_confirm_reads()
 
-    def _acknowledged(self, peer: int, index: int) -> None:
-        if self._replication.acknowledge(peer, index):
+    def _acknowledged(self, m: Message) -> None:
+        if self._replication.acknowledge(m.sender, m.index, patient=m.patient):
             self._maybe_commit()
-            if peer == self._transferee:
-                self._maybe_send_timeout_now(peer)
+            if m.sender == self._transferee:
+                self._maybe_send_timeout_now(m.sender)
 
     def _maybe_commit(self) -> None:
         """Commit what a quorum holds, if it is of this term; older entries follow along (5.4.2, figure 8)."""

@@ -78,7 +78,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     one that now matches or, with ``reject``, the one refused; in a refused vote the sender's last committed one.
     ``reject_hint`` (with its ``log_term``) is where the
     leader should try next. ``context`` is the id of a read attempt, or of a heartbeat round. ``force`` marks a vote
-    of a leadership transfer, which passes leases. ``snapshot`` goes with SNAPSHOT: None in what the core emits (the
+    of a leadership transfer, which passes leases. ``patient`` is a follower whom nobody asks what is committed: it may
+    hear of that with the next entries. ``snapshot`` goes with SNAPSHOT: None in what the core emits (the
     driver opens the snapshot itself), set in what a follower steps once it has received the whole.
     """
 
@@ -95,6 +96,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     force: bool = False
     entries: tuple[Entry, ...] = ()
     snapshot: SnapshotMeta | None = None
+    patient: bool = False
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):

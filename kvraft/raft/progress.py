@@ -81,7 +81,8 @@ class Progress:
     ``match``: the last entry known to be durable there; ``next``: the next one to send. ``active``: heard from since
     the last check of the quorum. ``may_retry``: its next heartbeat response allows sending again what seems lost, once
     per heartbeat period. ``nudge``: an APPEND is due even if it is empty, so that a gap shows. ``read_ack``: the latest
-    read round that it answered. ``sent_commit``: the commit index that it was sent last.
+    read round that it answered. ``sent_commit``: the commit index that it was sent last. ``patient``: it need not hear
+    of a commit before there are further entries.
     """
 
     __slots__ = (
@@ -92,6 +93,7 @@ class Progress:
         "may_retry",
         "next",
         "nudge",
+        "patient",
         "probe_sent",
         "read_ack",
         "sent_commit",
@@ -105,6 +107,7 @@ class Progress:
         self.active = False
         self.may_retry = False
         self.nudge = False
+        self.patient = False
         self.probe_sent = False
         self.read_ack = 0
         self.sent_commit = 0

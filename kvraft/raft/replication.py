@@ -30,7 +30,7 @@ def members(configuration: Configuration) -> tuple[int, ...]:
 class Replication:
     """The followers of one leader in one term, in the order of their ids."""
 
-    __slots__ = ("_config", "_configuration", "_log", "_term", "due", "progress")
+    __slots__ = ("_config", "_configuration", "_log", "_term", "due", "owes_commit", "progress")
 
     def __init__(self, config: RaftConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
         self._config = config
@@ -41,6 +41,8 @@ class Replication:
         self._include(configuration)
         self.due = False
         """Whether some follower may be owed an APPEND."""
+        self.owes_commit = False
+        """Whether some patient follower has not been told of a commit."""
 
     def _include(self, configuration: Configuration) -> list[int]:
         """Make the followers those of ``configuration``; those that are new."""
@@ -72,10 +74,11 @@ class Replication:
 
     # -- what followers say
 
-    def acknowledge(self, peer: int, index: int) -> bool:
+    def acknowledge(self, peer: int, index: int, *, patient: bool) -> bool:
         """``peer`` has the log durably up to ``index`` (0: it does not know). Whether its match rose."""
         progress = self.progress[peer]
         progress.active = True
+        progress.patient = patient
         if not 0 < index <= self._log.last_index:
             return False
         advanced = progress.maybe_update(index)
@@ -172,22 +175,23 @@ class Replication:
             for peer, progress in self.progress.items()
         ]
 
-    def appends(self) -> list[Message]:
+    def appends(self, *, tell_commit: bool) -> list[Message]:
         """At most one APPEND (or SNAPSHOT) to each follower that is owed one; ``due`` stays set if more is left.
 
-        Followers that stand at the same index share one tuple of entries.
+        With ``tell_commit`` one without entries even to patient ones that have not been told of a commit. Followers
+        that stand at the same index share one tuple of entries.
         """
-        self.due = False
+        self.due = self.owes_commit = False
         messages: list[Message] = []
         shared: dict[int, tuple[tuple[Entry, ...], int]] = {}
         for peer, progress in self.progress.items():
-            message = self._append_for(peer, progress, shared)
+            message = self._append_for(peer, progress, shared, tell_commit)
             if message is not None:
                 messages.append(message)
         return messages
 
     def _append_for(
-        self, peer: int, progress: Progress, shared: dict[int, tuple[tuple[Entry, ...], int]]
+        self, peer: int, progress: Progress, shared: dict[int, tuple[tuple[Entry, ...], int]], tell_commit: bool
     ) -> Message | None:
         log = self._log
         if progress.state is _SNAPSHOT or progress.probe_sent:
@@ -196,7 +200,8 @@ class Replication:
         replicating = progress.state is _REPLICATE
         has_more = low <= log.last_index and not progress.inflights.full()
         knows_less = replicating and progress.sent_commit < min(log.commit_index, low - 1)
-        if not (has_more or knows_less or progress.nudge):
+        if not (has_more or (knows_less and (tell_commit or not progress.patient)) or progress.nudge):
+            self.owes_commit |= knows_less
             return None
         term = log.term(low - 1)
         if term is None:

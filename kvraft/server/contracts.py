@@ -26,9 +26,12 @@ Reader = Callable[[KvraftError | None], None]
 
 
 class Disk(Protocol):
-    """The log's writer. Batches become durable in order; the owner then calls ``Driver.durable``."""
+    """The log's writer. Batches become durable in order."""
 
-    def submit(self, batch: LogBatch) -> None: ...
+    def submit(self, batch: LogBatch) -> bool:
+        """Write a batch, or have it written. Whether it is durable already; if not, the owner will call
+        ``Driver.durable``."""
+        ...
 
     def oldest_pending_seconds(self) -> float:
         """For how long the oldest batch has been waiting to become durable; 0 when none is."""
@@ -78,6 +81,11 @@ class Machine(Protocol):
     @property
     def uncommitted(self) -> int:
         """Operations applied since the last ``commit``."""
+        ...
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody here waits for what is applied next."""
         ...
 
     @staticmethod

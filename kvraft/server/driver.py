@@ -8,7 +8,7 @@ and the simulator both own drivers; neither adds decisions of its own.
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
@@ -25,6 +25,7 @@ from kvraft.errors import (
 from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
+from kvraft.server.pending_proposals import PendingProposals, nobody
 from kvraft.server.pending_reads import PendingReads
 from kvraft.server.retention import Retention
 from kvraft.storage.log import LogBatch
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from kvraft.raft.core import Raft
     from kvraft.raft.messages import Configuration, Entry, Message, Ready
-    from kvraft.server.contracts import Answer, Disk, Machine, Reader, Transport, Waiter
+    from kvraft.server.contracts import Disk, Machine, Reader, Transport, Waiter
     from kvraft.wire.peer import PeerAnswer, Question
 
 __all__ = ["Driver", "DriverConfig"]
@@ -66,11 +67,13 @@ class Driver:
         self._inbox: deque[Message] = deque()
         self._proposals: deque[tuple[bytes, Waiter]] = deque()
         self.reads = PendingReads()
-        self._waiting: dict[int, tuple[int, list[Waiter]]] = {}  # index -> term it was proposed in, waiters
-        self._waiters = 0  # how many those are
+        self.proposed = PendingProposals()
         # (tick, term, first index, end index) of proposals; (tick, 0, first, end attempt) of reads
         self._expiries: deque[tuple[int, int, int, int]] = deque()
         self._after_persist: deque[tuple[int, list[Message]]] = deque()
+        self._durable = 0  # the last batch that is known to be
+        self._telling = False  # all followers are to hear of a commit
+        self._awaited_by_peers = 0  # the last entry with a proposal that another member waits for
         self._arrived: dict[tuple[int, int], Any] = {}  # (index, term) -> snapshot that has arrived
         self._retention = Retention()
         self._discard_to = 0
@@ -78,8 +81,6 @@ class Driver:
         self._leader = NO_NODE
         self._led_since = 0  # the tick at which the present leader became known
         self.forwarder = Forwarder(transport, self._await_entry)
-        self.failed_proposals = 0
-        """Answered with anything else than what applying gave."""
 
     # ------------------------------------------------------------------ input
 
@@ -176,7 +177,7 @@ class Driver:
     @property
     def under_way(self) -> int:
         """Requests of every kind without an answer."""
-        return self._waiters + len(self._proposals) + self.reads.count + self.forwarder.pending
+        return self.proposed.count + len(self._proposals) + self.reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
@@ -188,9 +189,7 @@ class Driver:
         except ProposalDropped as dropped:
             waiter(self._no_proposal(dropped))
             return
-        self._end_waiting(index, LeaderChanged())
-        self._waiting[index] = (term, [waiter])
-        self._waiters += 1
+        self.proposed.add(index, term, [waiter])
         self._expiries.append((self._deadline(), term, index, index + 1))
 
     def read(self, reader: Reader, *, waits: bool = False) -> None:
@@ -205,7 +204,10 @@ class Driver:
             self.reads.add(reader, waits=waits)
 
     def durable(self, seq: int) -> None:
-        """Every batch up to ``seq`` is on disk: what waited for it may go out."""
+        """Every batch up to ``seq`` is on disk: what waited for it may go out. Reports may come late, or twice."""
+        if seq <= self._durable:
+            return
+        self._durable = seq
         released: list[Message] = []
         while self._after_persist and self._after_persist[0][0] <= seq:
             released += self._after_persist.popleft()[1]
@@ -219,6 +221,7 @@ class Driver:
         if self.raft.role == Role.LEADER and self._disk.oldest_pending_seconds() > self.config.stalled_disk_seconds:
             self.raft.step_down("the log disk has stalled")
         self.raft.tick()
+        self._telling = self.raft.owes_commit
         self._notice_leader()
         self._expire()
         self.reads.tick()
@@ -226,8 +229,7 @@ class Driver:
 
     def stop(self) -> None:
         """Answer everybody who still waits; the member is about to end."""
-        for index in list(self._waiting):
-            self._end_waiting(index, OutcomeUnknown(Stopped.text))
+        self.proposed.end_all(OutcomeUnknown(Stopped.text))
         for _, waiter in self._proposals:
             waiter(Stopped())
         self._proposals.clear()
@@ -235,11 +237,6 @@ class Driver:
         self.reads.stop(Stopped())
 
     # ------------------------------------------------------------------ the turn
-
-    @property
-    def waiting(self) -> int:
-        """Proposals in the log whose end is not known yet."""
-        return self._waiters
 
     @property
     def leading_term(self) -> int:
@@ -250,21 +247,24 @@ class Driver:
     @property
     def pending(self) -> int:
         """Proposals without an answer."""
-        return self._waiters + len(self._proposals)
+        return self.proposed.count + len(self._proposals)
 
     @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
         return (
-            bool(self._inbox or self._proposals or self.reads.has_new)
+            bool(self._inbox or self._proposals or self.reads.has_new or self._telling)
             or self.raft.has_ready()
             or forwarder.owes_replies
             or (bool(forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
         )
 
-    def turn(self) -> None:
-        """Do what has arrived, up to a bound, as one batch: one write, one message per peer, one apply."""
+    def turn(self) -> bool:
+        """Do what has arrived, up to a bound, as one batch: one write, one message per peer, one apply.
+
+        Whether the batch is durable already: then there may be more to do at once.
+        """
         offered: list[tuple[int, int]] = []
         for _ in range(min(len(self._inbox), self.config.max_messages_per_turn)):
             message = self._inbox.popleft()
@@ -283,12 +283,12 @@ class Driver:
             self._start_reads()
         if self.forwarder.owes_replies:
             self.forwarder.flush()
-        if self.raft.has_ready():
-            self._handle(self.raft.ready())
+        wrote = (self.raft.has_ready() or self._telling) and self._handle(self._ready())
         for snapshot in offered:
             refused = self._arrived.pop(snapshot, None)
             if refused is not None:
                 refused.abort()
+        return wrote
 
     def commit_if_due(self, *, due: bool) -> None:
         """Make the applied state durable: when ``due`` (the period is over) or much has been applied.
@@ -308,19 +308,16 @@ class Driver:
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
             for waiter in chain.from_iterable(waiters for _, waiters in batches):
-                self.failed_proposals += 1
+                self.proposed.failed += 1
                 waiter(error)
             return
         for index, (_, waiters) in enumerate(batches, first):
-            # Proposed by us in an earlier term and gone from our log since. Another member may still hold it and
-            # have it committed under a later leader: only an applied entry in its place makes its end certain.
-            self._end_waiting(index, LeaderChanged())
             for place, waiter in enumerate(waiters):
                 if type(waiter) is Remote:
                     waiter.placed(index, term, place)
-                    waiters[place] = _nobody
-            self._waiting[index] = (term, waiters)
-            self._waiters += len(waiters) - waiters.count(_nobody)
+                    waiters[place] = nobody
+                    self._awaited_by_peers = index
+            self.proposed.add(index, term, waiters)
         self._expiries.append((self._deadline(), term, first, first + len(batches)))
 
     def _route(self) -> None:
@@ -339,18 +336,11 @@ class Driver:
 
     def _await_entry(self, index: int, term: int, place: int, request: Forwarded) -> None:
         """The leader of ``term`` has put ``request`` in the entry at ``index``, which is not applied here yet."""
-        known = self._waiting.get(index)
-        if known is not None and known[0] > term:
+        is_first = self.proposed.join(index, term, place, request)
+        if is_first is None:
             request(LeaderChanged())
-            return
-        if known is None or known[0] < term:
-            self._end_waiting(index, LeaderChanged())
-            known = self._waiting[index] = (term, [])
+        elif is_first:
             self._expiries.append((request.deadline, term, index, index + 1))
-        waiters = known[1]
-        waiters += [_nobody] * (place + 1 - len(waiters))
-        waiters[place] = request
-        self._waiters += 1
 
     def _notice_leader(self) -> None:
         if self.raft.leader != self._leader:
@@ -382,15 +372,6 @@ class Driver:
             room -= len(data)
         return batches
 
-    def _end_waiting(self, index: int, error: KvraftError) -> None:
-        """Answer whoever waits for the entry at ``index``, if anybody does."""
-        known = self._waiting.pop(index, None)
-        if known is not None:
-            self.failed_proposals += len(known[1]) - known[1].count(_nobody)
-            self._waiters -= len(known[1]) - known[1].count(_nobody)
-            for waiter in known[1]:
-                waiter(error)
-
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:
             handing_over = self.raft.status().transferee != NO_NODE
@@ -407,7 +388,13 @@ class Driver:
         for attempt in attempts:
             self.raft.read_index(attempt)
 
-    def _handle(self, ready: Ready) -> None:
+    def _ready(self) -> Ready:
+        machine, telling, self._telling = self.machine, self._telling, False
+        self.raft.patient = not (machine.awaited or self.reads.count)
+        return self.raft.ready(tell_commit=telling or self._awaited_by_peers > machine.applied_index)
+
+    def _handle(self, ready: Ready) -> bool:
+        wrote = False
         # Clients hear of a commit before followers do. Where answers leave at once, the order makes no difference.
         flush = self._flush if ready.committed and not ready.entries else None
         if ready.messages and flush is None:
@@ -416,12 +403,15 @@ class Driver:
             self.machine.install(self._arrived.pop((ready.snapshot.index, ready.snapshot.term)))
             if self.machine.configuration is not None:
                 self.raft.apply_configuration(self.machine.configuration)  # the same, as the machine's object
-            self._forget_waiters_below(ready.snapshot.index)
+            # What became of proposals in what it replaces is not known.
+            self.proposed.end_below(ready.snapshot.index, LeaderChanged())
         if ready.seq:
             discard_to, self._discard_to = self._discard_to, 0
-            self._disk.submit(LogBatch(ready.seq, ready.hard_state, ready.entries, ready.snapshot, discard_to))
             if ready.after_persist:
                 self._after_persist.append((ready.seq, ready.after_persist))
+            if self._disk.submit(LogBatch(ready.seq, ready.hard_state, ready.entries, ready.snapshot, discard_to)):
+                wrote = True
+                self.durable(ready.seq)  # the leader waits for this, and for nothing that follows here
         if ready.committed:
             self._apply(ready.committed)
         if self.reads.count:
@@ -429,6 +419,7 @@ class Driver:
         if ready.messages and flush is not None:
             flush()
             self._send(ready.messages)
+        return wrote
 
     def _send(self, messages: list[Message]) -> None:
         plain = [message for message in messages if message.kind != _SNAPSHOT]
@@ -440,8 +431,8 @@ class Driver:
                     self._transport.send_snapshot(message)
 
     def _apply(self, entries: list[Entry]) -> None:
-        waiting, forwarder = self._waiting, self.forwarder
-        answers = self.machine.apply(entries, answered=bool(waiting or forwarder.awaits_places))
+        proposed, forwarder = self.proposed, self.forwarder
+        answers = self.machine.apply(entries, answered=bool(proposed or forwarder.awaits_places))
         if len(answers) < len(entries):  # what takes long is applied in pieces, a turn for each
             self.raft.not_applied(entries[len(answers) :])
             entries = entries[: len(answers)]
@@ -450,20 +441,10 @@ class Driver:
             self._reconfigure(configuration)
         if forwarder.awaits_places:
             forwarder.applied(entries, answers)
-        if not waiting:
-            return
-        for entry, given in zip(entries, answers, strict=True):
-            known = waiting.get(entry.index)
-            if known is None:
-                continue
-            if known[0] != entry.term:
-                # Another term's entry at this index: ours was overwritten and can never be committed.
-                self._end_waiting(entry.index, NotLeader(leader=self._leader_url(self.raft.leader)))
-                continue
-            del waiting[entry.index]
-            self._waiters -= len(known[1]) - known[1].count(_nobody)
-            for waiter, answer in zip(known[1], chain(given, repeat(given[-1])), strict=False):
-                waiter(answer)  # an unreadable entry has one error for all
+        if proposed:
+            for entry, given in zip(entries, answers, strict=True):
+                if not proposed.applied(entry, given):
+                    proposed.end(entry.index, NotLeader(leader=self._leader_url(self.raft.leader)))
 
     def _reconfigure(self, configuration: Configuration) -> None:
         """A change has been applied: it is in force, and durable (with the second commit against a loss of power too)
@@ -471,11 +452,6 @@ class Driver:
         self.raft.apply_configuration(configuration)
         self.machine.commit()
         self.machine.commit()
-
-    def _forget_waiters_below(self, index: int) -> None:
-        """A snapshot took the place of entries up to ``index``: what became of proposals there is not known."""
-        for known in [i for i in self._waiting if i <= index]:
-            self._end_waiting(known, LeaderChanged())
 
     def _expire(self) -> None:
         expiries = self._expiries
@@ -486,15 +462,10 @@ class Driver:
                     self.reads.fail(attempt, NoLeader() if self._leader == NO_NODE else OutcomeUnknown())
                 continue
             for index in range(first, end):
-                known = self._waiting.get(index)
-                if known is not None and known[0] == term:
-                    self._end_waiting(index, self._timed_out(deadline))
+                if self.proposed.awaits(index, term):
+                    self.proposed.end(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
         if index := self._retention.discard_to(self.raft, self.machine.durable_index, self.config):
             self.raft.compact(index)
             self._discard_to = index  # goes with the next batch: nothing is in a hurry here
-
-
-def _nobody(answer: Answer) -> None:
-    """In the place of a proposal that somebody else waits for."""

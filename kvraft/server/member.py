@@ -135,7 +135,7 @@ class Member:
         self.machine.auth.tokens = self.auth.tokens
         self.machine.in_pieces = True
         self.log_store = LogStore.open(log_dir, sync=sync)
-        self.writer = LogWriter(self.log_store, self._written, self._write_failed)
+        self.writer = LogWriter(self.log_store, self._durable, self._write_failed, self.syncs.written)
         self._opened.callback(self._close_log)
         self._know_each_other(joined)
         self._build()
@@ -374,8 +374,7 @@ class Member:
 
     # ------------------------------------------------------------------ the disk thread's reports
 
-    def _written(self, seq: int, seconds: float) -> None:
-        self.syncs.written(seconds)
+    def _durable(self, seq: int) -> None:
         self._token.run_sync_soon(self.turns.durable, seq)
 
     def _write_failed(self, error: BaseException) -> None:

@@ -36,34 +36,22 @@ class Turns:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._calm = False  # the task has nothing to do but what arrives
-        self._durable = 0  # the last batch that is known to be
         self.handing_over: trio.Event | None = None
         """Set by the member when it wants to hear that another one leads; then the event is set."""
 
     def _take(self) -> None:
         """What has arrived, and what comes of it at once. Raises ``KvraftError``: the member cannot go on."""
         member, driver = self._member, self._member.driver
-        driver.turn()
-        while (written := member.writer.take_written()) is not None:
-            seq, seconds = written
-            member.syncs.written(seconds)
-            self._now_durable(seq)
-            if driver.has_work:
-                driver.turn()
+        while driver.turn() and driver.has_work:
+            pass
         member.service.leases.flush()
         member.membership.turn()
         driver.commit_if_due(due=False)
 
     def durable(self, seq: int) -> None:
         """The disk thread has made every batch up to ``seq`` durable."""
-        self._now_durable(seq)
+        self._member.driver.durable(seq)
         self.soon()
-
-    def _now_durable(self, seq: int) -> None:
-        """A report of the thread may be overtaken by what was written on the spot after it."""
-        if seq > self._durable:
-            self._durable = seq
-            self._member.driver.durable(seq)
 
     def soon(self) -> None:
         """Something has arrived: take a turn on the spot while there is little to do, else one for all that comes."""
@@ -105,7 +93,7 @@ class Turns:
             if (
                 self.handing_over is not None
                 and driver.raft.leader not in (NO_NODE, member.member_id)
-                and not driver.waiting
+                and not driver.proposed
             ):
                 self.handing_over.set()
             if not member.ready.is_set() and driver.raft.leader != NO_NODE and member.membership.published:

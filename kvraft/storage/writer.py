@@ -35,22 +35,24 @@ to stall again, and a caller that waits for it answers nobody."""
 class LogWriter:
     """Does every write of ``store`` from :meth:`start` to :meth:`close`.
 
-    ``on_durable(last_seq, seconds)``: every batch up to ``last_seq`` is on disk; the write took ``seconds``.
-    ``on_failed(error)``: nothing since the last report is known to be durable, nothing more is accepted, ever: after
-    a failed sync the only truth is what a fresh start reads. Both are called from the writer's thread.
+    ``on_durable(last_seq)``: every batch up to ``last_seq`` is on disk. ``on_failed(error)``: nothing since the last
+    report is known to be durable, nothing more is accepted, ever: after a failed sync the only truth is what a fresh
+    start reads. Both are called from the writer's thread. ``on_written(seconds)``: a write took so long; called by who
+    has done it.
     """
 
     def __init__(
         self,
         store: LogStore,
-        on_durable: Callable[[int, float], None],
+        on_durable: Callable[[int], None],
         on_failed: Callable[[StorageError], None],
+        on_written: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._on_durable = on_durable
         self._on_failed = on_failed
+        self._on_written = on_written
         self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
-        self._written: tuple[int, float] | None = None
         self._at_once_from = 0.0
         self._submitted: deque[tuple[int, float]] = deque()
         self._failed: StorageError | None = None
@@ -60,8 +62,8 @@ class LogWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, batch: LogBatch) -> None:
-        """Write ``batch`` now, if that is likely quick, or queue it; see :meth:`take_written`.
+    def submit(self, batch: LogBatch) -> bool:
+        """Write ``batch`` now, if that is likely quick, or queue it for the thread. Whether it is durable already.
 
         Raises :class:`StorageError` when the write fails, and after a failure or :meth:`close`.
         """
@@ -72,14 +74,10 @@ class LogWriter:
         now = time.monotonic()
         if not self._submitted and now >= self._at_once_from and _is_small(batch):
             self._write_now(batch, now)
-        else:
-            self._submitted.append((batch.seq, now))
-            self._queue.put(batch)
-
-    def take_written(self) -> tuple[int, float] | None:
-        """What :meth:`submit` has made durable itself since this was last asked: up to which ``seq``, in how long."""
-        written, self._written = self._written, None
-        return written
+            return True
+        self._submitted.append((batch.seq, now))
+        self._queue.put(batch)
+        return False
 
     def _write_now(self, batch: LogBatch, started: float) -> None:
         try:
@@ -91,7 +89,7 @@ class LogWriter:
         seconds = time.monotonic() - started
         if seconds > SLOW_SECONDS:
             self._at_once_from = started + seconds + REST_SECONDS
-        self._written = (batch.seq, seconds)
+        self._on_written(seconds)
 
     def oldest_pending_seconds(self) -> float:
         """How long the oldest batch that is not yet durable has waited; 0 when there is none."""
@@ -136,14 +134,14 @@ class LogWriter:
         started = time.perf_counter()
         if work:
             self._store.write(work)
-        seconds = time.perf_counter() - started
+            self._on_written(time.perf_counter() - started)
         if group:
             if failpoint.active:
                 failpoint.hit("log.before_report")
             last = group[-1].seq
             for _ in group:
                 self._submitted.popleft()
-            self._on_durable(last, seconds)
+            self._on_durable(last)
         return going_on
 
     def _take(self) -> tuple[list[LogBatch], bool]:

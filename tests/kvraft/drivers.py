@@ -27,10 +27,11 @@ class Log:
         self.submitted: list[LogBatch] = []
         self.stalled_seconds = 0.0
 
-    def submit(self, batch: LogBatch) -> None:
+    def submit(self, batch: LogBatch) -> bool:
         self.submitted.append(batch)
         for entry in batch.entries:
             self.entries_by_index[entry.index] = entry
+        return False
 
     def oldest_pending_seconds(self) -> float:
         return self.stalled_seconds
@@ -49,6 +50,7 @@ class Machine:
         self.applied_index = self.applied_term = 0
         self.durable_index = 0
         self.uncommitted = 0
+        self.awaited = True
         self.configuration: Configuration | None = None
         self.pieces: dict[int, int] = {}
         """How many calls an entry takes, by its index."""

@@ -170,7 +170,7 @@ COUNTERS: tuple[tuple[str, str, Number], ...] = (
     (
         "etcd_server_proposals_failed_total",
         "The total number of failed proposals seen.",
-        lambda member: member.driver.failed_proposals,
+        lambda member: member.driver.proposed.failed,
     ),
     (
         "etcd_server_read_indexes_failed_total",

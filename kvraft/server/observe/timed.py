@@ -40,6 +40,10 @@ class TimedMachine:
         return self._machine.durable_index
 
     @property
+    def awaited(self) -> bool:
+        return self._machine.awaited
+
+    @property
     def uncommitted(self) -> int:
         return self._machine.uncommitted
 

@@ -90,7 +90,7 @@ class Member:
         self.directory = directory
         self.machine, self.store = open_member(directory)
         self.durable = threading.Semaphore(0)
-        self.writer = LogWriter(self.store, lambda seq, seconds: self.durable.release(), self.failed)
+        self.writer = LogWriter(self.store, lambda seq: self.durable.release(), self.failed)
         self.writer.start()
         self.seq = 0
         self.copy: Defragmentation | None = None
@@ -104,10 +104,10 @@ class Member:
     def write(self, **batch) -> None:
         self.seq += 1
         try:
-            self.writer.submit(LogBatch(self.seq, **batch))
+            written = self.writer.submit(LogBatch(self.seq, **batch))
         except StorageError as error:
             self.failed(error)
-        if self.writer.take_written() is None:  # it was much: the thread reports it
+        if not written:  # it was much: the thread reports it
             self.durable.acquire()
 
     def run(self) -> None:

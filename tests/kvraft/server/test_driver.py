@@ -24,10 +24,10 @@ def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
     node.propose("a")
     node.turn()
     assert node.answers == {}
-    assert node.driver.waiting == 1
+    assert node.driver.proposed.count == 1
     node.acknowledge(2)
     assert node.answers == {"a": b"a"}
-    assert node.driver.waiting == 0
+    assert node.driver.proposed.count == 0
 
 
 def test_a_proposal_that_takes_too_long_has_an_unknown_end() -> None:
@@ -260,9 +260,9 @@ def test_what_arrives_together_shares_entries_up_to_a_bound() -> None:
     last = node.driver.raft.last_index
     for name in ("aaa", "bbb", "c", "dddddddddddd", "e", "f"):
         node.propose(name)
-    assert node.driver.waiting == 0
+    assert node.driver.proposed.count == 0
     node.driver.turn()
-    assert node.driver.waiting == 6
+    assert node.driver.proposed.count == 6
     assert [entry.data for batch in node.log.submitted for entry in batch.entries] == [
         b"aaa,bbb",
         b"c,dddddddddddd",
@@ -271,4 +271,4 @@ def test_what_arrives_together_shares_entries_up_to_a_bound() -> None:
     node.turn()
     assert node.driver.raft.last_index == last + 3
     assert {name: answer for name, answer in node.answers.items() if answer != name.encode()} == {}
-    assert (len(node.answers), node.driver.waiting) == (6, 0)
+    assert (len(node.answers), node.driver.proposed.count) == (6, 0)

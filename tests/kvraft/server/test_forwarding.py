@@ -231,7 +231,7 @@ def test_a_leader_answers_with_the_place_as_soon_as_it_has_proposed() -> None:
     node.driver.asked("origin", [Propose(7, b"a"), Propose(8, b"b")])
     node.turn()
     assert node.transport.replied == [("origin", Proposed(7, 2, 1)), ("origin", Proposed(8, 3, 1))]
-    assert node.driver.waiting == 0
+    assert node.driver.proposed.count == 0
 
 
 def test_proposals_of_several_members_share_an_entry() -> None:
@@ -243,21 +243,21 @@ def test_proposals_of_several_members_share_an_entry() -> None:
     node.driver.asked("other", [Propose(1, b"b")])
     node.turn()
     assert node.transport.replied == [("origin", Proposed(7, 2, 1, 0)), ("other", Proposed(1, 2, 1, 2))]
-    assert node.driver.waiting == 1
+    assert node.driver.proposed.count == 1
     node.acknowledge(2)
     assert node.answers == {"own": b"own"}
-    assert node.driver.waiting == 0
+    assert node.driver.proposed.count == 0
 
 
 def test_an_answer_is_found_within_its_entry() -> None:
     node = follower()
     first, second, third = (asked(node, name) for name in ("a", "b", "c"))
     node.driver.answered(2, [Proposed(second, 2, 1, 3), Proposed(first, 2, 1, 1)])
-    assert node.driver.waiting == 2
+    assert node.driver.proposed.count == 2
     node.append(2, 1, Entry(2, 1, 0, b"x,a,c,b,y"), before=1, commit=2)
     node.driver.answered(2, [Proposed(third, 2, 1, 2)])
     assert node.answers == {"a": b"a", "b": b"b", "c": b"c"}
-    assert node.driver.waiting == 0
+    assert node.driver.proposed.count == 0
 
 
 def test_who_does_not_lead_refuses() -> None:

@@ -169,7 +169,7 @@ async def test_who_waits_when_a_member_stops_is_told(tmp_path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(3):
                     nursery.start_soon(write, client, number)
-                await until(lambda: members.running[leader].driver.waiting == 3)
+                await until(lambda: members.running[leader].driver.proposed.count == 3)
                 await members.stop(leader)
         assert [str(error) for error in raised] == [Stopped.text] * 3
         assert not any(error.definite for error in raised)

@@ -65,7 +65,7 @@ async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str)
 
 async def test_a_report_of_the_disk_thread_may_come_late(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
-    monkeypatch.setattr(member.writer, "_on_durable", lambda seq, _: held.append(seq))
+    monkeypatch.setattr(member.writer, "_on_durable", held.append)
     answers: list[object] = []
     propose(member, answers, b"v" * 2 * AT_ONCE_BYTES)
     member.turns.soon()

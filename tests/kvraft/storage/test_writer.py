@@ -21,12 +21,12 @@ class Reports:
     def __init__(self) -> None:
         self.durable: list[int] = []
         self.failures: list[StorageError] = []
+        self.seconds: list[float] = []
         self.changed = threading.Condition()
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def on_durable(self, seq: int, seconds: float) -> None:
-        assert seconds >= 0
+    def on_durable(self, seq: int) -> None:
         with self.changed:
             self.durable.append(seq)
             self.changed.notify_all()
@@ -59,7 +59,7 @@ def store(tmp_path):
 def writer(store, reports, monkeypatch):
     """One that leaves every write to its thread."""
     monkeypatch.setattr("kvraft.storage.writer.AT_ONCE_BYTES", -1)
-    writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
     yield writer
     writer.close()
 
@@ -127,32 +127,26 @@ def test_a_failing_disk_ends_the_log(writer, reports, point):
 
 
 def test_little_is_written_on_the_spot(store, reports):
-    writer = LogWriter(store, reports.on_durable, reports.on_failed)
-    writer.submit(batch(1, 1))
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
+    assert writer.submit(batch(1, 1))
     assert store.last_index == 1
-    seq, seconds = writer.take_written()
-    assert seq == 1
-    assert seconds >= 0
-    assert writer.take_written() is None
-    writer.submit(LogBatch(2))
-    assert writer.take_written()[0] == 2
-    writer.submit(batch(3, 2, size=AT_ONCE_BYTES + 1))
-    assert writer.take_written() is None
+    assert writer.submit(LogBatch(2))
+    assert not writer.submit(batch(3, 2, size=AT_ONCE_BYTES + 1))
     assert store.last_index == 1, "much is the thread's"
-    writer.submit(batch(4, 3))
-    assert writer.take_written() is None, "and what comes behind it goes behind it"
+    assert not writer.submit(batch(4, 3)), "and what comes behind it goes behind it"
     writer.start()
     reports.wait(lambda: reports.durable[-1:] == [4])
     assert store.last_index == 3
-    writer.submit(batch(5, 4))
-    assert writer.take_written()[0] == 5
+    assert writer.submit(batch(5, 4))
     writer.close()
+    assert min(reports.seconds) >= 0
+    assert len(reports.seconds) >= 3
 
 
 def test_after_a_slow_write_the_thread_writes_for_a_while(store, reports, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("kvraft.storage.writer.time.monotonic", lambda: now[0])
-    writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
     write = store.write
 
     def slowly(group):
@@ -160,26 +154,23 @@ def test_after_a_slow_write_the_thread_writes_for_a_while(store, reports, monkey
         now[0] += SLOW_SECONDS * 2
 
     monkeypatch.setattr(store, "write", slowly)
-    writer.submit(batch(1, 1))
-    assert writer.take_written() == (1, pytest.approx(SLOW_SECONDS * 2))
+    assert writer.submit(batch(1, 1))
+    assert reports.seconds == [pytest.approx(SLOW_SECONDS * 2)]
     writer.start()
     now[0] += REST_SECONDS / 2
-    writer.submit(batch(2, 2))
-    assert writer.take_written() is None
+    assert not writer.submit(batch(2, 2))
     reports.wait(lambda: reports.durable == [2])
     now[0] += REST_SECONDS
-    writer.submit(batch(3, 3))
-    assert writer.take_written()[0] == 3
+    assert writer.submit(batch(3, 3))
     writer.close()
 
 
 @pytest.mark.parametrize("point", ["log.before_write", "log.after_write", "log.after_sync"])
 def test_a_disk_that_fails_on_the_spot_ends_the_log(store, reports, point):
-    writer = LogWriter(store, reports.on_durable, reports.on_failed)
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
     failpoint.configure(f"{point}=error@2")
-    writer.submit(batch(1, 1))
+    assert writer.submit(batch(1, 1))
     with pytest.raises(OutOfSpace, match="no space left on the device"):
         writer.submit(batch(2, 2))
     with pytest.raises(StorageError, match="no longer accepts writes"):
         writer.submit(batch(3, 3))
-    assert writer.take_written()[0] == 1
