@@ -52,7 +52,8 @@ PARTS = {
     "store": Part(
         "The store",
         "Three members, 256-byte values, 10,000 keys. kvraft is asked through its native client; etcd by a gRPC "
-        "client that does nothing but frame, on connections to its leader.",
+        f"client that does nothing but frame, on connections to its leader. They take turns, {store.TURNS} of each; "
+        "the middle one counts.",
         lambda args: store.run(args.seconds),
     ),
     "grpc": Part(
@@ -130,7 +131,9 @@ PARTS = {
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="how long each figure, or turn for one, is measured (%(default)s)"
+    )
     parser.add_argument("--only", choices=tuple(PARTS), help="one part, printed and not written")
     parser.add_argument("--keys", type=int, default=1_000_000, help="keys, or revisions, at size (%(default)s)")
     parser.add_argument("--kills", type=int, default=20, help="how often the leader is killed (%(default)s)")
