@@ -162,7 +162,7 @@ def draw_options(rng: random.Random, duration_s: float | None = None) -> Options
         # Where new leaders die at once, clients that wait for one would do nothing else.
         forwarded_writes=0.0 if "ambush" in faults else later.choice((0.0, 0.3, 0.3, 1.0)),
         leases=0 if "ambush" in faults else later.choice((0, 0, 2, 4)),
-        patient=later.random() < 0.3,
+        patient=later.choice((False, False, True)),
         fault_interval=int(election * rng.choice((0.3, 0.6, 1.0, 2.0))),
         fault_length=int(election * rng.choice((0.5, 1.0) if embattled else (0.5, 1.5, 3.0, 5.0))),
         faults=faults or ("crash", "partition"),

@@ -64,6 +64,12 @@ def writer(store, reports, monkeypatch):
     writer.close()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """No write counts as slow, however busy the machine is."""
+    monkeypatch.setattr("kvraft.storage.writer.SLOW_SECONDS", 600.0)
+
+
 def batch(seq: int, index: int, size: int = 10) -> LogBatch:
     return LogBatch(seq, HardState(1, 1, index - 1), [Entry(index, 1, 0, b"x" * size)])
 
@@ -126,6 +132,7 @@ def test_a_failing_disk_ends_the_log(writer, reports, point):
     assert writer.oldest_pending_seconds() > 0
 
 
+@pytest.mark.usefixtures("quick")
 def test_little_is_written_on_the_spot(store, reports):
     writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
     assert writer.submit(batch(1, 1))
@@ -166,6 +173,7 @@ def test_after_a_slow_write_the_thread_writes_for_a_while(store, reports, monkey
 
 
 @pytest.mark.parametrize("point", ["log.before_write", "log.after_write", "log.after_sync"])
+@pytest.mark.usefixtures("quick")
 def test_a_disk_that_fails_on_the_spot_ends_the_log(store, reports, point):
     writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
     failpoint.configure(f"{point}=error@2")
