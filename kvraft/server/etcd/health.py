@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.errors import KvraftError
+from kvraft.errors import KvraftError, NotSupportedForLearner
 from kvraft.raft.messages import NO_NODE
 from kvraft.wire.etcd import health_pb2 as pb
 
@@ -38,7 +38,10 @@ class Health:
         return pb.HealthCheckResponse.SERVING if serving else pb.HealthCheckResponse.NOT_SERVING
 
     def check(self, call: Call, message: pb.HealthCheckRequest) -> None:
-        """Check."""
+        """Check. As in etcd a learner has no answer: clients are not to be sent there."""
+        if self._member.is_learner:
+            call.fail(NotSupportedForLearner())
+            return
         status = self.status_of(message.service)
         if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
             call.fail(UnknownService())

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from kvraft.durations import format_duration
-from kvraft.errors import KvraftError, NoLeader, TooManyRequests
+from kvraft.errors import KvraftError, NoLeader, NotSupportedForLearner, TooManyRequests
 from kvraft.logs import Throttle, fields
 from kvraft.raft.messages import NO_NODE
 from kvraft.server import clients
@@ -49,6 +49,11 @@ MAX_VERSIONS = 16
 OTHER_VERSION = "other"
 CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Prometheus's usual buckets, which go-grpc has too."""
+SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+OLDER_REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+SERVED_BY_LEARNERS = (SNAPSHOT, REFLECTION, OLDER_REFLECTION)
+"""Streams that those without a vote serve; what calls of one message they serve the service says."""
 MAX_LEADERLESS_ELECTIONS = 3
 """So many election timeouts without a leader end the streams that ask for one."""
 
@@ -132,6 +137,9 @@ class EtcdServices:
 
     def begin(self, method: Method, call: Call, *, needs_leader: bool) -> None:
         """What comes before the first message of a call; it may be over after that."""
+        if method.stream is not None and self.member.is_learner and method.path not in SERVED_BY_LEARNERS:
+            call.fail(NotSupportedForLearner())
+            return
         if needs_leader:
             if not self.has_leader:
                 call.fail(NoLeader())
@@ -158,10 +166,10 @@ class EtcdServices:
             **recipes.streams(self),
             "/etcdserverpb.Watch/Watch": partial(WatchStream, self),
             "/etcdserverpb.Lease/LeaseKeepAlive": partial(KeepAlive, self),
-            "/etcdserverpb.Maintenance/Snapshot": partial(Snapshot, self),
+            SNAPSHOT: partial(Snapshot, self),
             "/grpc.health.v1.Health/Watch": self.health.watch,
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": partial(Reflection, self, V1),
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": partial(Reflection, self, V1ALPHA),
+            REFLECTION: partial(Reflection, self, V1),
+            OLDER_REFLECTION: partial(Reflection, self, V1ALPHA),
         }
         unaries: dict[str, Callable[[Call, Any], None]] = {"/grpc.health.v1.Health/Check": self.health.check}
         for service, rows in TRANSLATIONS.items():

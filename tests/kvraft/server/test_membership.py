@@ -39,6 +39,7 @@ from kvraft.types import (
 from kvraft.wire import peer as wire
 from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.members import open_members, until
+from tests.kvraft.server.etcd.stubs import Stubs, in_thread, refused
 from tests.kvraft.server.test_forwarding import ask
 
 if TYPE_CHECKING:
@@ -174,6 +175,18 @@ async def test_the_leader_is_removed_and_no_write_is_refused_for_long(tmp_path: 
         assert len((await client.member_list()).members) == 2
 
 
+def ask_over_grpc_what_learners_serve(stubs: Stubs) -> None:
+    for name in ("KV/Range", "Cluster/MemberList", "v3lockpb.Lock/Lock", "grpc.health.v1.Health/Check"):
+        with refused("FAILED_PRECONDITION", "etcdserver: rpc not supported for learner"):
+            stubs.call(name)
+    for name in ("Watch/Watch", "Lease/LeaseKeepAlive"):
+        with refused("FAILED_PRECONDITION", "etcdserver: rpc not supported for learner"):
+            stubs.open(name).receive()
+    assert stubs.call("KV/Range", key=b"a", serializable=True).count == 1
+    assert stubs.call("Maintenance/Status").isLearner
+    assert len(list(stubs.call("Maintenance/Snapshot"))) > 1
+
+
 async def test_a_learner_catches_up_serves_what_may_be_old_and_is_promoted(tmp_path: Path) -> None:
     async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
         await client.put(b"a", b"b")
@@ -196,6 +209,7 @@ async def test_a_learner_catches_up_serves_what_may_be_old_and_is_promoted(tmp_p
             with pytest.raises(NotSupportedForLearner):
                 async with other.watch(b"a"):
                     pass
+        await in_thread(members.client_urls["m2"], ask_over_grpc_what_learners_serve)
         with pytest.raises(BadLeaderTransferee):
             await client.move_leader(added.member.member_id)
         listed = await client.member_promote(added.member.member_id)
