@@ -264,7 +264,8 @@ def to_role_delete(message: pb.AuthRoleDeleteRequest) -> types.RoleDeleteRequest
 
 def to_role_grant_permission(message: pb.AuthRoleGrantPermissionRequest) -> types.RoleGrantPermissionRequest:
     """RoleGrantPermission."""
-    return types.RoleGrantPermissionRequest(message.name, to_permission(message.perm))
+    given = to_permission(message.perm) if message.HasField("perm") else None
+    return types.RoleGrantPermissionRequest(message.name, given)
 
 
 def to_permission(message: auth_pb2.Permission) -> types.Permission:

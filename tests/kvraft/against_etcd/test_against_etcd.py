@@ -33,6 +33,7 @@ from kvraft.types import (
     WatchRequest,
 )
 from tests.bench.clusters import store_cluster
+from tests.kvraft.against_etcd.calls import CALLS, answer
 from tests.kvraft.against_etcd.gateway import Gateway, Refused
 from tests.kvraft.against_etcd.native import Native
 from tests.kvraft.mvcc.strategies import commands, keys, puts, range_ends, ranges
@@ -51,13 +52,18 @@ _padding = count()
 
 
 @pytest.fixture(scope="module")
-def stores() -> Iterator[tuple[Gateway, Native]]:
+def urls() -> Iterator[tuple[str, str]]:
     """etcd and kvraft, one member each."""
     with store_cluster("etcd", 1) as etcd, store_cluster("kvraft", 1) as kvraft:
-        gateway, native = Gateway(etcd.urls[0]), Native(kvraft.urls[0])
-        yield gateway, native
-        gateway.close()
-        native.close()
+        yield etcd.urls[0], kvraft.urls[0]
+
+
+@pytest.fixture(scope="module")
+def stores(urls: tuple[str, str]) -> Iterator[tuple[Gateway, Native]]:
+    gateway, native = Gateway(urls[0]), Native(urls[1])
+    yield gateway, native
+    gateway.close()
+    native.close()
 
 
 def outcome(store: Gateway | Native, request: Any) -> Any:
@@ -187,6 +193,13 @@ def test_every_answer_is_etcds(stores: tuple[Gateway, Native]) -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
+
+
+def test_calls_of_every_service_are_answered_alike(urls: tuple[str, str]) -> None:
+    different = [
+        (call, theirs, ours) for call in CALLS if (theirs := answer(urls[0], *call)) != (ours := answer(urls[1], *call))
+    ]
+    assert not different
 
 
 def test_a_difference_is_found(stores: tuple[Gateway, Native]) -> None:

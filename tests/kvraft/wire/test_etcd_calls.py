@@ -119,6 +119,7 @@ def test_watches_come_through(flags: tuple[bool, ...]) -> None:
 def test_a_permission_that_is_not_given_stays_so() -> None:
     message = asks.to_message_grant_permission(types.RoleGrantPermissionRequest("r", None))
     assert not message.HasField("perm")
+    assert requests.to_role_grant_permission(message).permission is None
 
 
 def test_an_operation_that_is_answered_with_nothing_is_no_answer() -> None:

@@ -37,6 +37,9 @@ def test_a_head() -> None:
     assert head.timeout == 1.5
     assert head.headers["token"] == "abc"
     assert head.headers["x"] == "1,2"
+    assert head.client_version == "unknown"
+    for sent, version in ((b"3.5", "3.5"), ("\u00fc".encode(), "\u00fc"), (b"\xff", None), (b"9" * 99, "9" * 40)):
+        assert Head([*GRPC, (b"client-api-version", sent)]).client_version == version
 
 
 @pytest.mark.parametrize(

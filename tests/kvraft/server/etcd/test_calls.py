@@ -105,6 +105,7 @@ async def test_what_is_left_of_a_lost_connection_is_nothing(leaderless: Member) 
         ),
         ([("grpc-encoding", "zstd")], frame(0, 1, 1, b"\1" + framed(b"x")[1:]), "12", "zstd"),
         ([("grpc-timeout", "soon")], b"", "13", 'malformed grpc-timeout: "soon"'),
+        ([("client-api-version", b"\xff")], b"", "3", "etcdserver: invalid client api version"),  # type: ignore[list-item]
     ],
 )
 async def test_malformed_calls(
