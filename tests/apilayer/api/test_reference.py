@@ -77,6 +77,26 @@ def test_resource_lists(group: str, name: str) -> None:
     assert discovery.api_resource_list(group, "v1") == golden
 
 
+def test_every_resource_of_the_list() -> None:
+    """One line each: group, version, names, scope, verbs, subresources with what they speak and their verbs."""
+    lines = (REFERENCE / "resources.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    wanted = {}
+    for line in lines:
+        group, version, plural, *facts, subresources, singular = line.split("\t")
+        offered = {text for text in subresources.split("; ") if text and text.partition("[")[0] not in NOT_OFFERED}
+        wanted["" if group == "core" else group, version, plural] = (*facts, offered, singular)
+    made = {}
+    for row in RESOURCES:
+        facts = (row.kind, str(row.namespaced).lower(), *map(",".join, (row.short_names, row.categories, row.verbs)))
+        subs = set()
+        for sub in row.subresources:
+            own = (sub.group, sub.version) == (row.group, row.version)
+            kind = sub.kind if own else f"{sub.group}/{sub.version}/{sub.kind}"
+            subs.add(f"{sub.name}[{kind}:{','.join(sub.verbs)}]")
+        made[row.group, row.version, row.plural] = (*facts, subs, row.singular)
+    assert made == wanted
+
+
 def test_group_list() -> None:
     golden = read("golden/apis.json")
     assert discovery.api_groups() == golden
