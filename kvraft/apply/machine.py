@@ -45,7 +45,7 @@ from kvraft.watch.progress import INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kvraft.apply.layers import Layer
     from kvraft.mvcc.scan import RangeScan
@@ -239,6 +239,13 @@ class StateMachine(Described):
             self.check(command, max_ops)
         if self._measured_bytes + self._uncommitted_bytes >= self._quota_bytes and takes_space(command):
             raise NoSpace
+
+    def admits(self, puts: Iterable[PutRequest]) -> bool:
+        """Whether :meth:`admit` plainly takes all of these; else ask it about each."""
+        for put in puts:
+            if not put.key or put.ignore_value or put.ignore_lease:
+                return False
+        return self._measured_bytes + self._uncommitted_bytes < self._quota_bytes
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:

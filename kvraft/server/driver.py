@@ -8,7 +8,6 @@ and the simulator both own drivers; neither adds decisions of its own.
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kvraft.errors import (
@@ -25,7 +24,7 @@ from kvraft.errors import (
 from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
-from kvraft.server.pending_proposals import PendingProposals, nobody
+from kvraft.server.pending_proposals import ArrivedProposals, PendingProposals, nobody
 from kvraft.server.pending_reads import PendingReads
 from kvraft.server.retention import Retention
 from kvraft.storage.log import LogBatch
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from kvraft.raft.core import Raft
     from kvraft.raft.messages import Configuration, Entry, Message, Ready
-    from kvraft.server.contracts import Disk, Machine, Reader, Transport, Waiter
+    from kvraft.server.contracts import Answer, Disk, Machine, Reader, Transport, Waiter
     from kvraft.wire.peer import PeerAnswer, Question
 
 __all__ = ["Driver", "DriverConfig"]
@@ -65,7 +64,7 @@ class Driver:
         self._leader_url = leader_url
         self._flush = flush
         self._inbox: deque[Message] = deque()
-        self._proposals: deque[tuple[bytes, Waiter]] = deque()
+        self._arrived_proposals = ArrivedProposals()
         self.reads = PendingReads()
         self.proposed = PendingProposals()
         # (tick, term, first index, end index) of proposals; (tick, 0, first, end attempt) of reads
@@ -130,13 +129,23 @@ class Driver:
         if self.under_way >= self.config.max_pending:
             waiter(TooManyRequests())
         elif not forwards:
-            self._proposals.append((data, waiter))
+            self._arrived_proposals.add(data, waiter)
         else:
             request = Forwarded(self.forwarder, data, waiter, self._deadline(), is_proposal=True)
             if self.raft.role == Role.LEADER:
-                self._proposals.append((data, request))
+                self._arrived_proposals.add(data, request)
             else:
                 self.forwarder.hold(request)
+
+    def propose_together(self, datas: Sequence[bytes], answered: Callable[[Sequence[Answer]], None]) -> bool:
+        """``propose`` for what one connection has sent together: it stays together, and has one waiter.
+
+        False: there is no room for all of them, and none has been taken.
+        """
+        if self.under_way + len(datas) > self.config.max_pending:
+            return False
+        self._arrived_proposals.add_together(datas, answered)
+        return True
 
     def ask_leader(self, body: bytes, waiter: Waiter, *, repeatable: bool = False) -> None:
         """Have the leader, which is not this member, answer a request (in the native encoding).
@@ -177,7 +186,7 @@ class Driver:
     @property
     def under_way(self) -> int:
         """Requests of every kind without an answer."""
-        return self.proposed.count + len(self._proposals) + self.reads.count + self.forwarder.pending
+        return self.proposed.count + self._arrived_proposals.count + self.reads.count + self.forwarder.pending
 
     def _deadline(self) -> int:
         return self._ticks + self.config.request_timeout_ticks
@@ -230,9 +239,7 @@ class Driver:
     def stop(self) -> None:
         """Answer everybody who still waits; the member is about to end."""
         self.proposed.end_all(OutcomeUnknown(Stopped.text))
-        for _, waiter in self._proposals:
-            waiter(Stopped())
-        self._proposals.clear()
+        self._arrived_proposals.end_all(Stopped())
         self.forwarder.stop()
         self.reads.stop(Stopped())
 
@@ -247,14 +254,14 @@ class Driver:
     @property
     def pending(self) -> int:
         """Proposals without an answer."""
-        return self.proposed.count + len(self._proposals)
+        return self.proposed.count + self._arrived_proposals.count
 
     @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
         forwarder = self.forwarder
         return (
-            bool(self._inbox or self._proposals or self.reads.has_new or self._telling)
+            bool(self._inbox or self._arrived_proposals.count or self.reads.has_new or self._telling)
             or self.raft.has_ready()
             or forwarder.owes_replies
             or (bool(forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
@@ -274,7 +281,7 @@ class Driver:
         self._notice_leader()
         if self.forwarder.held and self.raft.leader != NO_NODE:
             self._route()
-        if self._proposals:
+        if self._arrived_proposals.count:
             self._propose()
         if self.reads.held and self.raft.leader != NO_NODE:
             for attempt in self.reads.take_held():
@@ -301,15 +308,15 @@ class Driver:
             self._compact()
 
     def _propose(self) -> None:
-        batches = self._take_proposals()
+        config = self.config
+        batches = self._arrived_proposals.take(config.max_proposals_per_turn, config.max_batch_bytes)
         join = self.machine.join
         try:
             first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
             error = self._no_proposal(dropped)
-            for waiter in chain.from_iterable(waiters for _, waiters in batches):
-                self.proposed.failed += 1
-                waiter(error)
+            for _, waiters in batches:
+                self.proposed.fail(waiters, error)
             return
         for index, (_, waiters) in enumerate(batches, first):
             for place, waiter in enumerate(waiters):
@@ -330,7 +337,7 @@ class Driver:
             return
         for request in held:
             if request.is_proposal:
-                self._proposals.append((request.data, request))
+                self._arrived_proposals.add(request.data, request)
             else:
                 self.forwarder.serve(request.data, request)
 
@@ -354,23 +361,6 @@ class Driver:
         if self._leader == NO_NODE or elected - 2 * self.config.election_ticks < began <= elected:
             return TimeoutLeaderFailure()
         return OutcomeUnknown()
-
-    def _take_proposals(self) -> list[tuple[list[bytes], list[Waiter]]]:
-        """What has arrived, up to a bound, cut into entries."""
-        arrived = self._proposals
-        batches: list[tuple[list[bytes], list[Waiter]]] = []
-        room = 0
-        for _ in range(min(len(arrived), self.config.max_proposals_per_turn)):
-            data, waiter = arrived.popleft()
-            if room <= 0:
-                proposals: list[bytes] = []
-                waiters: list[Waiter] = []
-                batches.append((proposals, waiters))
-                room = self.config.max_batch_bytes
-            proposals.append(data)
-            waiters.append(waiter)
-            room -= len(data)
-        return batches
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
         if self.raft.role == Role.LEADER:

@@ -10,7 +10,7 @@ import trio
 from kvraft.auth.identity import Credentials
 from kvraft.errors import KvraftError, ProtocolError, Stopped, TooManyRequests
 from kvraft.server import clients
-from kvraft.types import PutResponse, SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
+from kvraft.types import PutRequest, SnapshotChunk, SnapshotRequest, WatchBatch, WatchRequest
 from kvraft.watch.encoding import Preparing
 from kvraft.wire import native
 from kvraft.wire.frames import TaggedDecoder
@@ -53,20 +53,41 @@ class NativeSpeaker:
 
     def receive(self, data: bytes) -> None:
         """See ``clients.Speaker``."""
-        connection, start, answer = self._connection, self._member.service.start, self.answer
-        ids, bodies = self._frames.feed(data)
-        self._member.counters.native_requests += len(ids)
-        for request_id, body in zip(ids, bodies, strict=True):
-            request = native.decode_request(body)
-            own = self._own.get(type(request))
-            if own is not None:
-                own(request_id, request)
-                continue
-            connection.unanswered += 1
-            if connection.unanswered > clients.MAX_UNANSWERED:
-                answer(request_id, TooManyRequests())
-            else:
-                start(request, body, self, partial(answer, request_id))
+        request_ids, bodies = self._frames.feed(data)
+        self._member.counters.native_requests += len(request_ids)
+        requests = native.decode_requests(bodies)
+        first = 0
+        for place, request in enumerate(requests):
+            if type(request) is not PutRequest:
+                self._start_puts(request_ids[first:place], requests[first:place], bodies[first:place])
+                first = place + 1
+                self._start(request_ids[place], request, bodies[place])
+        self._start_puts(request_ids[first:], requests[first:], bodies[first:])
+
+    def _start(self, request_id: bytes, request: native.Request | ProtocolError, body: bytes) -> None:
+        connection, own = self._connection, self._own.get(type(request))
+        if isinstance(request, ProtocolError):
+            raise request
+        if own is not None:
+            own(request_id, request)
+            return
+        connection.unanswered += 1
+        if connection.unanswered > clients.MAX_UNANSWERED:
+            self.answer(request_id, TooManyRequests())
+        else:
+            self._member.service.start(request, body, self, partial(self.answer, request_id))
+
+    def _start_puts(self, request_ids: list[bytes], puts: list[Any], bodies: list[bytes]) -> None:
+        """Those that came together, with one call for all of them if there is nothing about any."""
+        if not puts:
+            return
+        connection, answer = self._connection, partial(self._answer_puts, request_ids)
+        room = clients.MAX_UNANSWERED - connection.unanswered
+        if len(puts) <= room and self._member.service.start_puts(puts, bodies, self, answer):
+            connection.unanswered += len(puts)
+            return
+        for request_id, request, body in zip(request_ids, puts, bodies, strict=True):
+            self._start(request_id, request, body)
 
     def drained(self) -> None:
         """Watches that the client did not keep up with go on."""
@@ -119,12 +140,13 @@ class NativeSpeaker:
         """Queue the answer to a request; called once for each."""
         connection = self._connection
         connection.unanswered -= 1
-        if type(answer) is PutResponse and answer.prev_kv is None:
-            connection.queue(native.encode_put_answer(request_id, answer.revision))
-            return
-        if isinstance(answer, KvraftError):
-            answer = native.to_failure(answer)
-        connection.queue(native.encode_answer(request_id, answer))  # type: ignore[arg-type]
+        connection.queue(native.encode_answers((request_id,), (answer,)))  # type: ignore[arg-type]
+
+    def _answer_puts(self, request_ids: Sequence[bytes], answers: Sequence[object]) -> None:
+        """Queue the answers to puts that came together."""
+        connection = self._connection
+        connection.unanswered -= len(request_ids)
+        connection.queue(native.encode_answers(request_ids, answers))  # type: ignore[arg-type]
 
     def encode_events(self, part: WatchBatch) -> bytes:
         """A part of a batch, for ``deliver``."""

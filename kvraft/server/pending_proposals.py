@@ -1,14 +1,14 @@
-"""Proposals of one member that are in its log, and whose end is not known yet."""
+"""Proposals of one member: those that wait for its next turn, and those in its log whose end is not known yet."""
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from collections import deque
 from typing import TYPE_CHECKING
 
 from kvraft.errors import LeaderChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kvraft.errors import KvraftError
     from kvraft.raft.messages import Entry
@@ -19,8 +19,75 @@ def nobody(answer: Answer) -> None:
     """In the place of a proposal that somebody else waits for."""
 
 
+class Together:
+    """The waiter of ``count`` proposals that one connection has sent together: it gets the answers of all of them."""
+
+    __slots__ = ("_answered", "count")
+
+    def __init__(self, count: int, answered: Callable[[Sequence[Answer]], None]) -> None:
+        self.count = count
+        self._answered = answered
+
+    def __call__(self, answer: Answer) -> None:
+        """They all have the same answer."""
+        self._answered([answer] * self.count)
+
+    def applied(self, answers: Sequence[Answer]) -> None:
+        """Each has its own."""
+        self._answered(answers)
+
+
+def how_many(waiters: Sequence[Waiter]) -> int:
+    """For how many proposals they wait."""
+    return sum([waiter.count if type(waiter) is Together else waiter is not nobody for waiter in waiters])
+
+
+class ArrivedProposals:
+    """Those of the next turn, in order. What has come together stays together."""
+
+    def __init__(self) -> None:
+        self._arrived: deque[tuple[Sequence[bytes], Waiter]] = deque()
+        self.count = 0
+
+    def add(self, data: bytes, waiter: Waiter) -> None:
+        """One proposal."""
+        self._arrived.append(((data,), waiter))
+        self.count += 1
+
+    def add_together(self, datas: Sequence[bytes], answered: Callable[[Sequence[Answer]], None]) -> None:
+        """Some of one connection; ``answered`` gets their answers, in order."""
+        self._arrived.append((datas, Together(len(datas), answered)))
+        self.count += len(datas)
+
+    def take(self, max_proposals: int, max_batch_bytes: int) -> list[tuple[list[bytes], list[Waiter]]]:
+        """What has arrived, up to a bound, cut into entries: of each what it carries, and who waits."""
+        arrived = self._arrived
+        batches: list[tuple[list[bytes], list[Waiter]]] = []
+        room = 0
+        while arrived and max_proposals > 0:
+            datas, waiter = arrived.popleft()
+            if room <= 0:
+                proposals: list[bytes] = []
+                waiters: list[Waiter] = []
+                batches.append((proposals, waiters))
+                room = max_batch_bytes
+            proposals += datas
+            waiters.append(waiter)
+            room -= sum(map(len, datas))
+            max_proposals -= len(datas)
+            self.count -= len(datas)
+        return batches
+
+    def end_all(self, error: KvraftError) -> None:
+        """Answer everybody with ``error``."""
+        arrived, self._arrived, self.count = self._arrived, deque(), 0
+        for _, waiter in arrived:
+            waiter(error)
+
+
 class PendingProposals:
-    """Who waits for which entry: by its index, with the term it was proposed in, in the order of what it carries.
+    """Who waits for which entry: by its index, with the term it was proposed in, in the order of what it carries, one
+    ``Together`` for several.
 
     Only an applied entry at that index makes the end of an earlier term's certain: another member may still hold it and
     have it committed under a later leader.
@@ -45,7 +112,7 @@ class PendingProposals:
         """``waiters`` wait for the entry at ``index``, which has just been proposed."""
         self.end(index, LeaderChanged())  # ours of an earlier term, gone from our log since
         self._waiting[index] = (term, waiters)
-        self.count += len(waiters) - waiters.count(nobody)
+        self.count += how_many(waiters)
 
     def join(self, index: int, term: int, place: int, waiter: Waiter) -> bool | None:
         """``waiter`` waits for what has ``place`` in the entry at ``index``, which another member has proposed.
@@ -71,11 +138,14 @@ class PendingProposals:
         known = self._waiting.pop(index, None)
         if known is not None:
             waiters = known[1]
-            real = len(waiters) - waiters.count(nobody)
-            self.failed += real
-            self.count -= real
-            for waiter in waiters:
-                waiter(error)
+            self.fail(waiters, error)
+            self.count -= how_many(waiters)
+
+    def fail(self, waiters: Sequence[Waiter], error: KvraftError) -> None:
+        """Answer them with ``error``."""
+        self.failed += how_many(waiters)
+        for waiter in waiters:
+            waiter(error)
 
     def end_below(self, index: int, error: KvraftError) -> None:
         """The same for all entries up to ``index``."""
@@ -96,9 +166,13 @@ class PendingProposals:
         if known[0] != entry.term:
             return False
         del self._waiting[entry.index]
-        waiters = known[1]
-        self.count -= len(waiters) - waiters.count(nobody)
-        # An unreadable entry has one error for all.
-        for waiter, answer in zip(waiters, chain(answers, repeat(answers[-1])), strict=False):
-            waiter(answer)
+        self.count -= how_many(known[1])
+        place, last = 0, len(answers) - 1
+        for waiter in known[1]:
+            if last == 0 or type(waiter) is not Together:
+                waiter(answers[min(place, last)])  # an unreadable entry has one error for all
+                place += 1
+            else:
+                waiter.applied(answers[place : place + waiter.count])
+                place += waiter.count
         return True

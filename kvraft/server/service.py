@@ -34,7 +34,7 @@ from kvraft.types import (
 from kvraft.wire.native import decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kvraft.auth.identity import Credentials
     from kvraft.raft.messages import Configuration
@@ -135,6 +135,27 @@ class Service:
                 self._handlers.get(type(request), _unknown)(request, body, caller, answer)
         except KvraftError as error:
             answer(error)
+
+    def start_puts(
+        self,
+        puts: Sequence[PutRequest],
+        bodies: Sequence[bytes],
+        caller: Caller,
+        answer: Callable[[Sequence[object]], None],
+    ) -> bool:
+        """``start`` for puts that came together, with one ``answer`` for all. Most are like any other.
+
+        False: something about them, or about this member, is to be looked at one by one; nothing has been begun.
+        """
+        member = self._member
+        return (
+            self._voted_in is member.driver.raft.configuration
+            and not self._machine.auth.enabled
+            and not caller.forwards
+            and max(map(len, bodies)) <= member.config.max_request_bytes
+            and self._machine.admits(puts)
+            and member.driver.propose_together(bodies, answer)
+        )
 
     def _may_serve(self, request: Request, caller: Caller) -> bool:
         """Whether this member is one who answers; asked again only where the configuration is not the one it was."""

@@ -41,6 +41,7 @@ from kvraft.types import (
     MemberUpdateRequest,
     MoveLeaderRequest,
     PutRequest,
+    PutResponse,
     RangeRequest,
     Response,
     RoleAddRequest,
@@ -65,7 +66,7 @@ from kvraft.types import (
 from kvraft.wire.frames import HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 PREFACE = b"kvraft/1\n"
 ID_BYTES = 4
@@ -178,12 +179,21 @@ def encode_answer(request_id: bytes, answer: Response | Failure) -> bytes:
     return _head(ID_BYTES + len(body), request_id) + body
 
 
-def encode_put_answer(request_id: bytes, revision: int) -> bytes:
-    """``encode_answer`` of a ``PutResponse`` without ``prev_kv``: most answers are, and all but two numbers is known.
+def encode_answers(request_ids: Iterable[bytes], answers: Iterable[Response | KvraftError]) -> bytes:
+    """The frames of what has come to several requests.
 
-    That is an array of three: the tag 2, the revision (64 bits whatever it is), and nil.
+    Most answers are a ``PutResponse`` without ``prev_kv``, of which all but two numbers is known: it is an array of
+    three, the tag 2, the revision (64 bits whatever it is), and nil.
     """
-    return _put_answer.pack(_put_answer.size - HEADER_BYTES, request_id, 0x9302, 0xCF, revision, 0xC0)
+    pack, size = _put_answer.pack, _put_answer.size - HEADER_BYTES
+    return b"".join(
+        [
+            pack(size, request_id, 0x9302, 0xCF, answer.revision, 0xC0)
+            if type(answer) is PutResponse and answer.prev_kv is None
+            else encode_answer(request_id, to_failure(answer) if isinstance(answer, KvraftError) else answer)
+            for request_id, answer in zip(request_ids, answers, strict=True)
+        ]
+    )
 
 
 def encode_body(answer: Request | Response | Failure) -> bytes:
@@ -232,12 +242,21 @@ def decode_request(body: bytes) -> Request:
         raise ProtocolError(f"malformed request: {error}") from error
 
 
-def decode_requests(bodies: Sequence[bytes]) -> Iterable[Request]:
-    """``decode_request`` of each of them; where one is malformed, iterating raises in its place."""
+def decode_requests(bodies: Iterable[bytes]) -> list[Request | ProtocolError]:
+    """``decode_request`` of each of them; the first that is malformed ends the list, as the error."""
     try:
         return list(map(_request_decoder.decode, bodies))
     except (msgspec.MsgspecError, RecursionError):
-        return map(decode_request, bodies)
+        return list(_until_malformed(bodies))
+
+
+def _until_malformed(bodies: Iterable[bytes]) -> Iterator[Request | ProtocolError]:
+    for body in bodies:
+        try:
+            yield decode_request(body)
+        except ProtocolError as error:
+            yield error
+            return
 
 
 def decode_answer(body: bytes) -> Response | KvraftError:

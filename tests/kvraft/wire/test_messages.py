@@ -98,7 +98,7 @@ def test_an_answer_for_many_requests_is_framed_for_each() -> None:
 
 @given(st.integers(0, 2**63 - 1))
 def test_a_puts_answer_packed_in_one_piece_is_one_frame_of_the_same_answer(revision: int) -> None:
-    framed = native.encode_put_answer(b"\0\0\0\7", revision)
+    framed = native.encode_answers([b"\0\0\0\7"], [PutResponse(revision)])
     assert TaggedDecoder(64, 5).feed(framed + framed) == ([b"\0\0\0\7"] * 2, [framed[8:]] * 2)
     assert native.decode_answer(framed[8:]) == PutResponse(revision)
 
