@@ -153,6 +153,15 @@ class Node:
     def propose(self, name: str, *, forwards: bool = False) -> None:
         self.driver.propose(name.encode(), lambda answer: self._answered(name, answer), forwards=forwards)
 
+    def propose_together(self, *names: str) -> bool:
+        """What one connection asks in one go; each name gets its own answer."""
+
+        def answered(answers: Sequence[object]) -> None:
+            for name, answer in zip(names, answers, strict=True):
+                self._answered(name, answer)
+
+        return self.driver.propose_together([name.encode() for name in names], answered)
+
     def read(self, name: str, *, waits: bool = False) -> None:
         self.driver.read(lambda error: self._answered(name, error), waits=waits)
 

@@ -11,6 +11,7 @@ from kvraft.errors import (
     NotLeader,
     OutcomeUnknown,
     Stopped,
+    TimeoutLeaderFailure,
     TooManyRequests,
 )
 from kvraft.raft.messages import Entry, Message, MessageKind, Role, SnapshotMeta
@@ -119,6 +120,56 @@ def test_more_than_the_bound_is_refused_and_room_comes_back() -> None:
     node.propose("again")
     node.turn()
     assert "again" not in node.answers
+
+
+def test_proposals_that_came_together_have_an_entry_together_and_an_answer_each() -> None:
+    node = Node()
+    node.driver.config = DriverConfig()
+    node.lead()
+    node.propose("a")
+    assert node.propose_together("b", "c", "d")
+    node.propose("e")
+    assert (node.driver.pending, node.driver.under_way) == (5, 5)
+    node.turn()
+    assert node.log.entries_by_index[2].data == b"a,b,c,d,e"
+    assert (node.driver.proposed.count, node.driver.under_way) == (5, 5)
+    node.acknowledge(2)
+    assert node.answers == {name: name.encode() for name in "abcde"}
+    assert node.driver.under_way == 0
+
+
+def test_proposals_that_came_together_are_all_refused_all_lost_or_all_unreadable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node()
+    node.propose_together("a", "b")
+    node.turn()
+    assert kinds(node) == {"a": NoLeader, "b": NoLeader}
+    node.lead()
+    node.propose_together("c", "d")
+    node.turn()
+    node.tick(CONFIG.request_timeout_ticks)
+    assert kinds(node)["c"] is kinds(node)["d"] is TimeoutLeaderFailure
+    assert node.driver.proposed.failed == 4
+    monkeypatch.setattr(node.machine, "join", b"".join)
+    node.propose_together("e", "f")
+    node.turn()
+    node.acknowledge(3)
+    assert [node.answers[name] for name in "ef"] == [b"ef", b"ef"]
+    node.propose_together("g", "h")
+    node.driver.stop()
+    assert kinds(node)["g"] is kinds(node)["h"] is Stopped
+    assert (node.driver.under_way, node.driver.proposed.count) == (0, 0)
+
+
+def test_proposals_that_came_together_are_taken_all_or_none() -> None:
+    node = Node()
+    node.lead()
+    assert node.propose_together(*map(str, range(CONFIG.max_pending - 1)))
+    assert not node.propose_together("x", "y")
+    assert node.propose_together("z")
+    assert node.driver.pending == CONFIG.max_pending
+    assert node.answers == {}
 
 
 def test_without_a_leader_and_with_another_one_proposals_are_refused_by_name() -> None:

@@ -27,6 +27,11 @@ class Stranger:
         body = request_id.to_bytes(4, "big") + msgpack.packb(request)
         self._socket.sendall(len(body).to_bytes(4, "big") + body)
 
+    def send_together(self, *requests: tuple[int, list[Any]]) -> None:
+        """In one piece."""
+        bodies = [request_id.to_bytes(4, "big") + msgpack.packb(request) for request_id, request in requests]
+        self._socket.sendall(b"".join(len(body).to_bytes(4, "big") + body for body in bodies))
+
     def receive(self) -> tuple[int, list[Any]]:
         size = int.from_bytes(self._exactly(4), "big")
         body = self._exactly(size)
@@ -83,3 +88,39 @@ def _converse(url: str) -> None:
 async def test_the_reference_page_is_enough(tmp_path: Path) -> None:
     async with open_member(tmp_path / "data") as member:
         await trio.to_thread.run_sync(_converse, member.client_urls[0])
+
+
+def _together(url: str) -> None:
+    stranger = Stranger(url)
+    revision = stranger.ask(2, b"other", b"")[1]
+    stranger.send_together(
+        (1, [2, b"a", b"1"]),
+        (2, [2, b"a", b"2", 0, True]),
+        (3, [2, b"", b""]),
+        (4, [2, b"b", b"3"]),
+        (5, [3, b"a"]),
+        (6, [2, b"a", b"4"]),
+        (7, [2, b"b", b"5", 12345]),
+        (8, [2, b"b", b"6", 0, True]),
+    )
+    answers = dict(stranger.receive() for _ in range(8))
+    assert answers[1] == [2, revision + 1, None]
+    assert answers[2] == [2, revision + 2, [b"a", b"1", revision + 1, revision + 1, 1, 0]]
+    assert answers[3] == [0, 2, "etcdserver: key is not provided", ""]
+    assert answers[4] == [2, revision + 3, None]
+    assert answers[5][:3] == [3, revision + 4, 1]
+    assert answers[6] == [2, revision + 5, None]
+    assert answers[7][2] == "etcdserver: requested lease not found"
+    assert answers[8] == [2, revision + 6, [b"b", b"3", revision + 3, revision + 3, 1, 0]]
+    stranger.send_together((1, [2, b"c", b"1"]), (2, [2, b"c", b"2"]), (3, [99]), (4, [2, b"c", b"3"]))
+    assert dict(stranger.receive() for _ in range(1))[0][2].startswith("malformed request")
+    stranger.close()
+    other = Stranger(url)
+    assert other.ask(2, b"d", b"")[1] == revision + 9  # behind those before the breach
+    assert other.ask(1, b"c")[2] == [[b"c", b"2", revision + 7, revision + 8, 2, 0]]
+    other.close()
+
+
+async def test_requests_that_come_together_are_done_in_order_up_to_the_first_breach(tmp_path: Path) -> None:
+    async with open_member(tmp_path / "data") as member:
+        await trio.to_thread.run_sync(_together, member.client_urls[0])
