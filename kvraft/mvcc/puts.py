@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvraft.mvcc.records import ANCHOR, HEAD, ID, LEASE_ID, POSITION, POSITION_BYTES, Change, encode_record
+from kvraft.mvcc.records import (
+    ANCHOR,
+    FIRST_POSITION,
+    HEAD,
+    ID,
+    LEASE_ID,
+    PLACED_HEAD,
+    POSITION_BYTES,
+    Change,
+    encode_record,
+)
 from kvraft.types import KeyValue, PutRequest
 
 if TYPE_CHECKING:
@@ -50,14 +60,10 @@ def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
     """Where the run of plain puts from ``start`` on ends: puts that ask for nothing else, of keys without a bucket."""
     place = start
     for put in commands[start:] if start else commands:
-        if (
-            type(put) is not PutRequest
-            or put.lease
-            or put.prev_kv
-            or put.ignore_value
-            or put.ignore_lease
-            or not 0 < len(put.key) <= threshold
-        ):
+        if type(put) is not PutRequest or put.lease or put.prev_kv or put.ignore_value or put.ignore_lease:
+            break
+        key = put.key
+        if not key or len(key) > threshold:
             break
         place += 1
     return place
@@ -72,7 +78,7 @@ def put_all(
     changes: list[Change] | None,
 ) -> None:
     """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
-    known, pack_position, pack_head, encode = recent.known, POSITION.pack, HEAD.pack, encode_record
+    known, pack_position, pack_head, encode = recent.known, FIRST_POSITION.pack, PLACED_HEAD.pack, encode_record
     records: list[tuple[bytes, bytes]] = []
     heads: dict[bytes, bytes] = {}
     main = meta.revision
@@ -85,10 +91,10 @@ def put_all(
         elif version % ANCHOR == 0:
             tables.hist.put(key_id + previous, b"")
         version += 1
-        position = pack_position(main, 0)
+        position = pack_position(main)
         known[key] = (create, version, key_id, position)
         records.append((position, encode((key, value, create, main, version, 0, key_id, previous))))
-        heads[key] = pack_head(main, 0, create, version, 0, key_id)
+        heads[key] = pack_head(position, create, version, 0, key_id)
         if changes is not None:
             changes.append(Change(KeyValue(key, value, create, main, version), previous))
     tables.rev.putmulti(records, append=True)

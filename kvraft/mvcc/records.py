@@ -23,6 +23,10 @@ HEAD = struct.Struct(">QIQQq8s")
 """main, sub, create revision, version, lease, key id."""
 POSITION = struct.Struct(">QI")
 POSITION_BYTES = POSITION.size
+FIRST_POSITION = struct.Struct(">Q4x")
+"""The position of a revision's first change, which most have no other than."""
+PLACED_HEAD = struct.Struct(f">{POSITION_BYTES}sQQq8s")
+"""A head whose position is packed already."""
 LEASE_ID = struct.Struct(">q")
 """A lease, as the key of its record and at the front of each of its keys in ``leased``."""
 ID = slice(HEAD.size - 8, HEAD.size)
