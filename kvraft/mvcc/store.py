@@ -157,7 +157,7 @@ class Store:
                 puts: list[PutRequest] = commands[start:end]  # type: ignore[assignment]
                 put_all(environment.tables, environment.meta, self._recent, self._counts, puts, self._changes)
                 if answered:
-                    answers += [PutResponse(revision) for revision in range(first, self.revision + 1)]
+                    answers += map(PutResponse, range(first, self.revision + 1))
             else:
                 end = start + 1
                 answers.append(self._try(commands[start]))

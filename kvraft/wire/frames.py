@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from kvraft.errors import ProtocolError
@@ -94,21 +95,47 @@ class TaggedDecoder(StreamDecoder[tuple[list[bytes], list[bytes]]]):
     def _cut(self, data: bytes) -> tuple[tuple[list[bytes], list[bytes]], int]:
         tags: list[bytes] = []
         rests: list[bytes] = []
-        head_of, head_bytes, least, most = _head_of, HEADER_BYTES + TAG_BYTES, self._min, self._max
+        least, most = self._min, self._max
         position, size = 0, len(data)
-        last = size - head_bytes
+        last = size - HEADER_BYTES - TAG_BYTES
+        before = 0
         while position <= last:
-            length, tag = head_of(data, position)
+            length, tag = _head_of(data, position)
             if not least <= length <= most:
                 self._check(length)
-            start = position + head_bytes
-            end = start + length - TAG_BYTES
+            end = position + HEADER_BYTES + length
             if end > size:
                 self._missing = end - size
                 break
+            if length == before:
+                position = _cut_alike(data, position, length, tags, rests)
+                before = 0
+                continue
             tags.append(tag)
-            rests.append(data[start:end])
-            position = end
-        if HEADER_BYTES <= size - position < head_bytes:
+            rests.append(data[position + HEADER_BYTES + TAG_BYTES : end])
+            position, before = end, length
+        if HEADER_BYTES <= size - position < HEADER_BYTES + TAG_BYTES:
             self._check(int.from_bytes(data[position : position + HEADER_BYTES]))  # who sends no more is told as well
         return (tags, rests), position
+
+
+def _cut_alike(data: bytes, position: int, length: int, tags: list[bytes], rests: list[bytes]) -> int:
+    """Cut the frames from ``position`` on that have this ``length``, as answers to puts have; returns where they end.
+
+    There is at least one. With a step of Python's for each frame instead of ten that takes half as long.
+    """
+    size = HEADER_BYTES + length
+    alike = memoryview(data)[position : len(data) - (len(data) - position) % size]
+    for found, tag, rest in _whole(length).iter_unpack(alike):
+        if found != length:
+            break
+        tags.append(tag)
+        rests.append(rest)
+        position += size
+    return position
+
+
+@lru_cache(maxsize=256)
+def _whole(length: int) -> struct.Struct:
+    """A frame of this length."""
+    return struct.Struct(f">I{TAG_BYTES}s{length - TAG_BYTES}s")
