@@ -61,15 +61,13 @@ class GroupResources:
             return True
         if self.names and info.name not in self.names:
             return False
-        return any(_covers(pattern, info) for pattern in self.resources)
-
-
-def _covers(pattern: str, info: RequestInfo) -> bool:
-    if pattern in ("*", _combined(info)):
-        return True
-    if info.subresource and pattern == f"*/{info.subresource}":
-        return True
-    return pattern == f"{info.resource}/*"
+        combined = _combined(info)
+        for pattern in self.resources:
+            if pattern in ("*", combined) or (pattern[-1:] == "*" and pattern == f"{info.resource}/*"):
+                return True
+            if info.subresource and pattern == f"*/{info.subresource}":
+                return True
+        return False
 
 
 def _combined(info: RequestInfo) -> str:
@@ -117,7 +115,12 @@ class Rule:
     def _matches_resource(self, info: RequestInfo) -> bool:
         if self.namespaces and info.namespace not in self.namespaces:
             return False
-        return not self.resources or any(item.matches(info) for item in self.resources)
+        if not self.resources:
+            return True
+        for item in self.resources:  # noqa: SIM110 - every request comes by here, and a generator takes longer
+            if item.matches(info):
+                return True
+        return False
 
     def names(self, info: RequestInfo) -> bool:
         """Whether the rule says the resource's very name."""

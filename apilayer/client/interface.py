@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +35,7 @@ class Snapshot(Protocol):
         """Its labels. Shared: not to be changed."""
 
 
-@attrs.frozen
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """Which object: its resource by qualified name (``pods``, ``deployments.apps``), where it is and its name."""
 
     resource: str
@@ -44,8 +43,7 @@ class Ref:
     name: str
 
 
-@attrs.frozen
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What became of an object: `new` None when it is gone, `old` None when it was not known before."""
 
     ref: Ref

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
 from apilayer.controllers.controller import finalizers, is_ending
 
@@ -25,8 +26,7 @@ ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 
 
-@attrs.frozen
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """What the graph keeps of an object that has owners."""
 
     uid: str

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 
 from apilayer.api import status
 from apilayer.api.status import StatusError
@@ -46,8 +47,7 @@ NO_CACHE = (b"Cache-Control", b"no-cache, private")
 log = logging.getLogger("apilayer.pipeline")
 
 
-@attrs.frozen
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """A request that may be handled: who asks for what."""
 
     request: Request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
 from apilayer.api import field, meta, status
 from apilayer.api.conversion import from_storage, to_storage
@@ -45,8 +46,7 @@ STREAMED = (JSON, PROTOBUF)
 """The media types that watches come in."""
 
 
-@attrs.frozen
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A resource request: what the router found out about it."""
 
     context: Context

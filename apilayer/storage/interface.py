@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -55,8 +56,7 @@ class KeyChanged(StoreError):
         self.current = current
 
 
-@attrs.frozen
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A value at the revision of its last change. `stale`: the same value would be stored otherwise today."""
 
     key: bytes
@@ -74,8 +74,7 @@ class Page:
     remaining: int
 
 
-@attrs.frozen
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """A put (value set) or a delete (value None) at `revision`."""
 
     key: bytes
@@ -83,8 +82,7 @@ class Change:
     revision: int
 
 
-@attrs.frozen
-class ChangeBatch:
+class ChangeBatch(msgspec.Struct, frozen=True):
     """Whole revisions in order: everything up to and including `revision` has now been delivered."""
 
     revision: int

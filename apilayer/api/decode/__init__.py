@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
+import msgspec
 
 from apilayer.api import protobuf
 from apilayer.api.decode.check import Checker, json_kind
@@ -63,8 +63,7 @@ _META_KINDS = frozenset(
 )
 
 
-@attrs.frozen
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True):
     """An object and the texts of the ``Warning`` headers that its body deserves."""
 
     object: dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+import msgspec
 
 from apilayer.api.managed.fieldset import SELF, Fields, in_order, recursive_difference, union
 from apilayer.api.managed.typed import ANY, Type
@@ -17,8 +17,7 @@ ABSENT: Any = object()
 """Stands for a value that is not there, as null is one."""
 
 
-@attrs.frozen
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """The fields that a change sets (added or modified), and those that it removes."""
 
     touched: Fields

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
+import msgspec
 
 from apilayer.api.gotext import quote
 from apilayer.api.managed.fieldset import EMPTY, Fields, FieldSetError, ordered, parse, union
@@ -38,8 +38,7 @@ class Manager(NamedTuple):
         return f"{text} using {self.version}" if self.operation == UPDATE else text
 
 
-@attrs.frozen
-class Ownership:
+class Ownership(msgspec.Struct, frozen=True):
     """The fields of one manager, the version that they are named in, and when it last changed them ("" unknown)."""
 
     fields: Fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 
 from apilayer.api import status
 from apilayer.api.managed.compare import Comparison, compare
@@ -45,8 +45,7 @@ class Conflicts(Exception):  # a finding, handled where it is raised
         return status.apply_conflict(f"Apply failed with {text}", causes)
 
 
-@attrs.frozen
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """An object before and after, in the served version, and what of it is not tracked."""
 
     versions: Versions
