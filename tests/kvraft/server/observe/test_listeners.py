@@ -85,7 +85,9 @@ async def test_the_client_url_has_everything_and_the_metrics_url_what_operators_
         async with open_client([metrics_url], timeout_seconds=0.3) as client:
             with pytest.raises(KvraftError):
                 await client.put(b"k", b"v")
-        text = (await trio.to_thread.run_sync(_ask, "GET", metrics_url, "/metrics"))[2].decode()
+        _, content_type, body = await trio.to_thread.run_sync(_ask, "GET", metrics_url, "/metrics")
+        assert content_type == "text/plain; version=0.0.4; charset=utf-8"
+        text = body.decode()
         names = 'grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"'
         assert f"grpc_server_started_total{{{names}}} 1.0" in text
         assert f'grpc_server_handled_total{{grpc_code="OK",{names}}} 1.0' in text
