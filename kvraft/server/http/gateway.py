@@ -241,8 +241,9 @@ class JsonCall(Call):
 
     def _from_json(self, found: object) -> Any:
         """The message that an object says. Raises InvalidArgument."""
+        message = from_json(found, self.method.request())
         self.method.received += 1
-        return from_json(found, self.method.request())
+        return message
 
     def half_closed(self) -> None:
         """See ``http2.stream.Receiver``."""
