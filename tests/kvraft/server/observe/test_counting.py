@@ -200,7 +200,7 @@ def test_reads_whose_time_is_over_are_slow_and_refused_ones_are_not() -> None:
     for waits in (False, True):
         reads.add(answers.append, waits=waits)
     refused_attempt, patient = reads.begin()
-    reads.dropped(refused_attempt)
+    reads.settle([], [refused_attempt], 0)
     assert (reads.slow, reads.failed) == (0, 1)
     reads.fail(patient, KvraftError())
     reads.fail(patient, KvraftError())  # it has been answered
