@@ -255,6 +255,35 @@ def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             text = ""
 
 
+def test_waits_end_when_the_status_says_so(k: Cluster) -> None:
+    k.kubectl("create", "deployment", "awaited", "--image=nginx:1", "--replicas=1")
+    made = json.loads(k.kubectl("get", "deployment", "awaited", "-o", "json"))
+    generation = made["metadata"]["generation"]
+    waits = [
+        ["wait", "--for=condition=Available", "deployment/awaited"],
+        ["wait", "--for=jsonpath={.status.readyReplicas}=1", "deployment/awaited"],
+        ["rollout", "status", "deployment/awaited"],
+    ]
+    started = [
+        subprocess.Popen(["kubectl", *wait, "--timeout=60s"], env=k.kubectl_env(), stdout=subprocess.PIPE, text=True)
+        for wait in waits
+    ]
+    ready = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    condition = {"type": "Available", "status": "True", "reason": "R", "message": "m"}
+    status = {"observedGeneration": generation, "conditions": [condition], **ready}
+    change = json.dumps({"status": status})
+    k.kubectl("patch", "deployment", "awaited", "--subresource=status", "--type=merge", "-p", change)
+    printed = [process.communicate(timeout=BOUND_S)[0].splitlines()[-1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert printed[:2] == ["deployment.apps/awaited condition met"] * 2
+    assert printed[2] == 'deployment "awaited" successfully rolled out'
+    with subprocess.Popen(
+        ["kubectl", "wait", "--for=delete", "deployment/awaited", "--timeout=60s"], env=k.kubectl_env()
+    ) as gone:
+        k.kubectl("delete", "deployment", "awaited")
+        assert gone.wait(BOUND_S) == 0
+
+
 def test_explain(cluster: Cluster) -> None:
     needs_kubectl()
     explained = cluster.kubectl("explain", "configmap")

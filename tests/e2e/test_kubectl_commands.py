@@ -191,34 +191,6 @@ def test_rollouts(k: LocalCluster) -> None:
     assert waiting == "Waiting for deployment spec update to be observed...\n"
 
 
-def test_waits_and_watched_rollouts_end_when_the_status_says_so(k: LocalCluster) -> None:
-    k.kubectl("create", "deployment", "awaited", "--image=nginx:1", "--replicas=1")
-    generation = got(k, "deployment", "awaited")["metadata"]["generation"]
-    waits = [
-        ["wait", "--for=condition=Available", "deployment/awaited"],
-        ["wait", "--for=jsonpath={.status.readyReplicas}=1", "deployment/awaited"],
-        ["rollout", "status", "deployment/awaited"],
-    ]
-    started = [
-        subprocess.Popen(["kubectl", *wait, "--timeout=60s"], env=k.kubectl_env(), stdout=subprocess.PIPE, text=True)
-        for wait in waits
-    ]
-    ready = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-    condition = {"type": "Available", "status": "True", "reason": "R", "message": "m"}
-    status = {"observedGeneration": generation, "conditions": [condition], **ready}
-    change = json.dumps({"status": status})
-    k.kubectl("patch", "deployment", "awaited", "--subresource=status", "--type=merge", "-p", change)
-    printed = [process.communicate(timeout=BOUND_S)[0].splitlines()[-1] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0]
-    assert printed[:2] == ["deployment.apps/awaited condition met"] * 2
-    assert printed[2] == 'deployment "awaited" successfully rolled out'
-    with subprocess.Popen(
-        ["kubectl", "wait", "--for=delete", "deployment/awaited", "--timeout=60s"], env=k.kubectl_env()
-    ) as gone:
-        k.kubectl("delete", "deployment", "awaited")
-        assert gone.wait(BOUND_S) == 0
-
-
 def test_nodes_are_tainted_cordoned_and_drained(k: LocalCluster) -> None:
     assert k.kubectl("taint", "node", "n1", "a=b:NoSchedule") == "node/n1 tainted\n"
     assert {"key": "a", "value": "b", "effect": "NoSchedule"} in got(k, "node", "n1")["spec"]["taints"]
