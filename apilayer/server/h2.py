@@ -5,6 +5,7 @@ Imported when the first client speaks HTTP/2: most never do, and it costs a fift
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from contextlib import aclosing
 from random import random
@@ -16,6 +17,7 @@ from h2.events import DataReceived, StreamReset
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -24,16 +26,17 @@ from hyperframe.frame import GoAwayFrame
 from apilayer.api import status
 from apilayer.pipeline.encoding import error_response
 from apilayer.pipeline.pipeline import timed_out
-from apilayer.pipeline.request import MAX_BODY_BYTES, PIECE_BYTES, BodyError, Request, joined
+from apilayer.pipeline.request import MAX_BODY_BYTES, PIECE_BYTES, BodyError, Request, Sender, joined
 from apilayer.pipeline.turns import turn_to_send
 from apilayer.server.h2_frames import FrameLengths
+from apilayer.server.secure_stream import SecureStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hypercorn.events import Event
 
-    from apilayer.pipeline.request import Headers, Identity, Response
+    from apilayer.pipeline.request import Headers, Identity, Response, Stream
     from apilayer.server.application import Application
 
 Message = dict[str, Any]
@@ -69,6 +72,19 @@ class _Protocol(H2Protocol):
             else:
                 await super()._handle_events([event])
 
+    def frames_now(self, stream_id: int, data: bytes) -> bytes:
+        """The frames that carry data of a stream, past the queue of what Hypercorn has yet to send of it.
+
+        Raises BusyResourceError, or a ProtocolError, when the data cannot go now.
+        """
+        waiting = self.stream_buffers.get(stream_id)
+        if waiting is None or waiting.buffer or self.connection.local_flow_control_window(stream_id) < len(data):
+            raise trio.BusyResourceError("the stream's turn or its window has yet to come")
+        size = self.connection.max_outbound_frame_size
+        for start in range(0, len(data), size):
+            self.connection.send_data(stream_id, data[start : start + size])
+        return self.connection.data_to_send()
+
     async def refuse_frame(self) -> None:
         """Says why the connection ends: a frame is too long."""
         self.connection.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
@@ -92,7 +108,7 @@ class H2Connection:
     ) -> None:
         """`streams`: so many at once."""
         self._stream = stream
-        self._face: Any = _Face(app, certificate, peer, self._leave)
+        self._face: Any = _Face(app, certificate, peer, self)
         self._config = _config(streams)
         self._context = WorkerContext(None)
         self._scope = trio.CancelScope()
@@ -106,7 +122,7 @@ class H2Connection:
     def shut_down(self) -> None:
         """Closes the connection as soon as it is idle; new streams are refused from now on."""
         self._closing = True
-        self._spawn(self._finish if self._idle else self._leave)
+        self._spawn(self._finish if self._idle else self.leave)
 
     def _spawn(self, what: Callable[[], Awaitable[None]]) -> None:
         if self._group is None:
@@ -124,11 +140,32 @@ class H2Connection:
         if self._idle:
             self._scope.cancel()
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
         """Asks the client to open another connection: what it has begun on this one is served, then it closes."""
         if not self._leaving:
             self._leaving = True
             await self._send(RawData(GoAwayFrame(0, last_stream_id=MAX_STREAM_ID, error_code=0).serialize()))
+
+    def sender(self, stream_id: int) -> Sender | None:
+        """What sends data of a stream without a task switch; None where nothing does."""
+        stream = self._stream
+        if not isinstance(stream, SecureStream):
+            return None
+
+        def send_now(data: bytes) -> bool:
+            if stream.busy or self._send_lock.locked() or self._protocol is None:
+                raise trio.BusyResourceError("something else goes first")
+            return stream.send_now(self._protocol.frames_now(stream_id, data))
+
+        return Sender("data", b"".join, send_now)
+
+    def send_rest(self) -> None:
+        """Has what a `sender` has left over sent, by the connection: a stream's end must not cut others off."""
+        self._spawn(self._send_rest)
+
+    async def _send_rest(self) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # of which who reads learns
+            await self._send(RawData(b""))
 
     async def run(self) -> None:
         """Serves until the connection ends. The stream is left for the caller to close."""
@@ -188,11 +225,9 @@ class H2Connection:
 class _Face:
     """The application as ASGI, in the form in which Hypercorn calls one."""
 
-    def __init__(
-        self, app: Application, certificate: Identity | None, peer: str, leave: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, app: Application, certificate: Identity | None, peer: str, connection: H2Connection) -> None:
         self._app = app
-        self._leave = leave
+        self._connection = connection
         self._certificate = certificate
         self._peer = peer
 
@@ -214,7 +249,7 @@ class _Face:
             scope["method"], scope["path"], query, headers, self._certificate, lambda: _body(receive), uri, self._peer
         )
         if random() < self._app.goaway_chance:
-            await self._leave()
+            await self._connection.leave()
         bodyless = request.method == "HEAD"
         response: Response | None = None
         always: Headers = ()
@@ -224,23 +259,48 @@ class _Face:
             except BodyError:
                 return
             if response.stream is None:
-                await _reply(response, always, receive, send, bodyless=bodyless)
+                await _reply(response, always, send, bodyless=bodyless)
                 return
         if response is not None and response.stream is not None:
-            await _reply(response, always, receive, send, bodyless=bodyless)
+            await _reply(response, always, send, bodyless=bodyless)
+            await self._stream(response.stream, receive, send)
         elif response is None:
             with trio.move_on_after(LAST_WORDS_SECONDS):
-                await _reply(error_response(request, timed_out()), always, receive, send, bodyless=bodyless)
+                await _reply(error_response(request, timed_out()), always, send, bodyless=bodyless)
+
+    async def _stream(
+        self,
+        stream: Stream,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Sends a body while it is made."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
+                one = getattr(send, "__self__", None)  # of all that Hypercorn hands over this alone knows which it is
+                direct = self._connection.sender(one.stream_id) if isinstance(one, HTTPStream) else None
+                stream.bind(nursery.cancel_scope, direct)
+                async with aclosing(stream.batches()) as batches:
+                    async for batch in batches:
+                        if batch:
+                            await send({"type": "http.response.body", "body": b"".join(batch), "more_body": True})
+                        else:
+                            self._connection.send_rest()
+                nursery.cancel_scope.cancel()
+        finally:
+            stream.close()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _reply(
     response: Response,
     always: Headers,
-    receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
     *,
     bodyless: bool,
 ) -> None:
+    """Sends the head, and the body unless it is a stream."""
     headers = [*always, *response.headers]
     if response.content_type:
         headers.append((b"content-type", response.content_type))
@@ -254,19 +314,6 @@ async def _reply(
                 await turn_to_send()
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return
-    stream = response.stream
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_notice_end, receive, nursery.cancel_scope)
-            stream.bind(nursery.cancel_scope)
-            async with aclosing(stream.batches()) as batches:
-                async for batch in batches:
-                    await send({"type": "http.response.body", "body": b"".join(batch), "more_body": True})
-            nursery.cancel_scope.cancel()
-    finally:
-        stream.close()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:

@@ -116,11 +116,16 @@ class SecureStream(trio.abc.Stream):
                     turn = sent + SEND_BYTES
                     await self._sending(_checkpoint)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being sent or is left over, so that nothing can go now."""
+        return self._broken or bool(self._rest)
+
     def send_now(self, data: bytes) -> bool:
         """Sends what the socket takes at once; False: the rest goes before whatever is sent next.
 
-        Raises BusyResourceError, and sends nothing, while something else is being sent or is left over. Of a broken
-        stream the next `send_all` says what it is.
+        Raises BusyResourceError, and sends nothing, while the stream is `busy`. Of a broken stream the next `send_all`
+        says what it is.
         """
         if self._broken or self._rest:
             raise trio.BusyResourceError("something else goes first")

@@ -88,7 +88,7 @@ class WatchStream:
         sender, latest = self._sender, self._form.latest
         if batch != latest.batch or sender.kind != latest.kind:
             latest.data = sender.framed(self._lines(batch))
-            latest.batch, latest.kind = batch, sender.kind
+            latest.batch, latest.kind = batch.copy(), sender.kind  # the watcher's own grows if it is not sent
         gone = sender.send_now(latest.data)
         self._sent.value += len(batch)
         return gone

@@ -18,7 +18,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
+from apilayer.pipeline.request import Sender
 from apilayer.pipeline.websocket import subprotocols
+from apilayer.server.secure_stream import SecureStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,12 +85,18 @@ class WebSocketSender:
         finished = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, nursery.cancel_scope)
-            source.bind(nursery.cancel_scope)
+
+            def framed(batch: list[bytes]) -> bytes:
+                return b"".join([self._frame(source.unframed(message)) for message in batch])
+
+            direct = None
+            if isinstance(self._transport, SecureStream):  # busy while the other task has something half sent
+                direct = Sender("frame", framed, self._transport.send_now)
+            source.bind(nursery.cancel_scope, direct)
             async with aclosing(source.batches()) as batches:
                 async for batch in batches:
-                    frames = [self._frame(source.unframed(message)) for message in batch]
                     async with self._sending:
-                        await self._transport.send_all(b"".join(frames))
+                        await self._transport.send_all(framed(batch))
             async with self._sending:
                 finished = True
                 nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from apilayer.server.h1 import H1Connection
+from apilayer.server.h2 import H2Connection
 from tests.apilayer.in_process import serving
 from tests.apilayer.server.conftest import Client
 from tests.apilayer.server.test_secure_stream import agreed
@@ -28,10 +29,12 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 class Steps(trio.abc.Instrument):
     """Counts how often the tasks of connections were run."""
 
-    count = 0
+    def __init__(self, name: str = "H1Connection.run") -> None:
+        self.count = 0
+        self._name = name
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += "H1Connection.run" in task.name
+        self.count += self._name in task.name
 
 
 @attrs.frozen
@@ -48,7 +51,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15) -> AsyncIterator[Served]:
+async def served(
+    certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15, *, http2: bool = False
+) -> AsyncIterator[Served]:
     async with serving() as server, trio.open_nursery() as nursery:
         clients: list[Client] = []
 
@@ -58,7 +63,8 @@ async def served(certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15
                 theirs.transport_stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
                 clients.append(Client(theirs))
                 task_status.started()
-                await H1Connection(ours, server.app, None).run()
+                app = server.app
+                await (H2Connection(ours, app, None, 100) if http2 else H1Connection(ours, app, None)).run()
 
         for _ in range(count):
             await nursery.start(connect)

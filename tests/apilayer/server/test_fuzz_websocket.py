@@ -16,6 +16,8 @@ from apilayer.server.websocket import HandshakeError, WebSocketSender, accept
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from apilayer.pipeline.request import Sender
+
 some = settings(deadline=None, max_examples=40)
 HEADER_VALUES = st.one_of(st.text(st.characters(max_codepoint=126), max_size=12), st.just("a, b"))
 
@@ -26,7 +28,8 @@ class Source:
     def __init__(self) -> None:
         self.scope: trio.CancelScope | None = None
 
-    def bind(self, scope: trio.CancelScope) -> None:
+    def bind(self, scope: trio.CancelScope, sender: Sender | None = None) -> None:
+        assert sender is None  # over memory
         self.scope = scope
 
     def unframed(self, message: bytes) -> str | bytes:
