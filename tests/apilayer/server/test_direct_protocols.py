@@ -8,6 +8,7 @@ import orjson
 import pytest
 import trio
 import trio.testing
+from h2.settings import SettingCodes
 from wsproto.events import Ping, Pong
 
 from tests.apilayer.server.test_direct_watch import Steps, served
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FALLING_BEHIND = pytest.mark.parametrize(
-    ("count", "size", "buffer_bytes"), [(300, 0, 1 << 13), (60, 7_000, 1 << 15), (40, 40_000, 1 << 18)]
+    ("count", "size", "buffer_bytes"), [(300, 0, 1 << 13), (60, 7_000, 1 << 15), (30, 20_000, 1 << 18)]
 )
 
 
-async def opened(stream: trio.abc.Stream, paths: list[str]) -> tuple[H2Client, list[int]]:
-    """A client of HTTP/2 with its watches, which have begun."""
+async def opened(stream: trio.abc.Stream, paths: list[str], *, wide: bool = True) -> tuple[H2Client, list[int]]:
+    """A client of HTTP/2 with its watches, which have begun; `wide`: with windows that never close, as Go has them."""
     client = H2Client(stream)
+    if wide:
+        client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 4 << 20})
+        client.connection.increment_flow_control_window(1 << 30)
     watches = [await client.start("GET", path) for path in paths]
     while len(client.heads) < len(watches):
         await client.receive()
@@ -52,12 +56,14 @@ async def test_watches_of_http_2_that_keep_up_run_no_task(certificates: Path) ->
         assert steps.count == 0
 
 
+@pytest.mark.parametrize("wide", [True, False])
 @FALLING_BEHIND
 async def test_a_reader_of_http_2_that_falls_behind_misses_nothing(
-    certificates: Path, count: int, size: int, buffer_bytes: int
+    certificates: Path, count: int, size: int, buffer_bytes: int, wide: bool
 ) -> None:
     async with served(certificates, buffer_bytes=buffer_bytes, http2=True) as it:
-        client, watches = await opened(it.clients[0].stream, [WATCH, WATCH, f"{WATCH}&fieldSelector=metadata.name%3Dc5"])
+        paths = [WATCH, WATCH, f"{WATCH}&fieldSelector=metadata.name%3Dc5"]
+        client, watches = await opened(it.clients[0].stream, paths, wide=wide)
         for number in range(count):
             it.put(number, size)
             if number % 3:
@@ -74,14 +80,16 @@ async def test_a_reader_of_http_2_that_falls_behind_misses_nothing(
 
 async def test_what_a_watch_that_is_reset_has_left_over_goes_before_others(certificates: Path) -> None:
     async with served(certificates, buffer_bytes=1 << 13, http2=True) as it:
-        client, (reset, lasting) = await opened(it.clients[0].stream, [f"{WATCH}&fieldSelector=metadata.name%3Dc0", WATCH])
-        for _ in range(40):
+        client, (reset, lasting) = await opened(
+            it.clients[0].stream, [f"{WATCH}&fieldSelector=metadata.name%3Dc0", WATCH]
+        )
+        for _ in range(15):
             it.put(0, 4_000)
             await trio.testing.wait_all_tasks_blocked()
         client.connection.reset_stream(reset)
         await client.flush()
         it.put(1)
-        assert (await shown(client, lasting, 41))[-1] == "c1"
+        assert (await shown(client, lasting, 16))[-1] == "c1"
 
 
 async def test_a_watch_over_websocket_that_keeps_up_runs_no_task(certificates: Path) -> None:

@@ -122,10 +122,11 @@ async def test_each_gets_its_own_form_and_tables_their_columns_once(certificates
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
     metadata = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
     forms = ["application/json", table, metadata, "application/json", table, metadata]
-    async with served(certificates, len(forms)) as it:
+    async with served(certificates, len(forms) + 1) as it:
+        *_, late = it.clients
         watches = [
             await client.watch(f"{CONFIGMAPS}?watch=1&timeoutSeconds=60", Accept=form)
-            for client, form in zip(it.clients, forms, strict=True)
+            for client, form in zip(it.clients[:-1], forms, strict=True)
         ]
         for number in range(4):
             await trio.testing.wait_all_tasks_blocked()
@@ -140,3 +141,10 @@ async def test_each_gets_its_own_form_and_tables_their_columns_once(certificates
             assert (rows["columnDefinitions"] is None) == (number > 0)
             if number == 1:
                 assert [(await watching.event())["type"] for watching in watches] == ["ADDED"] * len(forms)
+        last = await late.watch(
+            f"{CONFIGMAPS}?watch=1&resourceVersion={whole['metadata']['resourceVersion']}", Accept=table
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        it.put(4)
+        assert (await watches[1].event())["object"]["columnDefinitions"] is None
+        assert (await last.event())["object"]["columnDefinitions"] is not None
