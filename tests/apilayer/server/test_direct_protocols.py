@@ -81,9 +81,9 @@ async def test_a_reader_of_http_2_that_falls_behind_misses_nothing(
 @pytest.mark.parametrize("count", [1, 4])
 async def test_what_the_socket_does_not_take_follows(certificates: Path, count: int) -> None:
     async with served(certificates, buffer_bytes=1 << 13, http2=True) as it:
-        client, watches = await opened(it.clients[0].stream, [WATCH] * count)
-        for number in range(2):
-            it.put(number, 30_000)
+        client, watches = await opened(it.clients[0].stream, [WATCH] * count, wide=count == 1)
+        for number in range(4):
+            it.put(number, 20_000)
             await trio.testing.wait_all_tasks_blocked()
             for watch in watches:
                 assert (await shown(client, watch, number + 1))[-1] == f"c{number}"
