@@ -72,9 +72,9 @@ def recursive_difference(left: Fields, right: Fields) -> Fields:
 def _without(left: Fields, right: Fields, *, recursive: bool) -> Fields:
     """`left` without `right`, both with children: {} when nothing is left."""
     out: Fields | None = None
-    for key, doomed in right.items():
-        child = left.get(key)
-        if child is None:
+    for key in left if len(left) < len(right) else right:
+        child, doomed = left.get(key), right.get(key)
+        if child is None or doomed is None:
             continue
         kept = _without_child(child, doomed, recursive=recursive)
         if kept is child:
