@@ -281,3 +281,12 @@ async def test_many_wake_ups_are_one_and_none_is_lost() -> None:
         await wake.wait()
     with trio.fail_after(10):
         await wake.wait()  # what was set before the cancelled wait is still set
+
+
+def test_a_port_is_shared_by_those_who_all_want_it() -> None:
+    (first,) = listen("http://127.0.0.1:0", reuse_port=True)
+    url = f"http://127.0.0.1:{first.getsockname()[1]}"
+    with first:
+        (second,) = listen(url, reuse_port=True)
+        with second, pytest.raises(OSError, match="in use"):
+            listen(url)

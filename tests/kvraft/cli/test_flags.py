@@ -141,6 +141,7 @@ def test_flags_without_a_meaning_are_ignored_with_the_reason() -> None:
 
 
 def test_older_spellings_still_work() -> None:
+    assert _config("--socket-reuse-port", "--metrics=extensive").socket_reuse_port
     settings = _load("--experimental-warning-apply-duration=250ms")
     assert settings.member.warning_apply_seconds == 0.25
     assert [message for message, _ in settings.warnings] == [
