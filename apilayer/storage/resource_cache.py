@@ -132,9 +132,7 @@ class ResourceCache:
             for selection, watchers in self._watchers.get(scope, _NOBODY).items():
                 event_type = selection.event_type(event)
                 if event_type is not None:
-                    item = (event_type, event)
-                    for watcher in watchers:
-                        watcher.offer(item)
+                    Watcher.offer((event_type, event), watchers)
 
     # ------------------------------------------------------------------ reading
 

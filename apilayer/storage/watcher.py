@@ -21,6 +21,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 MAX_PENDING_EVENTS = 8192
 MAX_PENDING_BYTES = 32 * 1024 * 1024
+FOR_EVER = 2**63
+"""No revision is this high."""
 STALL_SECONDS = 5.0
 """How long a peer whose queue has overflowed may take for what is being sent to it."""
 MAX_DELIVERED_EVENTS = 256
@@ -120,6 +122,7 @@ class Watcher:
     __slots__ = (
         "__weakref__",
         "_bytes",
+        "_deaf_until",
         "_deliver",
         "_deliveries",
         "_due",
@@ -137,6 +140,8 @@ class Watcher:
         self.selection = selection
         self.after = after
         """Only events after this revision are of interest; it may lie ahead of the cache."""
+        self._deaf_until = after
+        """Events up to this revision are not taken in."""
         self.overflowed = False
         self.closed = False
         self.held_up = False
@@ -154,30 +159,44 @@ class Watcher:
             if event_type is not None:
                 self._queue.append((event_type, event))
 
-    def offer(self, item: Item) -> None:
-        """Queues an event that the watcher's selection lets through, unless it is too old."""
-        event = item[1]
-        if self.overflowed or self.closed or event.revision <= self.after:
-            return
-        if len(self._queue) >= MAX_PENDING_EVENTS or self._bytes > MAX_PENDING_BYTES:
-            self.overflowed = True
-            if self.stalled_scope is not None:
-                self.stalled_scope.deadline = trio.current_time() + STALL_SECONDS
-            self.wake()
-            return
-        self._queue.append(item)
-        self._bytes += event.size
-        if self._waiting is None:
-            return
+    @staticmethod
+    def offer(item: Item, watchers: Iterable[Watcher]) -> None:
+        """Queues an event for all of the watchers, whose selection lets it through, to whom it is not too old.
+
+        One loop for all: to many watchers this is most of what an event costs that is sent together with others.
+        """
+        revision, size = item[1].revision, item[1].size
+        for watcher in watchers:
+            if revision <= watcher._deaf_until:
+                continue
+            queue = watcher._queue
+            if len(queue) >= MAX_PENDING_EVENTS or watcher._bytes > MAX_PENDING_BYTES:
+                watcher._overflow()
+                continue
+            queue.append(item)
+            watcher._bytes += size
+            if not watcher._due and watcher._waiting is not None:
+                watcher._announce()
+
+    def _overflow(self) -> None:
+        self.overflowed = True
+        self._deaf_until = FOR_EVER
+        if self.stalled_scope is not None:
+            self.stalled_scope.deadline = trio.current_time() + STALL_SECONDS
+        self.wake()
+
+    def _announce(self) -> None:
+        """There is something for who waits."""
         if self._deliveries is None:
             self.wake()
-        elif not self._due:
+        else:
             self._due = True
             self._deliveries.add(self)
 
     def close(self) -> None:
         """Ends the watch cleanly once its queue is drained."""
         self.closed = True
+        self._deaf_until = FOR_EVER
         self.wake()
 
     def wake(self) -> None:

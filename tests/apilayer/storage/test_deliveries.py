@@ -46,6 +46,9 @@ class Reader:
         self.busy = trio.Event()
         self.busy.set()
 
+    def offer(self, item: Item) -> None:
+        Watcher.offer(item, [self.watcher])
+
     def deliver(self, batch: list[Item]) -> bool:
         if self.fails:
             raise ValueError
@@ -83,7 +86,7 @@ async def reader(deliveries: Deliveries, nursery: trio.Nursery) -> Reader:
 
 async def test_the_task_sleeps_while_events_are_sent(reader: Reader) -> None:
     for revision in range(1, 6):
-        reader.watcher.offer(item(revision))
+        reader.offer(item(revision))
         await trio.testing.wait_all_tasks_blocked()
     assert (reader.sent, set(reader.by)) == ([1, 2, 3, 4, 5], {"function"})
 
@@ -97,17 +100,17 @@ async def test_what_comes_together_is_sent_together(deliveries: Deliveries, read
 
     reader.watcher.deliver_by(deliveries, deliver)
     for revision in range(1, 6):
-        reader.watcher.offer(item(revision))
+        reader.offer(item(revision))
     await trio.testing.wait_all_tasks_blocked()
     assert batches == [5]
 
 
 async def test_much_is_left_to_the_task(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher_module, "MAX_DELIVERED_EVENTS", 2)
-    reader.watcher.offer(item(1, watcher_module.MAX_DELIVERED_BYTES))
+    reader.offer(item(1, watcher_module.MAX_DELIVERED_BYTES))
     await trio.testing.wait_all_tasks_blocked()
     for revision in (2, 3, 4):
-        reader.watcher.offer(item(revision))
+        reader.offer(item(revision))
     await trio.testing.wait_all_tasks_blocked()
     assert (reader.sent, set(reader.by)) == ([1, 2, 3, 4], {"task"})
 
@@ -116,7 +119,7 @@ async def test_a_task_that_is_sending_takes_the_next_events_itself(reader: Reade
     reader.busy = trio.Event()
     reader.watcher.wake()
     await trio.testing.wait_all_tasks_blocked()
-    reader.watcher.offer(item(1))
+    reader.offer(item(1))
     await trio.testing.wait_all_tasks_blocked()
     assert reader.sent == []
     reader.busy.set()
@@ -126,17 +129,17 @@ async def test_a_task_that_is_sending_takes_the_next_events_itself(reader: Reade
 
 async def test_what_fails_fails_in_the_task_alone(reader: Reader) -> None:
     reader.fails = True
-    reader.watcher.offer(item(1))
+    reader.offer(item(1))
     await trio.testing.wait_all_tasks_blocked()
     reader.fails = False
-    reader.watcher.offer(item(2))
+    reader.offer(item(2))
     await trio.testing.wait_all_tasks_blocked()
     assert (reader.sent, reader.by) == ([1, 2], ["task", "function"])
 
 
 async def test_the_task_sees_to_what_could_not_be_sent_whole(reader: Reader) -> None:
     reader.takes_all = False
-    reader.watcher.offer(item(1))
+    reader.offer(item(1))
     await trio.testing.wait_all_tasks_blocked()
     assert (reader.sent, reader.by, reader.rests) == ([1], ["function"], 1)
 
@@ -146,7 +149,7 @@ async def test_a_reader_that_leaves_is_sent_nothing_more(deliveries: Deliveries)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader.run)
         await trio.testing.wait_all_tasks_blocked()
-        reader.watcher.offer(item(1))
+        reader.offer(item(1))
         nursery.cancel_scope.cancel()
     await trio.testing.wait_all_tasks_blocked()
     assert reader.sent == []
@@ -158,7 +161,7 @@ async def test_others_have_their_turn_between_many(deliveries: Deliveries, nurse
         nursery.start_soon(reader.run)
     await trio.testing.wait_all_tasks_blocked()
     for reader in readers:
-        reader.watcher.offer(item(1))
+        reader.offer(item(1))
     steps = []
     while len(served := [reader for reader in readers if reader.sent]) < len(readers):
         steps.append(len(served))
@@ -174,7 +177,7 @@ async def test_each_event_goes_once_and_in_order(deliveries: Deliveries, nursery
         nursery.start_soon(reader.run)
     for revision in range(1, 120):
         for reader in readers:
-            reader.watcher.offer(item(revision, rnd.choice((0, 0, 30_000))))
+            reader.offer(item(revision, rnd.choice((0, 0, 30_000))))
             reader.takes_all, reader.fails = rnd.random() < 0.8, rnd.random() < 0.2
             if rnd.random() < 0.1:
                 reader.watcher.wake()
