@@ -187,6 +187,8 @@ def test_a_slow_watcher_is_cut_off_without_a_gap(monkeypatch: pytest.MonkeyPatch
     assert not slow.finished
     assert [revision for _, _, revision in taken(slow)] == [2, 3]
     assert slow.finished
+    put(cache, PREFIX + b"n/a", 6)  # there would be room again
+    assert slow.finished
 
 
 def test_a_reload_ends_the_watchers() -> None:
@@ -220,4 +222,6 @@ async def test_waiting_ends_with_an_event_or_the_end() -> None:
     watching.take(1)
     watching.close()
     await watching.wait()
+    assert watching.finished
+    put(cache, PREFIX + b"n/a", 3)
     assert watching.finished
