@@ -337,8 +337,9 @@ class SimNode:
         return self.invariants.applying(self.node_id, entry, self._machine.applied_index, term, self.disk.image)
 
     def _observe(self, raft: Raft) -> None:
-        now = (raft.term, raft.commit_index)
-        if now != self._seen:
+        term, commit_index = self._seen
+        if raft.commit_index != commit_index or raft.term != term:
+            now = (raft.term, raft.commit_index)
             self.invariants.moved(self.node_id, self._seen, now)
             if now[0] != self._seen[0]:
                 self._role = None

@@ -199,7 +199,7 @@ class Replication:
         low = progress.next
         replicating = progress.state is _REPLICATE
         has_more = low <= log.last_index and not progress.inflights.full()
-        knows_less = replicating and progress.sent_commit < min(log.commit_index, low - 1)
+        knows_less = replicating and log.commit_index > progress.sent_commit < low - 1
         if not (has_more or (knows_less and (tell_commit or not progress.patient)) or progress.nudge):
             self.owes_commit |= knows_less
             return None

@@ -231,7 +231,8 @@ class Driver:
             self.raft.step_down("the log disk has stalled")
         self.raft.tick()
         self._telling = self.raft.owes_commit
-        self._notice_leader()
+        if self.raft.leader != self._leader:
+            self._notice_leader()
         self._expire()
         self.reads.tick()
         self.forwarder.tick(self._ticks, self._timed_out, leaderless=self.raft.leader == NO_NODE)
@@ -259,12 +260,12 @@ class Driver:
     @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
-        forwarder = self.forwarder
+        forwarder, reads = self.forwarder, self.reads
         return (
-            bool(self._inbox or self._arrived_proposals.count or self.reads.has_new or self._telling)
+            bool(self._inbox or self._arrived_proposals.count or reads.has_new or self._telling)
             or self.raft.has_ready()
             or forwarder.owes_replies
-            or (bool(forwarder.held or self.reads.held) and self.raft.leader != NO_NODE)
+            or (bool(forwarder.held or reads.held) and self.raft.leader != NO_NODE)
         )
 
     def turn(self) -> bool:
@@ -272,25 +273,27 @@ class Driver:
 
         Whether the batch is durable already: then there may be more to do at once.
         """
+        raft, forwarder, reads, inbox = self.raft, self.forwarder, self.reads, self._inbox
         offered: list[tuple[int, int]] = []
-        for _ in range(min(len(self._inbox), self.config.max_messages_per_turn)):
-            message = self._inbox.popleft()
-            self.raft.step(message)
+        for _ in range(min(len(inbox), self.config.max_messages_per_turn)):
+            message = inbox.popleft()
+            raft.step(message)
             if message.snapshot is not None:
                 offered.append((message.snapshot.index, message.snapshot.term))
-        self._notice_leader()
-        if self.forwarder.held and self.raft.leader != NO_NODE:
+        if raft.leader != self._leader:
+            self._notice_leader()
+        if forwarder.held and raft.leader != NO_NODE:
             self._route()
         if self._arrived_proposals.count:
             self._propose()
-        if self.reads.held and self.raft.leader != NO_NODE:
-            for attempt in self.reads.take_held():
-                self.raft.read_index(attempt)
-        if self.reads.has_new:
+        if reads.held and raft.leader != NO_NODE:
+            for attempt in reads.take_held():
+                raft.read_index(attempt)
+        if reads.has_new:
             self._start_reads()
-        if self.forwarder.owes_replies:
-            self.forwarder.flush()
-        wrote = (self.raft.has_ready() or self._telling) and self._handle(self._ready())
+        if forwarder.owes_replies:
+            forwarder.flush()
+        wrote = (raft.has_ready() or self._telling) and self._handle(self._ready())
         for snapshot in offered:
             refused = self._arrived.pop(snapshot, None)
             if refused is not None:
@@ -350,9 +353,8 @@ class Driver:
             self._expiries.append((request.deadline, term, index, index + 1))
 
     def _notice_leader(self) -> None:
-        if self.raft.leader != self._leader:
-            self._leader = self.raft.leader
-            self._led_since = self._ticks
+        self._leader = self.raft.leader
+        self._led_since = self._ticks
 
     def _timed_out(self, deadline: int) -> KvraftError:
         """The error of a request whose time is over and whose end is not known."""
