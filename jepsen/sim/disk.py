@@ -70,12 +70,15 @@ class Image:
             previous_term = self.entries[place - 1].term if place else self.base_term
             del self.entries[place:]
             self.entries += batch.entries
-        discard = min(batch.discard_to, self.last_index) - self.base
-        if batch.discard_to and discard > 0:
-            self.base_term = self.entries[discard - 1].term
-            self.base += discard
-            del self.entries[:discard]
+        if batch.discard_to:
+            self._discard(min(batch.discard_to, self.last_index) - self.base)
         return previous_term
+
+    def _discard(self, count: int) -> None:
+        if count > 0:
+            self.base_term = self.entries[count - 1].term
+            self.base += count
+            del self.entries[:count]
 
 
 class SimDisk:
@@ -138,7 +141,9 @@ class SimDisk:
         world, options = self._world, self._options
         self._writing = len(self._queue)
         delay = (options.sync + int(options.sync_jitter * world.random())) * self.slowness
-        world.after(max(delay, self._stalled_until - world.now), self._finish, self.generation)
+        if self._stalled_until > world.now + delay:
+            delay = self._stalled_until - world.now
+        world.after(delay, self._finish, self.generation)
 
     def _finish(self, generation: int) -> None:
         if generation != self.generation:

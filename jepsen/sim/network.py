@@ -78,7 +78,8 @@ class Network:
             if self.stragglers and random() < self.stragglers:
                 delay += int(options.straggle * random())
             if options.fifo:
-                delay = max(delay, link.last_arrival - world.now)
+                if delay < link.last_arrival - world.now:
+                    delay = link.last_arrival - world.now
                 link.last_arrival = world.now + delay
             elif options.duplication and random() < options.duplication:
                 world.after(delay + int(options.jitter * 4 * random()), self._deliver, link, message)

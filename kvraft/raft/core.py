@@ -416,7 +416,8 @@ class Raft:
         else:
             self._build_follower_messages()
         ready, applied_bytes = self._outbox.take(self.term, self.vote, self._config.max_committed_bytes)
-        self._uncommitted_bytes = max(self._uncommitted_bytes - applied_bytes, 0)
+        if applied_bytes:
+            self._uncommitted_bytes = max(self._uncommitted_bytes - applied_bytes, 0)
         return ready
 
     def not_applied(self, entries: Sequence[Entry]) -> None:

@@ -61,7 +61,7 @@ class Following:
                 return None  # a leader never contradicts its own log
             log.append(entries[new:] if new else entries)
         last_index = m.index + len(entries)
-        log.commit_to(min(m.commit, last_index))
+        log.commit_to(m.commit if m.commit < last_index else last_index)
         self._match(last_index, bool(entries))
         return None
 
@@ -91,6 +91,7 @@ class Following:
 
         An acknowledgement that still waits for the disk is not repeated: a stalled disk would gather any number.
         """
-        self.matched = max(self.matched, index)
+        if index > self.matched:
+            self.matched = index
         if self.matched > self._acknowledged or (again and self.matched <= self._log.durable_index):
             self.owes_acknowledgement = True

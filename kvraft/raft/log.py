@@ -124,7 +124,8 @@ class RaftLog:
         start = low - self._offset
         before = self._ends[start - 1] if start else self._base
         stop = bisect_right(self._ends, before + max_bytes, start, high - self._offset)
-        stop = max(stop, start + 1)
+        if stop == start:
+            stop += 1  # one, however large
         return self._entries[start:stop], self._ends[stop - 1] - before
 
     # -- changing the log
@@ -229,7 +230,8 @@ class RaftLog:
             raise ValueError(f"batch {seq} is not outstanding: last persisted {self.persisted_seq}")
         while self._batches and self._batches[0][0] <= seq:
             _, claim = self._batches.popleft()
-            self.durable_index = max(self.durable_index, claim)
+            if claim > self.durable_index:
+                self.durable_index = claim
         assert self.durable_index <= self._handed_index, "durable before it was handed over"
         self.persisted_seq = seq
 
@@ -245,7 +247,8 @@ class RaftLog:
         """The next entries to apply and the bytes of their data; they count as applied."""
         if not self.has_committed():
             return [], 0
-        high = min(self.commit_index, self.durable_index) + 1
+        commit_index, durable_index = self.commit_index, self.durable_index
+        high = (commit_index if commit_index < durable_index else durable_index) + 1
         entries, size = self.read(self.applied_index + 1, high, max_bytes)
         assert entries[0].index == self.applied_index + 1, "the log reader skipped an entry"
         self.applied_index = entries[-1].index

@@ -147,7 +147,8 @@ class Progress:
         if index <= self.match:
             return False
         self.match = index
-        self.next = max(self.next, index + 1)
+        if index >= self.next:
+            self.next = index + 1
         self.probe_sent = False
         return True
 

@@ -116,7 +116,8 @@ class Replication:
         """``peer`` is there; ``round_id`` is the read round that it answered, or 0."""
         progress = self.progress[peer]
         progress.active = True
-        progress.read_ack = max(progress.read_ack, round_id)
+        if round_id > progress.read_ack:
+            progress.read_ack = round_id
         if progress.may_retry and (progress.match < self._log.last_index or progress.state is _PROBE):
             progress.may_retry = False
             progress.probe_sent = False
@@ -169,7 +170,7 @@ class Replication:
                 node_id,
                 peer,
                 term,
-                commit=min(progress.match, commit),
+                commit=progress.match if progress.match < commit else commit,
                 context=context,
             )
             for peer, progress in self.progress.items()
@@ -217,7 +218,7 @@ class Replication:
             progress.sent_entries(last_index, size)
             self.due |= replicating and last_index < log.last_index and not progress.inflights.full()
         progress.nudge = False
-        progress.sent_commit = min(log.commit_index, last_index)
+        progress.sent_commit = log.commit_index if log.commit_index < last_index else last_index
         return Message(
             _APPEND,
             self._config.node_id,

@@ -275,7 +275,9 @@ class Driver:
         """
         raft, forwarder, reads, inbox = self.raft, self.forwarder, self.reads, self._inbox
         offered: list[tuple[int, int]] = []
-        for _ in range(min(len(inbox), self.config.max_messages_per_turn)):
+        for _ in range(self.config.max_messages_per_turn):
+            if not inbox:
+                break
             message = inbox.popleft()
             raft.step(message)
             if message.snapshot is not None:
