@@ -393,9 +393,12 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether ``ready`` has something to say."""
         if self.role is _LEADER:
-            if self._replication.due or self._heartbeat_due or self._may_start_round():
-                return True
-            if self.configuration.outgoing and self._may_end_joint():
+            if (
+                self._replication.due
+                or self._heartbeat_due
+                or self._may_start_round()
+                or (self.configuration.outgoing and self._may_end_joint())
+            ):
                 return True
         elif self._following.owes_acknowledgement or self._forwarded.waiting:
             return True
