@@ -20,7 +20,7 @@ class NativeWire:
     leaving = False
 
     def __init__(self, url: str, channel: Channel, max_request_bytes: int, handle: Handle) -> None:
-        self._channel = channel
+        self._queue = channel.queue
         self._max_request_bytes = max_request_bytes
         self._handle = handle
         self._frames = TaggedDecoder(native.MAX_RESPONSE_FRAME_BYTES, native.ID_BYTES + 1)
@@ -31,7 +31,7 @@ class NativeWire:
         data = native.encode_request(request_id, request)
         if len(data) > self._max_request_bytes:
             raise RequestTooLarge  # the member would close the connection, with everybody else's requests on it
-        self._channel.queue(data)
+        self._queue(data)
 
     def forget(self, request_id: bytes) -> None:
         """An answer that nobody waits for is passed over when it comes."""

@@ -143,15 +143,23 @@ async def test_a_lone_request_leaves_at_once_unless_others_are_about_to_follow(t
         assert len(far.recv(100)) == 4 * together
         wire.answer(*((request_id, PutResponse(1)) for request_id in wire.asked))
         slot = connection.begin(PUT, trio.current_time() + 5)
-        try:
-            at_once = far.recv(100)
-        except BlockingIOError:
-            at_once = b""
-        assert (at_once == slot.request_id) is (together == 1)
-        await trio.testing.wait_all_tasks_blocked()
-        assert at_once or far.recv(100) == slot.request_id
-        wire.answer((slot.request_id, PutResponse(2)))  # nobody waits for it: the slot's task goes on with it
-        assert await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED) == PutResponse(2)
+        sent = _received(far)
+
+        async def answer_it() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            wire.answer((slot.request_id, PutResponse(2)))
+
+        nursery.start_soon(answer_it)
+        assert await slot.wait() == PutResponse(2)
+        assert (sent == slot.request_id) is (together == 1)
+        assert sent + _received(far) == slot.request_id
+
+
+def _received(far: socket.socket) -> bytes:
+    try:
+        return far.recv(100)
+    except BlockingIOError:
+        return b""
 
 
 async def test_the_end_of_the_connection_is_everybodys_answer() -> None:
