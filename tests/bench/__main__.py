@@ -96,7 +96,13 @@ PARTS = {
         "alone, with one answer of the same size to everything.",
         lambda args: requests.run(min(args.seconds, 3.0)),
     ),
-    "watches": Part("What watches cost the API server", "", lambda _: watches.run()),
+    "watches": Part(
+        "What watches cost the API server",
+        "One process creates and watches, over TLS and HTTP/1.1: as an administrator, whom flow control leaves alone, "
+        "unless it is said to hold the creates back. Whether each watcher was told everything, once and in order, is "
+        "checked afterwards.",
+        lambda _: watches.run(),
+    ),
     "audit": Part(
         "Who did what",
         f"CPU of recording one request, in one process, into a file; the least of {audit.TURNS} turns.",

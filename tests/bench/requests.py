@@ -67,11 +67,11 @@ class Target:
 
 
 @contextmanager
-def served() -> Iterator[Target]:
-    """The API server of a local cluster that knows the user."""
+def served(group: str = "") -> Iterator[Target]:
+    """The API server of a local cluster that knows the user, who belongs to a group."""
     token = secrets.token_urlsafe(32)
     with tempfile.NamedTemporaryFile("w") as users:
-        users.write(f"{token},{USER},{USER}\n")
+        users.write(f"{token},{USER},{USER},{group}\n")
         users.flush()
         with local_cluster(3, (f"--token-auth-file={users.name}",)) as (directory, _):
             url, admin = read_kubeconfig(directory / "kubeconfig")

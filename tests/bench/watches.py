@@ -56,6 +56,30 @@ async def _together(tasks: list[Callable[[], Awaitable[None]]]) -> None:
 
 
 def _fan_out(target: Target) -> list[str]:
+    """By an administrator, whom flow control leaves alone."""
+    alone, watched = _both(target)
+    delivered = WATCHERS * EVENTS
+    sending = (watched.server_seconds - alone.server_seconds) / delivered * 1e6
+    own = watched.out.own_cpu_seconds / delivered * 1e6
+    return [
+        f"| events /s to {WATCHERS} watchers of {EVENTS} creates | {delivered / watched.out.seconds:,.0f} |",
+        f"| events of these for each second of the server's CPU | {delivered / watched.server_seconds:,.0f} |",
+        f"| CPU of the server for an event to one watcher, without the creates, us | {sending:.1f} |",
+        f"| the same of the one that creates and watches | {own:.1f} |",
+        f"| CPU of the server for the {EVENTS} creates that nobody watches, s | {alone.server_seconds:.2f} |",
+        f"| CPU of the three members for them, s | {alone.store_seconds:.2f} |",
+    ]
+
+
+def _held_back(target: Target) -> list[str]:
+    """By a user of whom flow control takes a seat for each ten watchers of what he creates, for a while."""
+    _, watched = _both(target)
+    rate = WATCHERS * EVENTS / watched.out.seconds
+    return [f"| events /s to as many of creates that flow control holds back | {rate:,.0f} |"]
+
+
+def _both(target: Target) -> tuple[_Measured, _Measured]:
+    """Creates that nobody watches, and as many that are watched, of which each watcher has been told."""
     with ExitStack() as stack:
         writing = [_peer(stack, target) for _ in range(WRITERS)]
         alone = _measured(target, [], writing, "alone")
@@ -68,17 +92,7 @@ def _fan_out(target: Target) -> list[str]:
                 pass
         watched = _measured(target, watching, writing, "watched")
     check(watched.out.received, {f"watched-{number}" for number in range(EVENTS)})
-    delivered = WATCHERS * EVENTS
-    sending = (watched.server_seconds - alone.server_seconds) / delivered * 1e6
-    own = watched.out.own_cpu_seconds / delivered * 1e6
-    return [
-        f"| events /s to {WATCHERS} watchers of {EVENTS} creates | {delivered / watched.out.seconds:,.0f} |",
-        f"| events of these for each second of the server's CPU | {delivered / watched.server_seconds:,.0f} |",
-        f"| CPU of the server for an event to one watcher, without the creates, us | {sending:.1f} |",
-        f"| the same of the one that creates and watches | {own:.1f} |",
-        f"| CPU of the server for the {EVENTS} creates that nobody watches, s | {alone.server_seconds:.2f} |",
-        f"| CPU of the three members for them, s | {alone.store_seconds:.2f} |",
-    ]
+    return alone, watched
 
 
 @attrs.frozen
@@ -132,8 +146,13 @@ async def _cached(target: Target) -> list[str]:
 def run() -> list[str]:
     """Measure and return the table's lines (Markdown)."""
     lines = ["| figure | |", "| --- | ---: |"]
-    parts: tuple[Callable[[Target], list[str]], ...] = (partial(trio.run, _idle), _fan_out, partial(trio.run, _cached))
-    for part in parts:  # each in a server that has done nothing yet: what is freed stays resident
-        with served() as target:
+    parts: tuple[tuple[Callable[[Target], list[str]], str], ...] = (
+        (partial(trio.run, _idle), ""),
+        (_fan_out, "system:masters"),
+        (_held_back, ""),
+        (partial(trio.run, _cached), ""),
+    )
+    for part, group in parts:  # each in a server that has done nothing yet: what is freed stays resident
+        with served(group) as target:
             lines += part(target)
     return lines
