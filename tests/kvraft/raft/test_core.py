@@ -94,23 +94,6 @@ def test_proposals_are_numbered_consecutively_and_leave_in_one_batch() -> None:
     assert first.entries is second.entries, "followers at the same index share the entries"
 
 
-def test_patient_followers_hear_of_a_commit_when_told_to() -> None:
-    node = leader_with_commit()
-    node.raft.propose([b"a"])
-    node.pump()
-    assert not node.raft.owes_commit
-    for peer in (2, 3):
-        node.raft.step(Message(K.APPEND_RESPONSE, peer, 1, 1, index=2, patient=peer == 3))
-    impatient = node.pump()
-    assert node.raft.commit_index == 2
-    assert [(m.kind, m.to, m.commit, m.entries) for m in impatient] == [(K.APPEND, 2, 2, ())]
-    assert node.raft.owes_commit
-    assert not node.raft.has_ready()
-    told = node.raft.ready(tell_commit=True).messages
-    assert [(m.kind, m.to, m.commit, m.entries) for m in told] == [(K.APPEND, 3, 2, ())]
-    assert not node.raft.owes_commit
-
-
 @pytest.mark.parametrize("datas", [[], [b"a", b""]])
 def test_an_empty_proposal_is_an_error(datas: list[bytes]) -> None:
     node = leader_with_commit()
