@@ -24,7 +24,7 @@ from kvraft.errors import (
 from kvraft.raft.messages import NO_NODE, MessageKind, ProposalDropped, Role
 from kvraft.server.contracts import DriverConfig
 from kvraft.server.forwarding import Forwarded, Forwarder, Remote
-from kvraft.server.pending_proposals import ArrivedProposals, PendingProposals, nobody
+from kvraft.server.pending_proposals import ArrivedProposals, PendingProposals, Together, nobody
 from kvraft.server.pending_reads import PendingReads
 from kvraft.server.retention import Retention
 from kvraft.storage.log import LogBatch
@@ -324,11 +324,13 @@ class Driver:
                 self.proposed.fail(waiters, error)
             return
         for index, (_, waiters) in enumerate(batches, first):
-            for place, waiter in enumerate(waiters):
+            place = 0
+            for at, waiter in enumerate(waiters):
                 if type(waiter) is Remote:
                     waiter.placed(index, term, place)
-                    waiters[place] = nobody
+                    waiters[at] = nobody
                     self._awaited_by_peers = index
+                place += waiter.count if type(waiter) is Together else 1
             self.proposed.add(index, term, waiters)
         self._expiries.append((self._deadline(), term, first, first + len(batches)))
 

@@ -249,6 +249,22 @@ def test_proposals_of_several_members_share_an_entry() -> None:
     assert node.driver.proposed.count == 0
 
 
+def test_what_came_together_has_as_many_places_as_it_has_proposals() -> None:
+    node = Node()
+    node.driver.config = attrs.evolve(CONFIG, max_batch_bytes=100)
+    node.lead()
+    node.propose_together("a", "b", "c")
+    node.driver.asked("origin", [Propose(7, b"x")])
+    node.propose_together("d", "e")
+    node.driver.asked("other", [Propose(1, b"y")])
+    node.turn()
+    assert node.log.entries_by_index[2].data == b"a,b,c,x,d,e,y"
+    assert node.transport.replied == [("origin", Proposed(7, 2, 1, 3)), ("other", Proposed(1, 2, 1, 6))]
+    node.acknowledge(2)
+    assert node.answers == {name: name.encode() for name in "abcde"}
+    assert node.driver.proposed.count == 0
+
+
 def test_an_answer_is_found_within_its_entry() -> None:
     node = follower()
     first, second, third = (asked(node, name) for name in ("a", "b", "c"))
