@@ -242,21 +242,22 @@ def decode_request(body: bytes) -> Request:
         raise ProtocolError(f"malformed request: {error}") from error
 
 
-def decode_requests(bodies: Iterable[bytes]) -> list[Request | ProtocolError]:
+def decode_requests(bodies: Sequence[bytes]) -> list[Request | ProtocolError]:
     """``decode_request`` of each of them; the first that is malformed ends the list, as the error."""
     try:
         return list(map(_request_decoder.decode, bodies))
     except (msgspec.MsgspecError, RecursionError):
-        return list(_until_malformed(bodies))
+        return _until_malformed(iter(bodies))
 
 
-def _until_malformed(bodies: Iterable[bytes]) -> Iterator[Request | ProtocolError]:
-    for body in bodies:
+def _until_malformed(bodies: Iterator[bytes]) -> list[Request | ProtocolError]:
+    """There is one that is."""
+    requests: list[Request | ProtocolError] = []
+    while True:
         try:
-            yield decode_request(body)
+            requests.append(decode_request(next(bodies)))
         except ProtocolError as error:
-            yield error
-            return
+            return [*requests, error]
 
 
 def decode_answer(body: bytes) -> Response | KvraftError:

@@ -1,5 +1,7 @@
 """The native and peer protocols: what is encoded comes back; what is malformed has a clear error."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from kvraft.errors import BY_WIRE, Compacted, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.raft.messages import Entry, Message, MessageKind
-from kvraft.types import Compare, PutRequest, PutResponse, RangeRequest, TxnRequest
+from kvraft.types import Compare, KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest
 from kvraft.wire import native, peer
 from kvraft.wire.frames import FrameDecoder, TaggedDecoder
 
@@ -101,6 +103,38 @@ def test_a_puts_answer_packed_in_one_piece_is_one_frame_of_the_same_answer(revis
     framed = native.encode_answers([b"\0\0\0\7"], [PutResponse(revision)])
     assert TaggedDecoder(64, 5).feed(framed + framed) == ([b"\0\0\0\7"] * 2, [framed[8:]] * 2)
     assert native.decode_answer(framed[8:]) == PutResponse(revision)
+
+
+@given(st.lists(requests | st.sampled_from([b"", b"\x91\x02", b"\xc1"]), max_size=5))
+def test_requests_that_come_together_end_with_the_first_that_is_malformed(given: list[native.Request | bytes]) -> None:
+    bodies = [each if isinstance(each, bytes) else native.encode_request_body(each) for each in given]
+    whole = next((place for place, each in enumerate(given) if isinstance(each, bytes)), len(given))
+    decoded = native.decode_requests(bodies)
+    assert decoded[:whole] == given[:whole]
+    assert [type(rest) for rest in decoded[whole:]] == [ProtocolError] * (whole < len(given))
+
+
+number = st.integers(0, 2**63 - 1)
+found = st.builds(KeyValue, key, key, number, number, number)
+responses = st.builds(PutResponse, number) | st.builds(RangeResponse, number, st.lists(found, max_size=2), number)
+
+
+@given(st.lists(responses | st.builds(NotLeader, leader=st.just("http://m1")) | st.builds(Compacted)))
+def test_answers_that_leave_together_come_back(answers: list[Any]) -> None:
+    ids = [number.to_bytes(native.ID_BYTES) for number in range(len(answers))]
+    tags, bodies = TaggedDecoder(1 << 20, native.ID_BYTES + 1).feed(native.encode_answers(ids, answers))
+    assert tags == ids
+    for answer, decoded in zip(answers, native.decode_answers(bodies), strict=True):
+        assert type(decoded) is type(answer)
+        assert str(decoded) == str(answer)
+
+
+def test_the_answers_before_a_malformed_one_come_through() -> None:
+    bodies = [native.encode_body(PutResponse(7)), b"\xc1", native.encode_body(PutResponse(8))]
+    decoded = iter(native.decode_answers(bodies))
+    assert next(decoded) == PutResponse(7)
+    with pytest.raises(ProtocolError, match="malformed answer"):
+        next(decoded)
 
 
 def test_raft_messages_come_back() -> None:
