@@ -96,6 +96,8 @@ class CountCache:
     def near(self, keys: KeyTable, key: bytes, end: bytes | None) -> int | None:
         """The count of the latest revision, from that of a range which begins a little before and ends where this
         one does: a client that pages by its own idea of where the next page begins asks like that."""
+        if end is not None and key >= end:
+            return 0
         start = max((low for low, high in self._latest if high == end and low < key), default=None)
         known = None if start is None else self.get(start, end, None)
         if start is None or known is None:

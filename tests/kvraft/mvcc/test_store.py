@@ -140,6 +140,13 @@ def test_pages_that_begin_where_the_client_likes_are_counted_from_the_one_before
     assert store.range(RangeRequest(b"k031", b"k05", count_only=True)).count == 19  # another end
 
 
+def test_a_range_that_ends_before_it_begins_holds_nothing_whatever_is_known_of_others(store):
+    put(store, b"k1")
+    put(store, b"k2")
+    assert store.range(RangeRequest(b"k", b"k2", count_only=True)).count == 1
+    assert store.range(RangeRequest(b"k3", b"k2", count_only=True)).count == 0
+
+
 def test_a_count_follows_what_comes_and_goes(store, walked, monkeypatch):
     monkeypatch.setattr(counts, "MAX_MOVES", 50)
     for number in range(100):
