@@ -52,8 +52,8 @@ PARTS = {
     "store": Part(
         "The store",
         "Three members, 256-byte values, 10,000 keys. kvraft is asked through its native client; etcd by a gRPC "
-        f"client that does nothing but frame, on connections to its leader. They take turns, {store.TURNS} of each; "
-        "the middle one counts.",
+        f"client that does nothing but frame, on connections to its leader. They take turns, {store.TURNS} of each, "
+        "while the other one is not running; the middle one counts.",
         lambda args: store.run(args.seconds),
     ),
     "grpc": Part(
