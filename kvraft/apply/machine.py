@@ -12,7 +12,14 @@ import msgspec
 
 from kvraft.apply.alarms import Alarms
 from kvraft.apply.auth import Envelopes
-from kvraft.apply.command import MAX_TXN_OPS, Authorized, check_command, decode_commands, join_commands
+from kvraft.apply.command import (
+    MAX_TXN_OPS,
+    Authorized,
+    check_command,
+    decode_commands,
+    decode_plain_puts,
+    join_commands,
+)
 from kvraft.apply.defragment import Defragmentation
 from kvraft.apply.described import Described
 from kvraft.apply.layers import capped, corrupt, takes_space
@@ -22,7 +29,6 @@ from kvraft.auth.access import Access
 from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
 from kvraft.lease.table import LEASE_COMMANDS, LeaseTable, check_lease_command
-from kvraft.mvcc.check import check_put
 from kvraft.mvcc.store import Store
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
@@ -33,7 +39,6 @@ from kvraft.types import (
     AlarmRequest,
     AlarmType,
     Command,
-    PutRequest,
     RangeRequest,
     RangeResponse,
     Response,
@@ -45,7 +50,7 @@ from kvraft.watch.progress import INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from kvraft.apply.layers import Layer
     from kvraft.mvcc.scan import RangeScan
@@ -233,18 +238,13 @@ class StateMachine(Described):
         the quota. The quota is never looked at in apply, where members of different fill would come to different
         answers; deletes and compactions go on.
         """
-        if type(command) is PutRequest:
-            check_put(command)
-        else:
-            self.check(command, max_ops)
-        if self._measured_bytes + self._uncommitted_bytes >= self._quota_bytes and takes_space(command):
+        self.check(command, max_ops)
+        if not self.has_room and takes_space(command):
             raise NoSpace
 
-    def admits(self, puts: Iterable[PutRequest]) -> bool:
-        """Whether :meth:`admit` plainly takes all of these; else ask it about each."""
-        for put in puts:
-            if not put.key or put.ignore_value or put.ignore_lease:
-                return False
+    @property
+    def has_room(self) -> bool:
+        """Whether the quota allows what adds data; :meth:`admit` refuses it otherwise."""
         return self._measured_bytes + self._uncommitted_bytes < self._quota_bytes
 
     @staticmethod
@@ -291,10 +291,13 @@ class StateMachine(Described):
         """None: in pieces, and there are more."""
         assert entry.index == self.applied_index + 1, (entry.index, self.applied_index)
         answers: list[Response | KvraftError] | None = []
-        operations = 1
+        operations, environment = 1, self._environment
         try:
             if entry.kind == EntryKind.CONFIGURATION:
                 answers = self._change(entry.data)
+            elif not self._store.around and (puts := decode_plain_puts(entry.data, environment.meta.threshold)):
+                operations = len(puts)
+                answers = list(self._store.put_all(puts, answered=answered))
             elif entry.data:
                 commands = decode_commands(entry.data)
                 operations = len(commands)
@@ -307,7 +310,7 @@ class StateMachine(Described):
             answers = [Corrupt(f"{Corrupt.text}: entry {entry.index} cannot be decoded")]
         if answers is None:
             return None
-        meta = self._environment.meta
+        meta = environment.meta
         meta.applied_index, meta.applied_term = entry.index, entry.term
         self.uncommitted += operations
         self._uncommitted_bytes += len(entry.data)

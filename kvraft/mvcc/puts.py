@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from kvraft.mvcc.counts import CountCache
     from kvraft.storage.tables import StateMeta, Tables
+    from kvraft.types import PlainPut
 
     Known = tuple[int, int, bytes, bytes]
     """A key's create revision, its version, its id, and the position of its newest change."""
@@ -74,17 +75,20 @@ def put_all(
     meta: StateMeta,
     recent: RecentHeads,
     counts: CountCache,
-    puts: Sequence[PutRequest],
+    puts: Sequence[PlainPut],
     changes: list[Change] | None,
-) -> None:
-    """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change."""
+) -> int:
+    """Do plain ``puts`` in order, a revision each; ``changes``, if anybody wants them, gets what they change.
+
+    How many bytes their keys and values have.
+    """
     known, pack_position, pack_head, encode = recent.known, FIRST_POSITION.pack, PLACED_HEAD.pack, encode_record
     records: list[tuple[bytes, bytes]] = []
     heads: dict[bytes, bytes] = {}
-    main = meta.revision
-    for put in puts:
+    main, size = meta.revision, 0
+    for _, key, value in puts:
         main += 1
-        key, value = put.key, put.value
+        size += len(key) + len(value)
         create, version, key_id, previous = known.get(key) or _look_up(tables, key, main)
         if not version:
             counts.created(key)
@@ -101,6 +105,7 @@ def put_all(
     tables.cur.put_short(heads)
     recent.trim()
     meta.revision = main
+    return size
 
 
 def _look_up(tables: Tables, key: bytes, main: int) -> Known:

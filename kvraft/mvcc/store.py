@@ -48,11 +48,12 @@ from kvraft.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kvraft.mvcc.bounds import Work
     from kvraft.storage.state import StateEnvironment
     from kvraft.storage.tables import Tables
+    from kvraft.types import PlainPut
 
 T = TypeVar("T")
 
@@ -147,22 +148,25 @@ class Store:
 
         Not ``answered``: nobody wants to know, and plain puts leave their answers out.
         """
-        environment = self._environment
         answers: list[Response | KvraftError] = []
-        start = 0
+        start, threshold = 0, self._environment.meta.threshold
         while start < len(commands):
-            end = start if self.around else end_of_puts(commands, start, environment.meta.threshold)
+            end = start if self.around else end_of_puts(commands, start, threshold)
             if end - start > 1:
-                first = self.revision + 1
-                puts: list[PutRequest] = commands[start:end]  # type: ignore[assignment]
-                put_all(environment.tables, environment.meta, self._recent, self._counts, puts, self._changes)
-                if answered:
-                    answers += map(PutResponse, range(first, self.revision + 1))
+                puts: Sequence[PutRequest] = commands[start:end]  # type: ignore[assignment]
+                answers += self.put_all([(2, put.key, put.value) for put in puts], answered=answered)
             else:
                 end = start + 1
                 answers.append(self._try(commands[start]))
             start = end
         return answers
+
+    def put_all(self, puts: Sequence[PlainPut], *, answered: bool = True) -> Iterable[PutResponse]:
+        """The same for plain puts alone, of keys that need no bucket, while nothing is ``around``."""
+        environment, first = self._environment, self.revision + 1
+        self.puts += len(puts)
+        self.put_bytes += put_all(environment.tables, environment.meta, self._recent, self._counts, puts, self._changes)
+        return map(PutResponse, range(first, self.revision + 1)) if answered else ()
 
     def takes_long(self, commands: Sequence[object]) -> bool:
         """Whether ``commands`` are about to delete more than a piece."""

@@ -55,14 +55,17 @@ class NativeSpeaker:
         """See ``clients.Speaker``."""
         request_ids, bodies = self._frames.feed(data)
         self._member.counters.native_requests += len(request_ids)
+        if native.are_plain_puts(bodies) and self._start_together(request_ids, bodies):
+            return
         requests = native.decode_requests(bodies)
         first = 0
         for place, request in enumerate(requests):
-            if type(request) is not PutRequest:
+            if type(request) is not PutRequest or not request.key or request.ignore_value or request.ignore_lease:
                 self._start_puts(request_ids[first:place], requests[first:place], bodies[first:place])
                 first = place + 1
                 self._start(request_ids[place], request, bodies[place])
-        self._start_puts(request_ids[first:], requests[first:], bodies[first:])
+        last = len(requests)
+        self._start_puts(request_ids[first:last], requests[first:last], bodies[first:last])
 
     def _start(self, request_id: bytes, request: native.Request | ProtocolError, body: bytes) -> None:
         connection, own = self._connection, self._own.get(type(request))
@@ -78,16 +81,20 @@ class NativeSpeaker:
             self._member.service.start(request, body, self, partial(self.answer, request_id))
 
     def _start_puts(self, request_ids: list[bytes], puts: list[Any], bodies: list[bytes]) -> None:
-        """Those that came together, with one call for all of them if there is nothing about any."""
-        if not puts:
-            return
+        """Those that came together, of keys that they name and values that they have."""
+        if puts and not self._start_together(request_ids, bodies):
+            for request_id, request, body in zip(request_ids, puts, bodies, strict=True):
+                self._start(request_id, request, body)
+
+    def _start_together(self, request_ids: list[bytes], bodies: list[bytes]) -> bool:
+        """The same with one call for all of them; False: each is to be started by itself."""
         connection, answer = self._connection, partial(self._answer_puts, request_ids)
-        room = clients.MAX_UNANSWERED - connection.unanswered
-        if len(puts) <= room and self._member.service.start_puts(puts, bodies, self, answer):
-            connection.unanswered += len(puts)
-            return
-        for request_id, request, body in zip(request_ids, puts, bodies, strict=True):
-            self._start(request_id, request, body)
+        if connection.unanswered + len(bodies) > clients.MAX_UNANSWERED:
+            return False
+        if not self._member.service.start_puts(bodies, self, answer):
+            return False
+        connection.unanswered += len(bodies)
+        return True
 
     def drained(self) -> None:
         """Watches that the client did not keep up with go on."""

@@ -138,14 +138,13 @@ class Service:
 
     def start_puts(
         self,
-        puts: Sequence[PutRequest],
         bodies: Sequence[bytes],
         caller: Caller,
         answer: Callable[[Sequence[object]], None],
     ) -> bool:
-        """``start`` for puts that came together, with one ``answer`` for all. Most are like any other.
+        """``start`` for puts that came together, with one ``answer`` for all; there is nothing about any to look at.
 
-        False: something about them, or about this member, is to be looked at one by one; nothing has been begun.
+        False: there is something about this member, or about how much it is; nothing has been begun.
         """
         member = self._member
         return (
@@ -153,7 +152,7 @@ class Service:
             and not self._machine.auth.enabled
             and not caller.forwards
             and max(map(len, bodies)) <= member.config.max_request_bytes
-            and self._machine.admits(puts)
+            and self._machine.has_room
             and member.driver.propose_together(bodies, answer)
         )
 

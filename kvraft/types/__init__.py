@@ -49,6 +49,7 @@ from kvraft.types.cluster import (
     MemberUpdateRequest,
 )
 from kvraft.types.kv import (
+    PLAIN_PUT_HEAD,
     CompactRequest,
     CompactResponse,
     Compare,
@@ -59,6 +60,7 @@ from kvraft.types.kv import (
     KeyValue,
     Operation,
     OperationResponse,
+    PlainPut,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -168,6 +170,7 @@ Response = (
 )
 
 __all__ = [
+    "PLAIN_PUT_HEAD",
     "AlarmAction",
     "AlarmMember",
     "AlarmRequest",
@@ -234,6 +237,7 @@ __all__ = [
     "OperationResponse",
     "Permission",
     "PermissionType",
+    "PlainPut",
     "PutRequest",
     "PutResponse",
     "RangeRequest",

@@ -7,6 +7,7 @@ the one key; ``b"\\0"`` means every key at or after ``key``; otherwise the half-
 from __future__ import annotations
 
 import enum
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -64,6 +65,15 @@ class PutRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     prev_kv: bool = False
     ignore_value: bool = False
     ignore_lease: bool = False
+
+
+PlainPut = tuple[Literal[2], Annotated[bytes, msgspec.Meta(min_length=1)], bytes]
+"""How a ``PutRequest`` that only puts a value is sent: its tag, a key and the value, without the rest of its fields.
+
+Most of what a store is asked is that, and what is decoded as this needs no further look at what else it might be.
+"""
+PLAIN_PUT_HEAD = b"\x93\x02"
+"""What it begins with."""
 
 
 class DeleteRangeRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):

@@ -19,6 +19,7 @@ import msgspec
 
 from kvraft.errors import BY_WIRE, KvraftError, NotLeader, OutcomeUnknown, ProtocolError
 from kvraft.types import (
+    PLAIN_PUT_HEAD,
     AlarmRequest,
     AuthDisableRequest,
     AuthEnableRequest,
@@ -40,6 +41,7 @@ from kvraft.types import (
     MemberRemoveRequest,
     MemberUpdateRequest,
     MoveLeaderRequest,
+    PlainPut,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -159,17 +161,22 @@ _encoder = msgspec.msgpack.Encoder()
 _head = struct.Struct(f">I{ID_BYTES}s").pack
 _put_answer = struct.Struct(f">I{ID_BYTES}sHBQB")
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_plain_put_decoder: msgspec.msgpack.Decoder[PlainPut] = msgspec.msgpack.Decoder(PlainPut)
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
 def encode_request(request_id: bytes, request: Request) -> bytes:
     """One whole frame, header included."""
-    body = _encoder.encode(request)
+    body = encode_request_body(request)
     return _head(ID_BYTES + len(body), request_id) + body
 
 
 def encode_request_body(request: Request) -> bytes:
     """A request without frame and id: what a log entry holds, and what members ask each other."""
+    if type(request) is PutRequest and not (
+        request.lease or request.prev_kv or request.ignore_value or request.ignore_lease
+    ):
+        return _encoder.encode((2, request.key, request.value))  # see ``PlainPut``
     return _encoder.encode(request)
 
 
@@ -240,6 +247,17 @@ def decode_request(body: bytes) -> Request:
         return _request_decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"malformed request: {error}") from error
+
+
+def are_plain_puts(bodies: Sequence[bytes]) -> bool:
+    """Whether all of these requests plainly put a value: ``PlainPut``. ``decode_request`` takes all that this takes."""
+    if not bodies or bodies[0][: len(PLAIN_PUT_HEAD)] != PLAIN_PUT_HEAD:
+        return False
+    try:
+        list(map(_plain_put_decoder.decode, bodies))
+    except msgspec.MsgspecError:
+        return False
+    return True
 
 
 def decode_requests(bodies: Sequence[bytes]) -> list[Request | ProtocolError]:

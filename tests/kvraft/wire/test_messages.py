@@ -114,6 +114,27 @@ def test_requests_that_come_together_end_with_the_first_that_is_malformed(given:
     assert [type(rest) for rest in decoded[whole:]] == [ProtocolError] * (whole < len(given))
 
 
+def is_plain(request: native.Request) -> bool:
+    return isinstance(request, PutRequest) and request == PutRequest(request.key, request.value) and request.key != b""
+
+
+@given(st.lists(requests | st.builds(PutRequest, st.binary(max_size=3), key), max_size=4), st.booleans())
+def test_plain_puts_are_known_from_how_they_are_sent(given: list[native.Request], whole: bool) -> None:
+    encode = msgspec.msgpack.encode if whole else native.encode_request_body
+    bodies = [encode(each) for each in given]
+    assert native.are_plain_puts(bodies) == (bool(given) and not whole and all(map(is_plain, given)))
+    assert native.decode_requests(bodies) == given
+
+
+@pytest.mark.parametrize("odd", [b"", b"\x93\x02\xc4\x01k", b"\x93\x02\xc4\x01k\xc4\x00\xc0", b"\x93\x02\xc4\x01k\x07"])
+def test_what_only_begins_like_a_plain_put_is_none(odd: bytes) -> None:
+    plain = native.encode_request_body(PutRequest(b"k", b"v"))
+    assert not native.are_plain_puts([odd, plain])
+    assert not native.are_plain_puts([plain, odd])
+    with pytest.raises(ProtocolError):
+        native.decode_request(odd)
+
+
 number = st.integers(0, 2**63 - 1)
 found = st.builds(KeyValue, key, key, number, number, number)
 responses = st.builds(PutResponse, number) | st.builds(RangeResponse, number, st.lists(found, max_size=2), number)
