@@ -16,9 +16,16 @@ class Record:
     """One request on its way. The pipeline calls these in their order."""
 
     __slots__ = ()
+    tells: bool = False
+    """Whether the answer is to be told, see `answered`."""
 
-    async def received(self, info: RequestInfo, user: User) -> None:
-        """Somebody who is known asks for something. Raises StatusError 500 when this must be written and cannot be."""
+    def concerns(self, info: RequestInfo, user: User) -> bool:
+        """Somebody who is known asks for something; answers whether that is to be told, see `received`."""
+        del info, user
+        return False
+
+    async def received(self) -> None:
+        """It is going to be answered. Raises StatusError 500 when this must be written and cannot be."""
 
     def impersonated(self, user: User, constraint: str = "") -> None:
         """The request is judged as if `user` had made it, by a constrained right or (``""``) the plain one."""

@@ -5,7 +5,7 @@ Source: Kubernetes' ``apiserver/pkg/endpoints/filters/audit.go`` and ``apiserver
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,17 +32,21 @@ if TYPE_CHECKING:
     import msgspec
 
     from apilayer.audit.counts import AuditCounts
-    from apilayer.audit.policy import Policy
+    from apilayer.audit.policy import Decision, Policy
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.authorization import Verdict
     from apilayer.pipeline.request import Request, Response, Sender, Stream
     from apilayer.pipeline.request_info import RequestInfo
+
+    Decide = Callable[[User | None, RequestInfo], Decision]
 
 DECISION = "authorization.k8s.io/decision"
 REASON = "authorization.k8s.io/reason"
 LATENCY = "apiserver.latency.k8s.io/total"
 SLOW_SECONDS = 0.5
 MAX_ANNOTATIONS = 64
+MAX_DECISIONS = 4096
+"""So many requests of somebody are remembered with what the policy, which never changes, says of them."""
 MAX_BYTES_ON_LOOP = 64 * 1024
 """Larger bodies are turned into JSON in another thread."""
 _LONG_VERBS = frozenset({"watch", "proxy"})
@@ -69,13 +73,13 @@ class RecordingAudit(Audit):
     """Records what the policy says."""
 
     def __init__(self, policy: Policy, sink: Sink, counts: AuditCounts) -> None:
-        self._policy = policy
+        self._decide = lru_cache(maxsize=MAX_DECISIONS)(policy.decide)
         self._sink = sink
         self._begun = counts
         self.counts = counts
 
     def begin(self, request: Request, audit_id: str) -> Record:
-        return _Recording(request, audit_id, self._policy, self._sink, self._begun)
+        return _Recording(request, audit_id, self._decide, self._sink, self._begun)
 
     async def run(self) -> None:
         await self._sink.run()
@@ -91,13 +95,13 @@ class _Recording(Record):
         "_body",
         "_constraint",
         "_counts",
+        "_decide",
         "_decision",
         "_id",
         "_impersonated",
         "_info",
         "_known",
         "_panic",
-        "_policy",
         "_recorded",
         "_reference",
         "_request_object",
@@ -107,6 +111,7 @@ class _Recording(Record):
         "_started",
         "_started_text",
         "_user",
+        "tells",
     )
 
     # Set once there is something to record.
@@ -120,29 +125,33 @@ class _Recording(Record):
     _panic: Exception | None
     _reference: ObjectReference | None
 
-    def __init__(self, request: Request, audit_id: str, policy: Policy, sink: Sink, counts: AuditCounts) -> None:
+    def __init__(self, request: Request, audit_id: str, decide: Decide, sink: Sink, counts: AuditCounts) -> None:
         self._asked = request
         self._id = audit_id
-        self._policy = policy
+        self._decide = decide
         self._sink = sink
         self._counts = counts
         self._started = time()
         self._decision = NOTHING
         self._recorded = False
         self._known = False
+        self.tells = True
 
     # ------------------------------------------------------------------ what the pipeline says
 
-    async def received(self, info: RequestInfo, user: User) -> None:
+    def concerns(self, info: RequestInfo, user: User) -> bool:
         self._known = True
-        if not self._begin(info, user):
-            return
+        self.tells = self._begin(info, user)
+        return self.tells
+
+    async def received(self) -> None:
+        info = self._info
         told = _NAMING if self._decision.level < Level.REQUEST else _WITH_BODY
         if info.is_resource and info.verb in told:
             self._asked.read_body = partial(self._reading, self._asked.read_body)
         if not await self._tell(REQUEST_RECEIVED):
             self._counts.rejected += 1
-            self._recorded = False
+            self._recorded = self.tells = False
             raise status.internal_error("failed to store audit event")
 
     def impersonated(self, user: User, constraint: str = "") -> None:
@@ -176,8 +185,6 @@ class _Recording(Record):
             if info is not None and self._begin(info, None):
                 await self._tell(RESPONSE_STARTED, bodies.response_status(response), self._answer(response))
             return
-        if not self._recorded:
-            return
         if self._panic is not None:
             await self._tell(PANIC, _panicked(self._panic))
             return
@@ -201,7 +208,7 @@ class _Recording(Record):
 
     def _begin(self, info: RequestInfo, user: User | None) -> bool:
         """Asks the policy; whether there is anything to record."""
-        self._decision = self._policy.decide(user, info)
+        self._decision = self._decide(user, info)
         level = self._decision.level
         self._counts.levels[level] += 1
         if level == Level.NONE:

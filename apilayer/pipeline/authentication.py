@@ -16,10 +16,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import msgspec
 
 from apilayer.api import status
 from apilayer.pipeline.authentication_counts import ERROR, FAILURE, SUCCESS, AuthenticationCounts
-from apilayer.pipeline.request import Repeated
+from apilayer.pipeline.request import Lasting, Repeated
 from apilayer.pipeline.websocket import ProtocolTokenError, protocol_token
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ UNAUTHENTICATED = "system:unauthenticated"
 log = logging.getLogger("apilayer.pipeline.authentication")
 
 
-@attrs.frozen
-class User:
+class User(msgspec.Struct, frozen=True, cache_hash=True):
     """An authenticated (or anonymous) user."""
 
     name: str
@@ -207,6 +207,7 @@ class Authenticator:
         reloads: Reloads | None = None,
     ) -> None:
         known = [KnownTokens(tokens, audiences)] if tokens else []
+        self._of_file = {key: _known(user) for key, user in tokens.items()}
         self._requests = tuple(requests)
         self._ways: tuple[TokenWay, ...] = (*known, *([] if accounts is None else [accounts]), *further)
         self._anonymous = anonymous
@@ -228,7 +229,8 @@ class Authenticator:
         """
         begun, result = perf_counter(), ERROR
         try:
-            user = await self._user(request)
+            found = self._user(request)
+            user = found if isinstance(found, User) else await found
             result = SUCCESS
         except status.StatusError as error:
             if error.__cause__ is None:
@@ -239,7 +241,8 @@ class Authenticator:
         self.counts.request_of(user.name)
         return user
 
-    async def _user(self, request: Request) -> User:
+    def _user(self, request: Request) -> User | Awaitable[User]:
+        """See `authenticate`; to be awaited where somebody has to be asked."""
         refused: Exception | None = None
         for way in self._requests:
             try:
@@ -249,21 +252,27 @@ class Authenticator:
                 continue
             if user is not None:
                 return _known(user)
+        if self._of_file and (found := self._of_file.get(_token_digest(request))):
+            request.headers.pop("authorization", None)
+            return found
         token = _bearer_token(request)
         if token:
-            try:
-                found = (await self.of_token(token)).user
-            except TokenError as error:
-                log.debug("unable to authenticate the request: %s", error)
-                raise status.unauthorized() from error
-            request.headers.pop("authorization", None)
-            return _known(found)
+            return self._of_bearer(request, token)
         if refused is not None:
             log.debug("unable to authenticate the request: %s", refused)
             raise status.unauthorized() from refused
         if not self._anonymous.admits(request.path):
             raise status.unauthorized()
         return ANONYMOUS
+
+    async def _of_bearer(self, request: Request, token: str) -> User:
+        try:
+            found = (await self.of_token(token)).user
+        except TokenError as error:
+            log.debug("unable to authenticate the request: %s", error)
+            raise status.unauthorized() from error
+        request.headers.pop("authorization", None)
+        return _known(found)
 
     async def of_token(self, token: str, audiences: Sequence[str] = ()) -> TokenUser:
         """Who the token names, if it holds for one of the audiences ((): those of the API server).
@@ -287,7 +296,19 @@ def _known(user: User) -> User:
     """With the group of everybody who is known, unless a way has said otherwise."""
     if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
         return user
-    return attrs.evolve(user, groups=(*user.groups, AUTHENTICATED))
+    return msgspec.structs.replace(user, groups=(*user.groups, AUTHENTICATED))
+
+
+def _token_digest(request: Request) -> bytes:
+    """The digest of the request's bearer token, b"" without one. Raises StatusError 401."""
+    header = request.headers.get("authorization", "")
+    if isinstance(header, Lasting) and header.digest:
+        return header.digest
+    token = _bearer_token(request)
+    key = digest(token) if token else b""
+    if isinstance(header, Lasting):
+        header.digest = key
+    return key
 
 
 def _bearer_token(request: Request) -> str:
@@ -297,8 +318,8 @@ def _bearer_token(request: Request) -> str:
         # Whoever sees one of them only, a proxy before us for instance, may have checked the other.
         raise status.unauthorized()
     scheme, _, token = header.strip().partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    if scheme.lower() == "bearer" and (token := token.strip()):
+        return token
     if "upgrade" not in request.headers:
         return ""
     try:

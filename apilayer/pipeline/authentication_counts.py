@@ -36,11 +36,6 @@ class AuthenticationCounts:
         self.durations[result].observe(seconds)
 
     def request_of(self, name: str) -> None:
-        """Counts a request of a user."""
-        shown = told_apart(name)
+        """Counts a request of a user, who is named only where everybody has such a user."""
+        shown = name if name in _KNOWN else "email_id" if "@" in name else "other"
         self.users[shown] = self.users.get(shown, 0) + 1
-
-
-def told_apart(name: str) -> str:
-    """The label of a user: his name only where everybody has such a user."""
-    return name if name in _KNOWN else "email_id" if "@" in name else "other"

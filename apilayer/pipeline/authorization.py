@@ -17,7 +17,7 @@ from apilayer.pipeline.authentication import AUTHENTICATED
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from apilayer.audit.interface import Record
     from apilayer.pipeline.authentication import User
@@ -48,6 +48,7 @@ class Verdict:
 
 
 NO_OPINION = Verdict(False)
+_MASTER = Verdict(True)
 
 
 @attrs.frozen
@@ -144,26 +145,46 @@ class InTurn:
         self.steps = steps
         self.reloads = reloads
 
-    async def decide(self, user: User, info: RequestInfo) -> Verdict:
-        """See `Authorizer.decide`."""
+    def decide(
+        self, user: User, info: RequestInfo, left: Iterator[Step] | None = None, heard: Sequence[Verdict] = ()
+    ) -> Verdict | Awaitable[Verdict]:
+        """See `Authorizer.decide`; by the steps that are `left` (None: all of them) after others were `heard`."""
         if MASTERS in user.groups:
-            return Verdict(True)
-        reasons, errors = [], []
-        for step in self.steps:
+            return _MASTER
+        left = iter(self.steps) if left is None else left
+        for step in left:
             verdict = step.authorizer.decide(user, info)
             if not isinstance(verdict, Verdict):
-                verdict = await verdict
+                return self._asked(step, verdict, user, info, left, heard)
             if verdict.allowed:
                 step.allowed += 1
                 return verdict
             if verdict.denied:
                 step.denied += 1
                 return verdict
-            if verdict.reason:
-                reasons.append(verdict.reason)
-            if verdict.error:
-                errors.append(verdict.error)
-        return Verdict(False, "\n".join(reasons), error=aggregate(errors))
+            heard = (*heard, verdict)
+        reasons = "\n".join(verdict.reason for verdict in heard if verdict.reason)
+        return Verdict(False, reasons, error=aggregate(verdict.error for verdict in heard if verdict.error))
+
+    async def _asked(
+        self,
+        step: Step,
+        pending: Awaitable[Verdict],
+        user: User,
+        info: RequestInfo,
+        left: Iterator[Step],
+        heard: Sequence[Verdict],
+    ) -> Verdict:
+        """As `decide`, from a step on that asks somebody."""
+        verdict = await pending
+        if verdict.allowed:
+            step.allowed += 1
+        elif verdict.denied:
+            step.denied += 1
+        else:
+            rest = self.decide(user, info, left, (*heard, verdict))
+            verdict = rest if isinstance(rest, Verdict) else await rest
+        return verdict
 
     def rules(self, user: User, namespace: str) -> Rules:
         """See `Authorizer.rules`."""
@@ -200,7 +221,9 @@ async def require(
     Raises StatusError 403, 500 when that could not be found out.
     """
     start = perf_counter()
-    verdict = await verdict_of(authorizer, user, info)
+    verdict = authorizer.decide(user, info)
+    if not isinstance(verdict, Verdict):
+        verdict = await verdict
     if observe is not None:
         observe(outcome(verdict), perf_counter() - start)
     record.decided(verdict)

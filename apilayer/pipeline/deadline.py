@@ -12,7 +12,7 @@ MUTATION_SECONDS = 34.0
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def parse_duration(text: str) -> float:
@@ -43,6 +43,6 @@ def asked_timeout(values: list[str] | None) -> float:
 
 def time_limit(method: str, asked: float, bound: float) -> float:
     """The seconds that a request may take."""
-    if method not in _READS:
+    if method not in READS:
         bound = min(bound, MUTATION_SECONDS)
     return min(asked, bound) if asked else bound

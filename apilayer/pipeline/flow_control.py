@@ -27,16 +27,13 @@ MESSAGE = "Too many requests, please try again later."
 class Place:
     """A request's permission to run, until it leaves."""
 
-    __slots__ = ("headers",)
+    __slots__ = ("headers", "waited_seconds")
 
     def __init__(self, headers: Headers = ()) -> None:
         self.headers = headers
         """What every answer of the request carries."""
-
-    @property
-    def waited_seconds(self) -> float:
+        self.waited_seconds = 0.0
         """How long the request has waited for it."""
-        return 0.0
 
     def leave(self) -> None:
         """Gives the place to somebody else."""
@@ -48,13 +45,10 @@ class FlowControl(Protocol):
     running: list[int]
 
     def admit(self, user: User, info: RequestInfo, query: Query) -> Place | Awaitable[Place]:
-        """The request's place, to be awaited where it is not free at once. Use `admitted`. Raises StatusError 429."""
+        """The request's place, which it has then to leave; to be awaited where it is not free at once.
 
-
-async def admitted(flow_control: FlowControl, user: User, info: RequestInfo, query: Query) -> Place:
-    """The place of the request, which has then to leave it. Raises StatusError 429."""
-    place = flow_control.admit(user, info, query)
-    return place if isinstance(place, Place) else await place
+        Raises StatusError 429.
+        """
 
 
 def is_uncounted(info: RequestInfo) -> bool:

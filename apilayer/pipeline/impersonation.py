@@ -9,11 +9,11 @@ Source: Kubernetes documentation, "User impersonation" and "Constrained imperson
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import attrs
+import msgspec
 
 from apilayer.api import status
 from apilayer.api.gotext import quote, string_slice
@@ -26,7 +26,7 @@ from apilayer.pipeline.request import Repeated, values_of
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from apilayer.audit.interface import Record
     from apilayer.pipeline.authorization import Authorizer
@@ -37,9 +37,13 @@ MANY = 4
 """From so many groups or values on, a right to all of them is asked for first."""
 _PREFIX = "impersonate-"
 _EXTRA = "impersonate-extra-"
-_NAMES_SOMEBODY = re.compile(_PREFIX).match
 _AUTHENTICATION = "authentication.k8s.io"
 _NODE_NAME = "authentication.kubernetes.io/node-name"
+
+
+def names_somebody(headers: Iterable[str]) -> bool:
+    """Whether one of the headers may be about impersonation; with none `impersonate` has nothing to do."""
+    return _PREFIX in " ".join(headers)
 
 
 async def impersonate(
@@ -50,8 +54,6 @@ async def impersonate(
     Headers that were used are taken out. Raises StatusError 400 for headers that name no user, 403 when `user` may
     not act as all that they name.
     """
-    if not any(map(_NAMES_SOMEBODY, headers)):
-        return user
     asked = wanted(headers)
     if asked is None:
         return user
@@ -141,7 +143,7 @@ class _Mode:
     def checks(self, asked: User, info: RequestInfo) -> Iterator[_Check]:
         """Every right that is needed, in kube-apiserver's order."""
         if self.name:
-            yield _Check(attrs.evolve(info, verb=f"impersonate-on:{self.name}:{info.verb}"))
+            yield _Check(msgspec.structs.replace(info, verb=f"impersonate-on:{self.name}:{info.verb}"))
         yield _Check(self._of_name(asked.name))
         if asked.uid:
             yield _Check(self._right(_AUTHENTICATION, "uids", asked.uid))
@@ -214,7 +216,7 @@ class _Mode:
         wanted_group = AUTHENTICATED
         if asked.name == ANONYMOUS.name or UNAUTHENTICATED in groups:
             wanted_group = UNAUTHENTICATED
-        return attrs.evolve(asked, groups=groups if wanted_group in groups else (*groups, wanted_group))
+        return msgspec.structs.replace(asked, groups=groups if wanted_group in groups else (*groups, wanted_group))
 
 
 class _AssociatedNode(_Mode):
@@ -222,7 +224,7 @@ class _AssociatedNode(_Mode):
 
     def checks(self, asked: User, info: RequestInfo) -> Iterator[_Check]:
         """See `_Mode.checks`."""
-        yield _Check(attrs.evolve(info, verb=f"impersonate-on:{self.name}:{info.verb}"))
+        yield _Check(msgspec.structs.replace(info, verb=f"impersonate-on:{self.name}:{info.verb}"))
         yield _Check(self._right(_AUTHENTICATION, "nodes", "*"))
 
 

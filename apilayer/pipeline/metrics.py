@@ -7,7 +7,6 @@ bounded: only resources that are served, and a fixed set of other paths, are tol
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from apilayer.api.managed import is_apply
@@ -16,7 +15,6 @@ from apilayer.api.resources import find
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from apilayer.pipeline.request import Request
     from apilayer.pipeline.request_info import RequestInfo
 
 REQUEST_BUCKETS = (
@@ -168,7 +166,8 @@ class RequestMetrics:
 
     def authorized(self, outcome: str, seconds: float) -> None:
         """Counts a decision about a request."""
-        _histogram(self.authorizations, outcome, AUTHORIZATION_BUCKETS).observe(seconds)
+        found = self.authorizations.get(outcome) or _histogram(self.authorizations, outcome, AUTHORIZATION_BUCKETS)
+        found.observe(seconds)
 
     def events_of(self, kind: tuple[str, str, str]) -> Count:
         """Where the events of a kind's watches are counted."""
@@ -182,20 +181,24 @@ def _histogram(found: dict[K, Histogram], key: K, bounds: tuple[float, ...]) -> 
     return histogram
 
 
-def labels_of(request: Request, info: RequestInfo | None, query: Mapping[str, Sequence[str]]) -> Labels:
-    """What a request is counted under; `info` None for one that cannot be read."""
+UNREAD: Labels = ("", "", "", "", "", "", "")
+"""Of a request that cannot be read."""
+
+
+def labels_of(info: RequestInfo, query: Mapping[str, Sequence[str]]) -> Labels:
+    """What a request is counted under, see `as_patched`."""
     labels = _labels(info)
-    if labels[0] == "PATCH" and is_apply(request.headers.get("content-type")):
-        labels = ("APPLY", *labels[1:])
     if query and "dryRun" in query:
         labels = (*labels[:-1], "All" if set(query["dryRun"]) == {"All"} else "invalid")
     return labels
 
 
-@lru_cache(maxsize=4096)
-def _labels(info: RequestInfo | None) -> Labels:
-    if info is None:
-        return ("", "", "", "", "", "", "")
+def as_patched(labels: Labels, content_type: str | None) -> Labels:
+    """The labels of a patch whose body is of this type: an apply is counted by itself."""
+    return ("APPLY", *labels[1:]) if labels[0] == "PATCH" and is_apply(content_type) else labels
+
+
+def _labels(info: RequestInfo) -> Labels:
     verb = _VERBS.get(info.verb, info.verb.upper())
     if not info.is_resource:
         root = info.path.strip("/").partition("/")[0]

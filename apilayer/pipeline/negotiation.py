@@ -22,7 +22,8 @@ DISCOVERY_LIST = "APIGroupDiscoveryList"
 MAX_CLAUSES = 64
 MAX_REMEMBERED_CHARS = 512
 """Longer headers are parsed each time, so that what is remembered stays small."""
-_BROWSERS = ("curl", "Wget", "Mozilla/5.0")
+BROWSERS = ("curl", "Wget", "Mozilla/5.0")
+"""How the User-Agent of people begins, who like their JSON indented."""
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 
@@ -108,7 +109,7 @@ def wants_pretty(pretty: str | None, user_agent: str) -> bool:
     """Indented output: as ``?pretty=`` says, else for people with a browser or curl."""
     if pretty:
         return pretty in _TRUE
-    return user_agent.startswith(_BROWSERS)
+    return user_agent.startswith(BROWSERS)
 
 
 def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:

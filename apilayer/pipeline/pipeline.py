@@ -8,32 +8,30 @@ from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import attrs
 import msgspec
 
 from apilayer.api import status
 from apilayer.api.status import StatusError
 from apilayer.audit.interface import NO_AUDIT, UNRECORDED
-from apilayer.pipeline import request_info
+from apilayer.pipeline.asked import what_is_asked
 from apilayer.pipeline.authorization import require
 from apilayer.pipeline.encoding import error_response
-from apilayer.pipeline.flow_control import admitted
-from apilayer.pipeline.impersonation import impersonate
-from apilayer.pipeline.metrics import labels_of
+from apilayer.pipeline.flow_control import Place
+from apilayer.pipeline.impersonation import impersonate, names_somebody
+from apilayer.pipeline.metrics import UNREAD, as_patched
 from apilayer.pipeline.request import BodyError
-from apilayer.pipeline.selected import selected
 from apilayer.pipeline.turns import FLOW
-from apilayer.registry.options import ListOptions, parse_query
 from apilayer.storage.interface import OutcomeUnknown, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from apilayer.audit.interface import Audit, Record
+    from apilayer.pipeline.asked import Asked
     from apilayer.pipeline.authentication import Authenticator, User
     from apilayer.pipeline.authorization import Authorizer
     from apilayer.pipeline.flow_control import FlowControl
-    from apilayer.pipeline.metrics import RequestMetrics
+    from apilayer.pipeline.metrics import Labels, RequestMetrics
     from apilayer.pipeline.request import Headers, Request, Response
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.options import Query
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 MAX_AUDIT_ID = 64
 IDS_AT_ONCE = 64
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_NOTHING: Query = {}
 NO_CACHE = (b"Cache-Control", b"no-cache, private")
 
 log = logging.getLogger("apilayer.pipeline")
@@ -92,18 +89,21 @@ class Pipeline:
         start = perf_counter()
         audit_id = self._audit_id(request)
         record = self._audit.begin(request, audit_id)
-        info: RequestInfo | None = None
-        query: Query = _NOTHING
+        asked: Asked | None = None
         flow: Headers = ()
         waited_seconds = 0.0
         try:
-            info, query = _asked(request)
+            asked = what_is_asked(request.method, request.path, request.query)
+            info, query, subject = asked.info, asked.query, asked.subject
             user = await self._authenticator.authenticate(request)
             FLOW.set(user.name)
-            subject = selected(info, query)
-            await record.received(subject, user)
-            user = await impersonate(self._authorizer, user, request.headers, subject, record)
-            place = await admitted(self._flow_control, user, info, query)
+            if record.concerns(subject, user):
+                await record.received()
+            if names_somebody(request.headers):
+                user = await impersonate(self._authorizer, user, request.headers, subject, record)
+            place = self._flow_control.admit(user, info, query)
+            if not isinstance(place, Place):
+                place = await place
             try:
                 flow, waited_seconds = place.headers, place.waited_seconds
                 await require(self._authorizer, user, subject, record, self._metrics.authorized)
@@ -125,16 +125,17 @@ class Pipeline:
         except BaseException:
             record.given_up()
             late = perf_counter() - start >= self._time_limit(request.method, request.query)
-            self._metrics.given_up(labels_of(request, info, query), timed_out=late)
+            self._metrics.given_up(_labels(request, asked), timed_out=late)
             raise
-        try:
-            await record.answered(info, response)
-        except BaseException:
-            if response.stream is not None:  # nobody else will
-                response.stream.close()
-            raise
+        if record.tells:
+            try:
+                await record.answered(None if asked is None else asked.info, response)
+            except BaseException:
+                if response.stream is not None:  # nobody else will
+                    response.stream.close()
+                raise
         if response.stream is None:  # a watch is counted when it ends
-            labels = labels_of(request, info, query)
+            labels = asked.labels if asked is not None and request.method == "GET" else _labels(request, asked)
             self._metrics.observe(labels, response.status, perf_counter() - start, response.size, waited_seconds)
         audit = (b"Audit-Id", audit_id.encode())
         if response.headers and any(name == b"Cache-Control" for name, _ in response.headers):
@@ -163,12 +164,11 @@ def _fresh_id() -> str:
     return f"{word[:8]}-{word[8:12]}-4{word[13:16]}-{_VARIANT[word[16]]}{word[17:20]}-{word[20:]}"
 
 
-def _asked(request: Request) -> tuple[RequestInfo, Query]:
-    """What the request asks for; a list that is to be watched is a watch. Raises StatusError 400."""
-    info, query = request_info.parse(request.method, request.path), parse_query(request.query)
-    if info.verb == "list" and ListOptions.asks_to_watch(query):
-        info = attrs.evolve(info, verb="watch")
-    return info, query
+def _labels(request: Request, asked: Asked | None) -> Labels:
+    """What the request is counted under; without `asked` it could not be read."""
+    if asked is None:
+        return UNREAD
+    return as_patched(asked.labels, request.headers.get("content-type"))
 
 
 def timed_out() -> StatusError:

@@ -43,6 +43,21 @@ def values_of(header: str) -> tuple[str, ...]:
     return header.values if isinstance(header, Repeated) else (header,)
 
 
+class Lasting(str):
+    """A header with credentials that comes with every request of a connection, as the very same object."""
+
+    __slots__ = ("digest",)
+    digest: bytes
+    """Of its token, b"" until somebody has needed it."""
+
+
+def lasting(header: str) -> Lasting:
+    """The header, with room for what is made of it."""
+    kept = Lasting(header)
+    kept.digest = b""
+    return kept
+
+
 @attrs.frozen
 class Identity:
     """Who a verified client certificate names: subject common name, organizations and uid; and which it is."""
@@ -163,7 +178,7 @@ class Response:
     `headers`.
     """
 
-    __slots__ = ("_body", "content_type", "headers", "parts", "status", "stream")
+    __slots__ = ("_body", "content_type", "headers", "parts", "size", "status", "stream")
 
     def __init__(
         self,
@@ -181,6 +196,8 @@ class Response:
         self.stream = stream
         self.parts = parts
         """The body, where `body` would have to be put together first."""
+        self.size = len(body) if parts is None else parts.size
+        """How many bytes the body has."""
 
     @property
     def body(self) -> bytes:
@@ -191,11 +208,7 @@ class Response:
     def body(self, body: bytes) -> None:
         self._body = body
         self.parts = None
-
-    @property
-    def size(self) -> int:
-        """How many bytes the body has."""
-        return len(self._body) if self.parts is None else self.parts.size
+        self.size = len(body)
 
     def in_pieces(self) -> Iterator[bytes]:
         """A large body, piece by piece."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from apilayer.api.selectors import FieldTerm, Requirement
@@ -20,8 +20,7 @@ _OBJECT_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patc
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 
 
-@attrs.frozen(cache_hash=True)
-class RequestInfo:
+class RequestInfo(msgspec.Struct, frozen=True, cache_hash=True):
     """`verb` is "" where the method means nothing for the path. For other paths only `path` and `verb` are set.
 
     `malformed` is a resource path with empty or too many segments, which names nothing. `fields` and `labels` are what

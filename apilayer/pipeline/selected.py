@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 
 from apilayer.api.names import path_segment
 from apilayer.api.selectors import parse_field_terms, parse_label_selector
@@ -64,7 +64,7 @@ def with_selectors(info: RequestInfo, fields: str, labels: str) -> RequestInfo:
         name = next((term.value for term in terms if term.label == "metadata.name" and not term.negated), "")
         if path_segment(name):
             name = ""
-    return attrs.evolve(info, name=name, fields=terms, labels=requirements, unreadable=tuple(unreadable))
+    return msgspec.structs.replace(info, name=name, fields=terms, labels=requirements, unreadable=tuple(unreadable))
 
 
 _remembered = lru_cache(maxsize=1024)(with_selectors)

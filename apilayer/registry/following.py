@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apilayer.pipeline.node import graph
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from apilayer.registry.registry import Registry
 
 Object = dict[str, Any]
+_LAST_CHANGE = attrgetter("last_change")
 
 
 class _Index(Protocol):
@@ -25,11 +27,18 @@ class _Followed:
     """Some resources of the cluster."""
 
     def __init__(self, registry: Registry, resources: Iterable[str]) -> None:
-        self._feeds = [(name, Feed(registry.cache.of(registry.of(name).resource))) for name in resources]
+        caches = {name: registry.cache.of(registry.of(name).resource) for name in resources}
+        self._caches = tuple(caches.values())
+        self._feeds = [(name, Feed(cache)) for name, cache in caches.items()]
+        self._seen: list[int] = []
+        """The last changes that were told, or never were any."""
 
     def bring_up_to_date(self, known: _Index) -> bool:
         """Tells the index what has changed since the last call; answers whether anything has."""
-        changed = False
+        latest = [*map(_LAST_CHANGE, self._caches)]
+        if latest == self._seen:
+            return False
+        self._seen, changed = latest, False
         for resource, feed in self._feeds:
             news = feed.news()
             if news is None:

@@ -95,10 +95,10 @@ class ResourceStore:
             entry = await self._read(key)
         else:
             try:
-                revision = named_revision(resource_version)
+                revision = 0 if resource_version == "0" else named_revision(resource_version)
             except ValueError as error:
                 raise status.raw(500, str(error)) from error
-            if not await self._all.wait_for(revision, FRESHNESS_TIMEOUT_SECONDS):
+            if not self._all.has(revision) and not await self._all.wait_for(revision, FRESHNESS_TIMEOUT_SECONDS):
                 raise status.too_large_resource_version(revision, self._all.revision)
             entry = self._cache.get(key)
         if entry is None:

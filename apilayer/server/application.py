@@ -8,7 +8,7 @@ import orjson
 
 from apilayer.api.status import StatusError
 from apilayer.audit.interface import NO_AUDIT
-from apilayer.pipeline.deadline import asked_timeout, time_limit
+from apilayer.pipeline.deadline import READS, asked_timeout, time_limit
 from apilayer.pipeline.flow_control import DEFAULT_READS, DEFAULT_WRITES, InFlightLimit
 from apilayer.pipeline.metrics import RequestMetrics
 from apilayer.pipeline.pipeline import Pipeline, timed_out
@@ -58,6 +58,8 @@ class Application:
             access.authenticator, access.authorizer, self.flow_control, router.route, requests, audit, self.time_limit
         )
         self._request_timeout_seconds = request_timeout_seconds
+        self._read_seconds = time_limit("GET", 0.0, request_timeout_seconds)
+        self._write_seconds = time_limit("PUT", 0.0, request_timeout_seconds)
         self.goaway_chance = goaway_chance
         """How often an HTTP/2 client is asked, with a request, to open another connection."""
         self.refusing = False
@@ -74,12 +76,12 @@ class Application:
 
     def time_limit(self, method: str, query: str) -> float:
         """How many seconds the request may take."""
-        asked = 0.0
-        if "timeout=" in query:
-            try:
-                asked = asked_timeout(parse_query(query).get("timeout"))
-            except StatusError:
-                asked = 0.0  # the router says what is wrong with it
+        if "timeout=" not in query:
+            return self._read_seconds if method in READS else self._write_seconds
+        try:
+            asked = asked_timeout(parse_query(query).get("timeout"))
+        except StatusError:
+            asked = 0.0  # the router says what is wrong with it
         return time_limit(method, asked, self._request_timeout_seconds)
 
     def timeout_answer(self) -> bytes:

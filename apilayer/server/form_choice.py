@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from apilayer.api.table import check_include_object
 from apilayer.pipeline.encoding import pretty_wanted
-from apilayer.pipeline.negotiation import MAX_REMEMBERED_CHARS, PROTOBUF, NotAcceptable, negotiate
+from apilayer.pipeline.negotiation import BROWSERS, MAX_REMEMBERED_CHARS, PROTOBUF, NotAcceptable, negotiate
 from apilayer.server.forms import Form
 from apilayer.server.protobuf_forms import ProtobufForm
 
@@ -21,8 +21,12 @@ def form_of(context: Context, row: Resource) -> Form:
     request, query = context.request, context.query
     accept = request.headers.get("accept", "")
     include = query["includeObject"][0] if "includeObject" in query else ""
+    if "pretty" in query:
+        pretty = pretty_wanted(request, query)
+    else:
+        pretty = request.headers.get("user-agent", "").startswith(BROWSERS)
     made = _remembered if len(accept) + len(include) <= MAX_REMEMBERED_CHARS else _form
-    return made(row, accept, include, pretty_wanted(request, query))
+    return made(row, accept, include, pretty)
 
 
 def _form(row: Resource, accept: str, include: str, pretty: bool) -> Form:

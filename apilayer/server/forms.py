@@ -96,6 +96,7 @@ class Form:
         self.pretty = pretty
         self.codec = codec_of(resource)
         self.latest = Latest()
+        self._content_type = accepted.content_type
         self._number = _number(resource.api_version, accepted, include)
         self._version = accepted.version.encode()
         self._bytes_as_stored = accepted.media == JSON and not accepted.form and not pretty
@@ -116,8 +117,11 @@ class Form:
 
     def object(self, entry: Entry, code: int = 200, warnings: Sequence[str] = ()) -> Response:
         """An object."""
-        body = entry.seen_by(self.codec).json if self._bytes_as_stored else self._encode(self._converted(entry))
-        return Response(code, body, self.accepted.content_type, warning_headers(warnings) if warnings else ())
+        if self._bytes_as_stored:
+            body = (entry if entry.codec.resource is self.resource else entry.seen_by(self.codec)).json
+        else:
+            body = self._encode(self._converted(entry))
+        return Response(code, body, self._content_type, warning_headers(warnings) if warnings else ())
 
     def document(self, obj: dict[str, Any], code: int = 200, warnings: Sequence[str] = ()) -> Response:
         """An object that is kept nowhere, such as a Scale or a Status."""

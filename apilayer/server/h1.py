@@ -37,8 +37,8 @@ RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 90.0
 HEAD_SECONDS = 32.0
 TOO_MANY = 429
-LATE_PART = 1 / 64
-"""So much of its time a request may take longer, so that the deadline need not be moved for each."""
+LATEST = 1 + 1 / 64
+"""So many times as long as its time a request may take, so that the deadline need not be moved for each."""
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 MAX_EARLY_BYTES = 64 * 1024
@@ -57,11 +57,16 @@ class H1Connection:
         self._certificate = certificate
         self._peer = peer
         self._parser = RequestParser(MAX_BODY_BYTES)
+        self._direct = stream if isinstance(stream, SecureStream) else None
+        """The stream, when it can send without waiting."""
         self._scope = trio.CancelScope()
+        self._deadline = inf
+        """That of the scope, which is dear to look at."""
         self._serving = False
         self._started = False
         self._closing = False
         self._broken = False
+        self._time = trio.lowlevel.current_clock().current_time
         self._patience_ends = inf
         """When the next request must be there; not known while one is served."""
         self._head_begun = False
@@ -82,9 +87,10 @@ class H1Connection:
                     await self._serve()
                 if not self._scope.cancelled_caught or self._closing or self._serving:
                     break
-                if trio.current_time() >= self._patience_ends:
+                if self._time() >= self._patience_ends:
                     break
-                self._scope = trio.CancelScope(deadline=self._patience_ends)
+                self._scope = trio.CancelScope()
+                self._end_at(self._patience_ends)
             if self._scope.cancelled_caught and self._serving and not self._broken:
                 await self._give_up()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
@@ -103,8 +109,8 @@ class H1Connection:
         parser = self._parser
         while not self._closing or parser.ready:
             if parser.ready:
-                now = trio.current_time()
-                if now >= self._scope.deadline:  # the end of this scope, after which `run` opens another
+                now = self._time()
+                if now >= self._deadline:  # the end of this scope, after which `run` opens another
                     await trio.lowlevel.checkpoint()
                 self._patience_ends, self._head_begun = inf, False
                 if not await self._answer(parser.ready.pop(0), now):
@@ -112,30 +118,30 @@ class H1Connection:
                 if parser.ready:
                     await trio.lowlevel.checkpoint()  # others have their turn between requests that came together
             elif parser.failure is not None:
-                self._scope.deadline = self._patience_ends = trio.current_time() + HEAD_SECONDS
+                self._patience_ends = self._time() + HEAD_SECONDS
+                self._end_at(self._patience_ends)
                 await self._stream.send_all(wire.plain_error(parser.failure.code, str(parser.failure)))
                 await self._linger()
                 return
             else:
                 self._set_patience()
-                if not await self._receive():
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                if not data:
                     return
+                parser.feed(bytes(data))
 
     def _set_patience(self) -> None:
         """How long to wait for a request: its whole head must come in time, however steadily it trickles."""
         if self._patience_ends == inf:
-            self._patience_ends = trio.current_time() + IDLE_SECONDS
+            self._patience_ends = self._time() + IDLE_SECONDS
         if self._parser.mid_head and not self._head_begun:
             self._head_begun = True
-            self._patience_ends = min(self._patience_ends, trio.current_time() + HEAD_SECONDS)
-        if self._patience_ends < self._scope.deadline:
-            self._scope.deadline = self._patience_ends
+            self._patience_ends = min(self._patience_ends, self._time() + HEAD_SECONDS)
+        if self._patience_ends < self._deadline:
+            self._end_at(self._patience_ends)
 
-    def _allow(self, seconds: float, now: float) -> None:
-        """How long the request may take from now on."""
-        end = now + seconds
-        if not end <= self._scope.deadline <= end + seconds * LATE_PART:
-            self._scope.deadline = end + seconds * LATE_PART
+    def _end_at(self, deadline: float) -> None:
+        self._scope.deadline = self._deadline = deadline
 
     async def _receive(self) -> bool:
         data = await self._stream.receive_some(RECEIVE_BYTES)
@@ -161,7 +167,9 @@ class H1Connection:
             uri,
             self._peer,
         )
-        self._allow(self._app.time_limit(incoming.method, query), now)
+        seconds = self._app.time_limit(incoming.method, query)
+        if not now + seconds <= self._deadline <= now + seconds * LATEST:
+            self._end_at(now + seconds * LATEST)
         self._serving, self._started = True, False
         if self._refused:  # those who come again, by hundreds in the same moment, are looked at one by one
             await turn_to_send()
@@ -211,7 +219,11 @@ class H1Connection:
         if incoming.method == "HEAD" or response.status in wire.BODYLESS:
             await self._stream.send_all(head)
         elif size < RECEIVE_BYTES:
-            await self._stream.send_all(head + response.body)
+            data, direct = head + response.body, self._direct
+            if direct is None:
+                await self._stream.send_all(data)
+            elif not direct.send_now(data):  # which nearly always takes it all
+                await direct.send_all(b"")
         else:
             await self._stream.send_all(head)
             for piece in response.in_pieces():
@@ -230,7 +242,7 @@ class H1Connection:
         if not keep or not chunked:
             framing += CLOSE
         self._started = True
-        self._scope.deadline = inf
+        self._end_at(inf)
         early = bytearray()
         finished = False
         try:
@@ -239,8 +251,8 @@ class H1Connection:
                 nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
                 framed = wire.chunk if chunked else b"".join
                 direct = None
-                if chunked and isinstance(self._stream, SecureStream):
-                    direct = Sender("chunk", framed, self._stream.send_now)
+                if chunked and self._direct is not None:
+                    direct = Sender("chunk", framed, self._direct.send_now)
                 stream.bind(nursery.cancel_scope, direct)
                 async with aclosing(stream.batches()) as batches:
                     async for batch in batches:
@@ -260,7 +272,7 @@ class H1Connection:
     async def _send_websocket(self, incoming: Incoming, stream: Stream) -> bool:
         """Sends a stream as the client's upgrade asks; always False, for the connection ends with it."""
         self._started = True
-        self._scope.deadline = inf
+        self._end_at(inf)
         try:
             head = websocket.accept(incoming.headers)
             await self._stream.send_all(head)
@@ -285,7 +297,7 @@ class H1Connection:
 
     async def _linger(self) -> None:
         """Lets the peer read our last words: takes in, for a moment, what it is still sending."""
-        self._scope.deadline = inf
+        self._end_at(inf)
         self._serving = False
         if isinstance(self._stream, trio.SocketStream):
             await self._stream.send_eof()

@@ -6,14 +6,20 @@ import re
 
 import httptools
 
-from apilayer.pipeline.request import joined
+from apilayer.pipeline.request import Repeated, joined, lasting
 
 MAX_HEAD_BYTES = 256 * 1024
 MAX_HEADERS = 256
 MAX_URL_BYTES = 64 * 1024
 MAX_BODY_OVERHEAD = 8
 """A message may take so many times the body limit on the wire (chunk framing)."""
+MAX_KNOWN_BYTES = 4096
+"""Longer headers are parsed each time, so that what a connection remembers stays small."""
 _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,;=:\[\]._~-]*")
+_GET = b"GET /"
+_IN_TARGETS = b"/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%?=&+,:"
+"""What most targets are made of; others are for llhttp to judge."""
+_OF_BODIES = frozenset({"content-length", "transfer-encoding", "expect", "upgrade"})
 
 
 _NAMES = {
@@ -52,16 +58,16 @@ class Incoming:
         "wire_bytes",
     )
 
-    def __init__(self) -> None:
-        self.method = ""
-        self.url = b""
+    def __init__(self, method: str, url: bytes, headers: dict[str, str], *, complete: bool = False) -> None:
+        self.method = method
+        self.url = url
         self.version = "1.1"
-        self.headers: dict[str, str] = {}
+        self.headers = headers
         self.body: list[bytes] = []
         self.body_bytes = 0
         self.wire_bytes = 0
         self.too_large = False
-        self.complete = False
+        self.complete = complete
         self.keep_alive = True
         self.expects_continue = False
 
@@ -82,11 +88,41 @@ class RequestParser:
         self._in_body = False
         self._head_bytes = 0
         self._header_count = 0
+        self._known = b""
+        """What came after the target of a GET, up to its end; nothing once the connection is to close ..."""
+        self._known_headers: dict[str, str] = {}
+        """... and the headers that it holds."""
 
     def feed(self, data: bytes) -> None:
         """Takes in what came; never raises, see `failure`."""
         if self.failure is not None:
             return
+        if self._current is not None or not data.startswith(_GET):
+            self._parse(data)
+            return
+        if self._known and data.endswith(self._known):
+            target = data[len(_GET) - 1 : -len(self._known)]
+            if len(target) <= MAX_URL_BYTES and not target.translate(None, _IN_TARGETS):
+                self.ready.append(Incoming("GET", target, self._known_headers.copy(), complete=True))
+                return
+        self._parse(data)
+        if self.failure is None and self._current is None and len(self.ready) == 1:
+            self._remember(data, self.ready[0])
+
+    def _remember(self, data: bytes, request: Incoming) -> None:
+        """Keeps the headers of a GET without a body that came by itself: clients send the same ones with each.
+
+        What follows the target means the same after every target that has no space or the like.
+        """
+        rest = data[len(_GET) - 1 + len(request.url) :]
+        stays = request.keep_alive and request.version == "1.1"
+        if stays and len(rest) <= MAX_KNOWN_BYTES and _OF_BODIES.isdisjoint(request.headers):
+            self._known, self._known_headers = rest, request.headers.copy()
+            credentials = request.headers.get("authorization")
+            if credentials is not None and not isinstance(credentials, Repeated):
+                self._known_headers["authorization"] = lasting(credentials)
+
+    def _parse(self, data: bytes) -> None:
         if self._in_body:
             assert self._current is not None
             self._current.wire_bytes += len(data)
@@ -116,7 +152,7 @@ class RequestParser:
     # ------------------------------------------------------------------ callbacks of httptools
 
     def on_message_begin(self) -> None:
-        self._current = Incoming()
+        self._current = Incoming("", b"", {})
         self._in_body = False
         self._header_count = 0
 
@@ -147,6 +183,8 @@ class RequestParser:
         incoming.method = parser.get_method().decode("latin-1")
         incoming.version = parser.get_http_version()
         incoming.keep_alive = parser.should_keep_alive()
+        if not incoming.keep_alive:
+            self._known = b""  # whatever follows is refused
         if incoming.version not in ("1.1", "1.0"):
             raise BadMessage(505, "unsupported protocol version")
         headers = incoming.headers

@@ -96,7 +96,13 @@ class ResourceHandlers:
     async def handle(self, call: Call) -> Response:
         """The answer, with what the resource and admission warn of. Raises StatusError."""
         try:
-            response = await self._answer(call)
+            verb, form = call.context.info.verb, form_of(call.context, call.row)
+            special = self._special.get(call.subresource)
+            if special is not None:
+                response = await special(self._registry, call, form)
+            else:
+                form.require_fit(to_list=verb in ("list", "deletecollection"))
+                response = await self._handlers[verb](call, form)
         except status.StatusError as error:
             if not call.row.deprecation and not call.admission.warnings:
                 raise
@@ -104,15 +110,6 @@ class ResourceHandlers:
         if call.row.deprecation or call.admission.warnings:
             return warned(response, call.row, call.admission.warnings)
         return response
-
-    async def _answer(self, call: Call) -> Response:
-        verb = call.context.info.verb
-        form = form_of(call.context, call.row)
-        special = self._special.get(call.subresource)
-        if special is not None:
-            return await special(self._registry, call, form)
-        form.require_fit(to_list=verb in ("list", "deletecollection"))
-        return await self._handlers[verb](call, form)
 
     # ------------------------------------------------------------------ reads
 
@@ -131,7 +128,7 @@ class ResourceHandlers:
             raise status.not_acceptable([f"{media};stream=watch" for media in STREAMED])
         watch = await call.api.watches.open(call.namespace, call.name, options, call.row)
         context = call.context
-        labels = labels_of(context.request, context.info, context.query)
+        labels = labels_of(context.info, context.query)
         return Response(200, b"", form.stream_type, stream=WatchStream(watch, form, self._metrics, labels))
 
     # ------------------------------------------------------------------ writes

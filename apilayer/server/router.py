@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,6 +25,8 @@ from apilayer.server.version import VERSION
 from apilayer.server.virtual import VirtualHandlers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from apilayer.api.resources import Resource
     from apilayer.pipeline.pipeline import Context
     from apilayer.pipeline.request_info import RequestInfo
@@ -52,18 +55,17 @@ class Router:
         self._resources = ResourceHandlers(registry, metrics.requests, issuer)
         self._virtual = VirtualHandlers(registry, health, Reviews(access))
         self._documents = Documents(server_address)
+        self._api_of = cache(lambda row: registry.of(row.storage.group_resource))
         self._issuer = None
         if issuer is not None:
             keys_uri = issuer.keys_uri or f"https://{server_address}{KEYS_PATH}"
             self._issuer = IssuerDocuments(issuer.tokens, keys_uri)
 
-    async def route(self, context: Context) -> Response:
+    def route(self, context: Context) -> Awaitable[Response]:
         """The answer. Raises StatusError."""
         if "timeout" in context.query:
             asked_timeout(context.query["timeout"])
-        if context.info.is_resource:
-            return await self._resource(context)
-        return await self._other(context)
+        return self._resource(context) if context.info.is_resource else self._other(context)
 
     async def _resource(self, context: Context) -> Response:
         info = context.info
@@ -93,7 +95,7 @@ class Router:
         namespace = info.namespace if row.namespaced else ""
         if row.virtual:
             return await self._virtual.handle(context, row, namespace, info.name)
-        api = self._registry.of(row.storage.group_resource)
+        api = self._api_of(row)
         admission = self._registry.admission.begin(context.user)
         context.record.share(admission.annotations)
         return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource, admission))

@@ -41,6 +41,8 @@ class SecureStream(trio.abc.Stream):
             plain.close()
             raise
         self._broken = False
+        self._may_be_pending = False
+        """Whether the last record may have held more than was asked for: what TLS has read, no socket tells."""
         self._waits_to_send = False
         self._rest: bytes | memoryview = b""
         """What `send_now` could not send."""
@@ -74,12 +76,14 @@ class SecureStream(trio.abc.Stream):
             # Nearly always nothing has arrived yet, and a read in vain costs an exception.
             if sock.fileno() < 0:
                 raise trio.ClosedResourceError("the stream is closed")
-            if sock.pending():
+            if self._may_be_pending and sock.pending():
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(sock)
             try:
-                return sock.recv(size)
+                data = sock.recv(size)
+                self._may_be_pending = len(data) == size
+                return data
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLWantWriteError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,16 @@ class DateHeader:
 DATE = DateHeader()
 
 
+@lru_cache(maxsize=1024)
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%s: %s\r\n" % pair for pair in headers])
+
+
 def head(response: Response, headers: Headers, framing: bytes) -> bytes:
     """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF."""
-    lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+    lines = b""
+    if headers:  # the first one differs from answer to answer, the others hardly
+        lines = b"%s: %s\r\n%s" % (*headers[0], _lines(headers[1:]))
     if response.headers:
         lines += b"".join([b"%s: %s\r\n" % pair for pair in response.headers])
     if response.content_type:

@@ -146,12 +146,16 @@ class WatchCache:
 
     # ------------------------------------------------------------------ waiting for it
 
+    def has(self, revision: int) -> bool:
+        """Whether the cache has taken in `revision`, so that nobody has to wait for it."""
+        return self.revision >= revision and self._serving
+
     async def wait_for(self, revision: int, timeout_seconds: float) -> bool:
         """Waits until the cache has taken in `revision`; False when that took longer than `timeout_seconds`.
 
         No checkpoint when it has: a pass of the loop costs as much as all the rest of a small read.
         """
-        if self.revision >= revision and self._serving:
+        if self.has(revision):
             return True
         with trio.move_on_after(timeout_seconds):
             await self.loaded.wait()

@@ -65,6 +65,8 @@ class Resource:
     list_kind: str = attrs.field()
     api_version: str = attrs.field(init=False)
     group_resource: str = attrs.field(init=False)
+    deprecation: str = attrs.field(init=False)
+    """What every answer warns of, "" for most resources."""
 
     @prefix.default
     def _prefix(self) -> str:
@@ -90,9 +92,8 @@ class Resource:
     def _group_resource(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    @property
-    def deprecation(self) -> str:
-        """What every answer warns of, "" for most resources."""
+    @deprecation.default
+    def _deprecation(self) -> str:
         return _DEPRECATIONS.get(self.group_resource, "")
 
     @property

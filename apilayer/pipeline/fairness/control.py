@@ -111,6 +111,7 @@ class Fairness:
         self._flows: dict[tuple[object, ...], Flow] = {}
         self._version: Hashable = None
         self._alarm: trio.Event | None = None
+        self.time = trio.lowlevel.current_clock().current_time
 
     # ------------------------------------------------------------------ requests
 
@@ -118,8 +119,8 @@ class Fairness:
         """See `FlowControl.admit`."""
         source = self._source
         if source.version() != self._version:
-            self._reload(trio.current_time())
-        if is_uncounted(info):
+            self._reload(self.time())
+        if (info.subresource or not info.is_resource) and is_uncounted(info):
             return Place()
         if info.is_resource:
             key: tuple[object, ...] = (
@@ -128,13 +129,14 @@ class Fairness:
         else:
             key = user.name, user.groups, info.verb, info.path
         flow = self._flows.get(key) or self._classify(key, user, info)
-        work, counts = self._work(flow, info, query), flow.counts
+        counts = flow.counts
+        work = ONE_SEAT if info.verb == "get" else self._work(flow, info, query)
         if work is ONE_SEAT:
             counts.of_one_seat += 1
         else:
             counts.widths.observe(work.max_seats)
         try:
-            ticket = flow.level.queues.enter(work, flow.hand, flow.label, trio.current_time())
+            ticket = flow.level.queues.enter(work, flow.hand, flow.label, self.time())
         except Rejected as rejected:
             return self._refuse(flow, rejected.reason)
         if ticket.started is None:
@@ -176,7 +178,7 @@ class Fairness:
         return _Seat(self, flow, ticket, verb)
 
     def _work(self, flow: Flow, info: RequestInfo, query: Query) -> Work:
-        if not info.is_resource or info.verb == "get":
+        if not info.is_resource:
             return ONE_SEAT
         level = flow.level
         if info.verb in ("list", "watch"):
@@ -301,12 +303,14 @@ class _Seat(Place):
     __slots__ = ("_control", "_flow", "_kind", "_started", "_ticket", "_verb")
 
     def __init__(self, control: Fairness, flow: Flow, ticket: Ticket, verb: str) -> None:
-        super().__init__(flow.headers)
-        assert ticket.started is not None
+        started = ticket.started
+        assert started is not None
+        self.headers = flow.headers
+        self.waited_seconds = started - ticket.arrived
         self._control = control
         self._flow = flow
         self._ticket = ticket
-        self._started = ticket.started
+        self._started = started
         self._verb = verb
         self._kind = 0 if verb in READ_ONLY else 1
         counts = flow.counts
@@ -315,24 +319,19 @@ class _Seat(Place):
         counts.seats += ticket.work.max_seats
         control.running[self._kind] += 1
 
-    @property
-    def waited_seconds(self) -> float:
-        """See `Place.waited_seconds`."""
-        return self._started - self._ticket.arrived
-
     def leave(self) -> None:
         """See `Place.leave`."""
-        ticket, flow = self._ticket, self._flow
-        now = trio.current_time()
+        ticket, flow, control = self._ticket, self._flow, self._control
+        now = control.time()
         counts = flow.counts
         counts.ran[self._verb == "watch"].observe(now - self._started)
         counts.executing -= 1
         counts.seats -= ticket.work.max_seats
-        self._control.running[self._kind] -= 1
+        control.running[self._kind] -= 1
         queues = flow.level.queues
         queues.finish(ticket, now)
         if ticket.work.extra_seconds and queues.waiting:
-            self._control.ring()
+            control.ring()
 
 
 def _read(read: Callable[[Object], T], objects: Iterable[Object]) -> list[T]:

@@ -11,22 +11,23 @@ SMOOTHING = 0.977
 class Demand:
     """Gathers between two calls of `settle`."""
 
-    __slots__ = ("_high", "_squares", "_sum", "high", "seconds", "smoothed")
+    __slots__ = ("_squares", "_sum", "high", "highest", "seconds", "smoothed")
 
     def __init__(self) -> None:
         self.smoothed = 0.0
         """What the level is taken to want: it follows a rise at once and a fall slowly."""
         self.high = 0
         """The most seats at once in the period that was settled last."""
-        self._high = 0
+        self.highest = 0
+        """The most seats that were wanted at once in this period, see `raised`."""
         self._sum = self._squares = 0.0
         self.seconds = 0.0
         """How long the period has lasted."""
 
     def raised(self, seats: int) -> None:
         """So many are wanted now."""
-        if seats > self._high:
-            self._high = seats
+        if seats > self.highest:
+            self.highest = seats
 
     def lasted(self, seats: int, seconds: float) -> None:
         """So many were wanted for so long."""
@@ -43,5 +44,5 @@ class Demand:
             deviation = sqrt(max(0.0, self._squares / self.seconds - average * average))
         envelope = average + deviation
         self.smoothed = max(envelope, SMOOTHING * self.smoothed + (1 - SMOOTHING) * envelope)
-        self.high, self._high = self._high, seats
+        self.high, self.highest = self.highest, seats
         self._sum = self._squares = self.seconds = 0.0

@@ -193,7 +193,8 @@ class QueueSet:
             # As the queue would do, were it put in and taken out at once: nearly every request comes this way.
             queue.start_r += work.total
             self._run(ticket, now)
-            self.demand.raised(self.seats_in_use)
+            if self.seats_in_use > self.demand.highest:
+                self.demand.highest = self.seats_in_use
             return ticket
         queue.waiting.append(ticket)
         queue.waiting_work += work.total
@@ -246,13 +247,12 @@ class QueueSet:
 
     def _advance(self, now: float) -> None:
         """Moves R on: the present state has been in effect since the last call."""
-        while self._lingering and self._lingering[0][0] <= now:
+        if self._lingering and self._lingering[0][0] <= now:
             until, _, ticket = heappop(self._lingering)
-            self._move(until)
+            self._advance(until)
             self._release(ticket)
-        self._move(now)
-
-    def _move(self, now: float) -> None:
+            self._advance(now)
+            return
         seconds = now - self._last
         if seconds <= 0:
             return

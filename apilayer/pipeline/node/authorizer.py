@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from apilayer.api.gotext import quote
 from apilayer.pipeline.authorization import NO_OPINION, Rules, Verdict
 from apilayer.pipeline.node import graph
-from apilayer.pipeline.node.identity import node_of
+from apilayer.pipeline.node.identity import USER_PREFIX, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +59,8 @@ class NodeAuthorizer:
 
     def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
+        if not user.name.startswith(USER_PREFIX):
+            return NO_OPINION  # as to nearly everybody
         node = node_of(user)
         if node is None:
             return NO_OPINION

@@ -36,7 +36,8 @@ class RoleAuthorizer:
 
     def decide(self, user: User, info: RequestInfo) -> Verdict:
         """See `Authorizer.decide`."""
-        self._bring_up_to_date()
+        if self._source.bring_up_to_date(self._index):
+            self._forget()
         key = user, info
         found = self._decided.get(key)
         if found is None:
@@ -94,5 +95,8 @@ class RoleAuthorizer:
 
     def _bring_up_to_date(self) -> None:
         if self._source.bring_up_to_date(self._index):
-            self._decided.clear()
-            self._held_by.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._decided.clear()
+        self._held_by.clear()

@@ -179,6 +179,8 @@ async def test_a_stream_that_nobody_gets_is_closed() -> None:
     """Whoever is cancelled while the answer is recorded has a watch that would last for ever."""
 
     class Slow(Record):
+        tells = True
+
         async def answered(self, *_: object) -> None:
             await trio.sleep_forever()
 

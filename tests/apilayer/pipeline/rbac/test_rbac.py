@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apilayer.api.selectors import FieldTerm, Requirement
 from apilayer.api.status import StatusError
 from apilayer.pipeline.authentication import User
-from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Rules, Step, Verdict, require
+from apilayer.pipeline.authorization import ALWAYS_ALLOW, ALWAYS_DENY, InTurn, Rules, Step, Verdict, require, verdict_of
 from apilayer.pipeline.rbac import RoleAuthorizer, RoleIndex, missing_from, parse_rule, parse_rules, shown
 from apilayer.pipeline.request_info import RequestInfo, parse
 from apilayer.pipeline.selected import selected
@@ -195,16 +195,22 @@ async def test_authorizers_in_turn() -> None:
         return InTurn([Step(authorizer) for authorizer in authorizers])
 
     broken, says_no = Asking(False, "", False, "out of reach"), Asking(False, "no", True)
-    assert await turn(ALWAYS_DENY).decide(masters, info) == Verdict(True)
-    assert await turn(ALWAYS_DENY).decide(User("x"), info) == Verdict(False, "Everything is forbidden.")
+    assert await verdict_of(turn(ALWAYS_DENY), masters, info) == Verdict(True)
+    assert await verdict_of(turn(ALWAYS_DENY), User("x"), info) == Verdict(False, "Everything is forbidden.")
     allowing = turn(ALWAYS_DENY, broken, ALWAYS_ALLOW)
-    assert (await allowing.decide(User("x"), info)).allowed
+    assert (await verdict_of(allowing, User("x"), info)).allowed
     assert [step.allowed for step in allowing.steps] == [0, 0, 1]
     denying = turn(says_no, ALWAYS_ALLOW)
-    assert await denying.decide(User("x"), info) == Verdict(False, "no", denied=True)
+    assert await verdict_of(denying, User("x"), info) == Verdict(False, "no", denied=True)
     assert [step.denied for step in denying.steps] == [1, 0]
+    later_on = turn(ALWAYS_DENY, broken, ALWAYS_DENY, says_no, ALWAYS_ALLOW)
+    assert await verdict_of(later_on, User("x"), info) == Verdict(False, "no", denied=True)
+    assert [step.denied for step in later_on.steps] == [0, 0, 0, 1, 0]
+    at_once = turn(ALWAYS_ALLOW, broken)
+    assert at_once.decide(User("x"), info) == Verdict(True), "who asks nobody is not waited for"
+    assert at_once.steps[0].allowed == 1
     unsure = turn(ALWAYS_DENY, broken, broken)
-    assert await unsure.decide(User("x"), info) == Verdict(False, "Everything is forbidden.", error="out of reach")
+    assert await verdict_of(unsure, User("x"), info) == Verdict(False, "Everything is forbidden.", error="out of reach")
     with pytest.raises(StatusError, match='Internal Server Error: "/api/v1/pods": out of reach'):
         await require(unsure, User("x"), info)
     assert turn(ALWAYS_ALLOW, broken).rules(User("x"), "n").error == "cannot tell"
@@ -262,7 +268,11 @@ INFOS = st.one_of(
         st.sampled_from(["", "a", "c"]),
         st.sampled_from(["", "n"]),
     ),
-    st.builds(RequestInfo, st.sampled_from(["/x", "/x/y", "/z"]), st.sampled_from(["get", "list"])),
+    st.builds(
+        lambda path, verb: RequestInfo(path, verb),
+        st.sampled_from(["/x", "/x/y", "/z"]),
+        st.sampled_from(["get", "list"]),
+    ),
 )
 WHO = st.sampled_from([User("jane"), User("jane", groups=("g",)), User("system:serviceaccount:n:sa"), User("nobody")])
 
