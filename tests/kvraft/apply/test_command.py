@@ -15,10 +15,15 @@ MAX_KEY_BYTES = 4
 
 key = st.binary(max_size=MAX_KEY_BYTES + 1)
 plain = st.builds(PutRequest, st.binary(min_size=1, max_size=MAX_KEY_BYTES), st.binary(max_size=300))
+long = st.builds(PutRequest, st.binary(min_size=MAX_KEY_BYTES + 1, max_size=MAX_KEY_BYTES + 1), st.binary(max_size=3))
 puts = st.builds(PutRequest, key, st.binary(max_size=3), st.integers(0, 1), st.booleans(), st.booleans())
 
 
-@given(st.lists(plain, min_size=1, max_size=20) | st.lists(plain | puts | st.builds(DeleteRangeRequest, key)))
+@given(
+    st.lists(plain, min_size=1, max_size=20)
+    | st.lists(plain | long)
+    | st.lists(plain | puts | st.builds(DeleteRangeRequest, key))
+)
 def test_a_batch_of_plain_puts_is_the_same_either_way(commands: list[Command]) -> None:
     data = join_commands([encode_request_body(command) for command in commands])
     assert decode_commands(data) == commands
