@@ -93,7 +93,8 @@ PARTS = {
         "What requests cost the API server",
         "`apilayer up`, three members and one API server: CPU of the server's process alone, over TLS and HTTP/1.1, "
         "for a user with a bearer token whom roles allow what he does. The bare server is trio, `ssl` and httptools "
-        "alone, with one answer of the same size to everything.",
+        "alone, with one answer of the same size to everything. Requests take turns with it, of which the middle one "
+        "counts; instructions are those in user mode, as `perf` counts them.",
         lambda args: requests.run(min(args.seconds, 3.0)),
     ),
     "watches": Part(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.__main__ import PARTS
+from tests.bench.instructions import counted
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 120.0
@@ -40,6 +42,15 @@ def test_a_part_alone(words: tuple[str, ...], rows: tuple[str, ...]) -> None:
     cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in done.stdout.splitlines() if "|" in line}
     for row in rows:
         assert float(cells[row].replace(",", "")) > 0
+
+
+def test_instructions_are_those_of_the_block() -> None:
+    with counted(os.getpid()) as few:
+        pass
+    with counted(os.getpid()) as many:
+        sum(range(1_000_000))
+    assert len(few) == len(many)
+    assert not many or many[0] > few[0] + 1_000_000, "nothing is counted where there is no perf, or it may not"
 
 
 def test_every_part_stands_in_the_guide() -> None:

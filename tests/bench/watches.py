@@ -14,7 +14,7 @@ from tests.bench.api import NAMESPACE, configmap, make_pods
 from tests.bench.clusters import resident_mib
 from tests.bench.fan_out import FanOut, Peer, check, fan_out
 from tests.bench.http import HttpConnection, open_http
-from tests.bench.requests import Target, cpu_seconds, served
+from tests.bench.target import Target, cpu_seconds, served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
