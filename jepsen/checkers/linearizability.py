@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Configuration = tuple[Any, int]
 """(value, bits of the pending operations that have taken effect)."""
 
-_IMPOSSIBLE = object()
+_ANYTHING, _NOTHING = object(), object()
 # Faster to look up than members of their enumerations.
 _READ, _WRITE, _CAS, _OK = Kind.READ, Kind.WRITE, Kind.CAS, Outcome.OK
 MAX_CONFIGURATIONS = 500_000
@@ -103,9 +103,12 @@ def check_linearizable(
 
 
 class _Pending:
-    """An operation that has been called and has not returned, with its bit in configurations."""
+    """An operation that has been called and has not returned, with its bit in configurations.
 
-    __slots__ = ("bit", "effect", "expected", "kind", "neutral", "operation", "unknown", "value")
+    ``value`` is what it reads or leaves; ``needs`` the value that it cannot do without, _ANYTHING if most will do.
+    """
+
+    __slots__ = ("bit", "effect", "expected", "kind", "needs", "neutral", "operation", "unknown", "value")
 
     def __init__(self, operation: Operation, bit: int, observed: set[Any]) -> None:
         self.operation = operation
@@ -114,9 +117,15 @@ class _Pending:
         self.kind = operation.kind
         self.unknown = operation.outcome is not _OK
         self.neutral = not self.unknown and (self.kind is _READ or (self.kind is not _WRITE and not operation.result))
-        value = operation.result if self.kind is _READ else operation.value
+        value = operation.result if self.kind is _READ else None if self.kind is Kind.DELETE else operation.value
         self.value = value if value in observed else Unobserved.VALUE
         self.expected = operation.expected
+        if self.kind is _CAS:
+            self.needs = _ANYTHING if self.neutral else self.expected
+        elif self.neutral:
+            self.needs = self.value
+        else:
+            self.needs = _NOTHING if self.kind is _WRITE else _ANYTHING
 
     def fits(self, state: Any) -> bool:
         """For a neutral operation: whether its answer is right at ``state``."""
@@ -125,14 +134,6 @@ class _Pending:
         if self.kind is _CAS:
             return bool(state != self.expected)
         return state is None
-
-    def apply(self, state: Any) -> Any:
-        """For one that is not neutral: the state after it, or _IMPOSSIBLE."""
-        if self.kind is _WRITE:
-            return self.value
-        if self.kind is _CAS:
-            return self.value if state == self.expected else _IMPOSSIBLE
-        return None if state is not None else _IMPOSSIBLE
 
 
 class _Search:
@@ -222,29 +223,51 @@ class _Search:
         stack = [(state, mask, False) for state, mask in start]
         seen = set(stack)
         bit = returning.bit
+        steps = self._steps(start)
         while stack:
             state, mask, must_need = stack.pop()
             tried: set[int] = set()
-            for pending in self.changing:
-                if mask & pending.bit or (must_need and pending.kind is _WRITE):
+            for pending in steps:
+                kind, unknown = pending.kind, pending.unknown
+                if mask & pending.bit or (
+                    must_need if kind is _WRITE else state != pending.expected if kind is _CAS else state is None
+                ):
                     continue
-                if pending.unknown:
-                    if pending.effect in tried:
+                new_state = pending.value
+                if unknown:
+                    if new_state == state or pending.effect in tried:
                         continue
                     tried.add(pending.effect)
-                new_state = pending.apply(state)
-                if new_state is _IMPOSSIBLE or (pending.unknown and new_state == state):
-                    continue
                 with_it = mask | pending.bit
                 new_mask = self._absorb(new_state, with_it)
                 if new_mask & bit:
                     after.add((new_state, new_mask ^ bit))
                     continue
-                step = (new_state, new_mask, pending.unknown and new_mask == with_it)
+                step = (new_state, new_mask, unknown and new_mask == with_it)
                 if step not in seen:
                     seen.add(step)
                     stack.append(step)
             self._spend(1)
+
+    def _steps(self, start: set[Configuration]) -> list[_Pending]:
+        """Of the operations that change something those that can matter from ``start`` on: of unknown outcome only
+        what leaves a value that one of the others needs, or one that has yet to fit. Most are of long ago."""
+        if not self.unknown_bits:
+            return self.changing
+        fitted = -1
+        for _, mask in start:
+            fitted &= mask
+        asking = [pending for pending in self.neutral if not pending.bit & fitted]
+        asking += [pending for pending in self.changing if not pending.unknown]
+        idle = [pending for pending in self.changing if pending.unknown]
+        needed: set[Any] = set()
+        while asking:
+            needed.update([pending.needs for pending in asking])
+            if _ANYTHING in needed:
+                return self.changing
+            asking = [pending for pending in idle if pending.value in needed]
+            idle = [pending for pending in idle if pending.value not in needed]
+        return [pending for pending in self.changing if not pending.unknown or pending.value in needed]
 
     def _absorb(self, state: Any, mask: int) -> int:
         for pending in self.neutral:
@@ -254,6 +277,8 @@ class _Search:
 
     def _fewest_unknown(self, configurations: set[Configuration]) -> set[Configuration]:
         """Drop each configuration that has used up all that another has, and more, of the unknown operations."""
+        if len(configurations) == 1:
+            return configurations
         groups: dict[Configuration, list[int]] = {}
         for state, mask in configurations:
             groups.setdefault((state, mask & ~self.unknown_bits), []).append(mask & self.unknown_bits)
