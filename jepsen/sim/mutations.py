@@ -116,7 +116,7 @@ class AckBeforeSync(Driver):
 
     def _handle(self, ready: Ready) -> bool:
         early = [message for message in ready.after_persist if message.kind == MessageKind.APPEND_RESPONSE]
-        ready.messages = ready.messages + early
+        ready.messages += early
         ready.after_persist = [message for message in ready.after_persist if message not in early]
         return super()._handle(ready)
 

@@ -396,7 +396,7 @@ class Raft:
             if (
                 self._replication.due
                 or self._heartbeat_due
-                or self._may_start_round()
+                or (self._rounds.waiting and self._may_start_round())
                 or (self.configuration.outgoing and self._may_end_joint())
             ):
                 return True
@@ -417,7 +417,7 @@ class Raft:
         """
         if self.role is _LEADER:
             self._build_leader_messages(tell_commit)
-        else:
+        elif self._following.owes_acknowledgement or self._forwarded.waiting:
             self._build_follower_messages()
         ready, applied_bytes = self._outbox.take(self.term, self.vote, self._config.max_committed_bytes)
         if applied_bytes:
@@ -433,7 +433,7 @@ class Raft:
         messages = self._outbox.messages
         if self.configuration.outgoing and self._may_end_joint():
             self._end_joint()
-        if self._may_start_round():
+        if self._rounds.waiting and self._may_start_round():
             self._rounds.start(self._fresh_context(), self._log.commit_index)
             self._heartbeat_due = True
             self._maybe_confirm_reads()  # a single voter needs nobody's word
@@ -765,8 +765,8 @@ class Raft:
     # -- linearizable reads (thesis, 6.4)
 
     def _may_start_round(self) -> bool:
-        """Whether reads wait that can start: only a commit of its own term tells a leader what is committed."""
-        return bool(self._rounds.waiting) and self._log.commit_index >= self._term_start
+        """Whether reads that wait can start: only a commit of its own term tells a leader what is committed."""
+        return self._log.commit_index >= self._term_start
 
     def _maybe_confirm_reads(self) -> None:
         for sender, reference, index in self._rounds.confirm(self._replication.confirmed_round(self._rounds.latest)):

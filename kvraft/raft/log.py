@@ -29,7 +29,6 @@ class RaftLog:
         "_cached_bytes",
         "_ends",
         "_entries",
-        "_handed_index",
         "_offset",
         "_reader",
         "_seq",
@@ -38,6 +37,7 @@ class RaftLog:
         "compacted_index",
         "compacted_term",
         "durable_index",
+        "handed_index",
         "last_index",
         "last_term",
         "persisted_seq",
@@ -63,7 +63,7 @@ class RaftLog:
         self._ends: list[int] = []
         self._offset = self.last_index + 1
         self._base = 0
-        self._handed_index = self.last_index
+        self.handed_index = self.last_index
         self._batches: deque[tuple[int, int]] = deque()
         self._seq = 0
         self.persisted_seq = 0
@@ -153,7 +153,7 @@ class RaftLog:
         del self._ends[keep:]
         self._offset = min(self._offset, index)
         self.last_index = index - 1
-        self._handed_index = min(self._handed_index, index - 1)
+        self.handed_index = min(self.handed_index, index - 1)
         self._cut_claims(index - 1)
 
     def _cut_claims(self, index: int) -> None:
@@ -173,7 +173,7 @@ class RaftLog:
         assert meta.index > self.commit_index, f"snapshot {meta.index} at or below commit {self.commit_index}"
         self._cut_claims(self.commit_index)
         self._forget_entries(meta.index)
-        self.compacted_index = self.last_index = self._handed_index = meta.index
+        self.compacted_index = self.last_index = self.handed_index = meta.index
         self.compacted_term = self.last_term = meta.term
         self.commit_index = self.applied_index = meta.index
 
@@ -203,14 +203,14 @@ class RaftLog:
 
     def has_unstable(self) -> bool:
         """Whether there are entries that the disk was not given yet."""
-        return self._handed_index < self.last_index
+        return self.handed_index < self.last_index
 
     def take_unstable(self) -> list[Entry]:
         """The entries that the disk was not given yet; they count as given."""
-        if self._handed_index == self.last_index:
+        if self.handed_index == self.last_index:
             return []
-        entries = self._entries[self._handed_index + 1 - self._offset :]
-        self._handed_index = self.last_index
+        entries = self._entries[self.handed_index + 1 - self._offset :]
+        self.handed_index = self.last_index
         return entries
 
     def open_batch(self) -> int:
@@ -232,21 +232,11 @@ class RaftLog:
             _, claim = self._batches.popleft()
             if claim > self.durable_index:
                 self.durable_index = claim
-        assert self.durable_index <= self._handed_index, "durable before it was handed over"
+        assert self.durable_index <= self.handed_index, "durable before it was handed over"
         self.persisted_seq = seq
 
-    def has_output(self) -> bool:
-        """Whether there is something for the disk or for the state machine."""
-        return self._handed_index < self.last_index or self.commit_index > self.applied_index < self.durable_index
-
-    def has_committed(self) -> bool:
-        """Whether there are entries to apply: committed, and durable here."""
-        return self.commit_index > self.applied_index < self.durable_index
-
     def take_committed(self, max_bytes: int) -> tuple[list[Entry], int]:
-        """The next entries to apply and the bytes of their data; they count as applied."""
-        if not self.has_committed():
-            return [], 0
+        """The next entries to apply, of which there are some, and the bytes of their data; they count as applied."""
         commit_index, durable_index = self.commit_index, self.durable_index
         high = (commit_index if commit_index < durable_index else durable_index) + 1
         entries, size = self.read(self.applied_index + 1, high, max_bytes)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NO_NODE = 0
 """The id that no node has: "nobody" in ``vote`` and ``leader``."""
@@ -132,13 +135,13 @@ class Ready(msgspec.Struct):
 
     seq: int
     hard_state: HardState | None
-    entries: list[Entry]
+    entries: Sequence[Entry]
     snapshot: SnapshotMeta | None
     messages: list[Message]
-    after_persist: list[Message]
-    committed: list[Entry]
-    reads: list[ReadState]
-    dropped_reads: list[int]
+    after_persist: Sequence[Message]
+    committed: Sequence[Entry]
+    reads: Sequence[ReadState]
+    dropped_reads: Sequence[int]
 
 
 class LogReader(Protocol):

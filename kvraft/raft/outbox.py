@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from kvraft.raft.messages import HardState, Ready
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvraft.raft.log import RaftLog
-    from kvraft.raft.messages import Message, ReadState, SnapshotMeta
+    from kvraft.raft.messages import Entry, Message, ReadState, SnapshotMeta
 
 
 class Outbox:
@@ -57,35 +59,51 @@ class Outbox:
 
     def is_empty(self) -> bool:
         """Whether ``take`` would return nothing at all."""
+        log = self._log
         return not (
             self.messages
+            or log.handed_index < log.last_index
+            or log.commit_index > log.applied_index < log.durable_index
             or self.after_persist
             or self.hard_state_changed
             or self.snapshot
             or self.reads
             or self.dropped_reads
-            or self._log.has_output()
         )
 
     def take(self, term: int, vote: int, max_committed_bytes: int) -> tuple[Ready, int]:
         """Everything gathered, and the bytes of data that it hands out to be applied."""
         log = self._log
         messages, self.messages = self.messages, []
-        after_persist, self.after_persist = self.after_persist, []
-        reads, self.reads = self.reads, []
-        dropped_reads, self.dropped_reads = self.dropped_reads, []
-        snapshot, self.snapshot = self.snapshot, None
-        entries = log.take_unstable()
-        writes = bool(entries or snapshot or self.hard_state_changed)
-        seq = 0
+        # The others are empty as a rule, and what looks at them is called for every turn.
+        after_persist: Sequence[Message] = ()
+        reads: Sequence[ReadState] = ()
+        dropped_reads: Sequence[int] = ()
+        entries: Sequence[Entry] = ()
+        committed: Sequence[Entry] = ()
+        if self.after_persist:
+            after_persist, self.after_persist = self.after_persist, []
+        if self.reads:
+            reads, self.reads = self.reads, []
+        if self.dropped_reads:
+            dropped_reads, self.dropped_reads = self.dropped_reads, []
+        if log.handed_index < log.last_index:
+            entries = log.take_unstable()
+        snapshot = self.snapshot
+        seq = size = 0
         hard_state = None
-        if writes or (after_persist and log.is_writing()):
+        if entries or snapshot or self.hard_state_changed:
+            self.snapshot = None
             seq = log.open_batch()
-            hard_state = self._hard_state_for(seq, term, vote) if writes else None
-        else:
-            messages += after_persist  # what these waited for became durable since
-            after_persist = []
-        committed, size = log.take_committed(max_committed_bytes)
+            hard_state = self._hard_state_for(seq, term, vote)
+        elif after_persist:
+            if log.is_writing():
+                seq = log.open_batch()
+            else:
+                messages += after_persist  # what these waited for became durable since
+                after_persist = ()
+        if log.commit_index > log.applied_index < log.durable_index:
+            committed, size = log.take_committed(max_committed_bytes)
         # By position, in the order of its fields: every turn makes one.
         ready = Ready(seq, hard_state, entries, snapshot, messages, after_persist, committed, reads, dropped_reads)
         return ready, size

@@ -69,7 +69,7 @@ class Driver:
         self.proposed = PendingProposals()
         # (tick, term, first index, end index) of proposals; (tick, 0, first, end attempt) of reads
         self._expiries: deque[tuple[int, int, int, int]] = deque()
-        self._after_persist: deque[tuple[int, list[Message]]] = deque()
+        self._after_persist: deque[tuple[int, Sequence[Message]]] = deque()
         self._durable = 0  # the last batch that is known to be
         self._telling = False  # all followers are to hear of a commit
         self._awaited_by_peers = 0  # the last entry with a proposal that another member waits for
@@ -260,13 +260,12 @@ class Driver:
     @property
     def has_work(self) -> bool:
         """Whether ``turn`` would do anything."""
-        forwarder, reads = self.forwarder, self.reads
-        return (
-            bool(self._inbox or self._arrived_proposals.count or reads.has_new or self._telling)
-            or self.raft.has_ready()
-            or forwarder.owes_replies
-            or (bool(forwarder.held or reads.held) and self.raft.leader != NO_NODE)
-        )
+        raft, forwarder, reads = self.raft, self.forwarder, self.reads
+        if self._inbox or self._arrived_proposals.count or reads.has_new or forwarder.owes_replies or self._telling:
+            return True
+        if (forwarder.held or reads.held) and raft.leader != NO_NODE:
+            return True
+        return raft.has_ready()
 
     def turn(self) -> bool:
         """Do what has arrived, up to a bound, as one batch: one write, one message per peer, one apply.
@@ -417,16 +416,22 @@ class Driver:
             self._send(ready.messages)
         return wrote
 
-    def _send(self, messages: list[Message]) -> None:
+    def _send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.kind == _SNAPSHOT:
+                self._send_apart(messages)
+                return
+        self._transport.send(messages)
+
+    def _send_apart(self, messages: Sequence[Message]) -> None:
         plain = [message for message in messages if message.kind != _SNAPSHOT]
         if plain:
             self._transport.send(plain)
-        if len(plain) != len(messages):
-            for message in messages:
-                if message.kind == _SNAPSHOT:
-                    self._transport.send_snapshot(message)
+        for message in messages:
+            if message.kind == _SNAPSHOT:
+                self._transport.send_snapshot(message)
 
-    def _apply(self, entries: list[Entry]) -> None:
+    def _apply(self, entries: Sequence[Entry]) -> None:
         proposed, forwarder = self.proposed, self.forwarder
         answers = self.machine.apply(entries, answered=bool(proposed or forwarder.awaits_places))
         if len(answers) < len(entries):  # what takes long is applied in pieces, a turn for each
