@@ -264,7 +264,8 @@ class SimNode:
             return
         self.driver.durable(seq)
         self._observe(self.driver.raft)
-        self.wake()
+        if self.driver.has_work:  # mostly it has only sent what waited for this
+            self.wake()
 
     # ------------------------------------------------------------------ what is asked of it
 
