@@ -402,7 +402,19 @@ class Raft:
                 return True
         elif self._following.owes_acknowledgement or self._forwarded.waiting:
             return True
-        return not self._outbox.is_empty()
+        outbox, log = self._outbox, self._log  # no call for what is asked so often
+        if (  # noqa: SIM103 - ``bool`` is another call
+            outbox.messages
+            or log.commit_index > log.applied_index < log.durable_index
+            or log.handed_index < log.last_index
+            or outbox.after_persist
+            or outbox.hard_state_changed
+            or outbox.reads
+            or outbox.dropped_reads
+            or outbox.snapshot
+        ):
+            return True
+        return False
 
     @property
     def owes_commit(self) -> bool:
@@ -421,7 +433,8 @@ class Raft:
             self._build_follower_messages()
         ready, applied_bytes = self._outbox.take(self.term, self.vote, self._config.max_committed_bytes)
         if applied_bytes:
-            self._uncommitted_bytes = max(self._uncommitted_bytes - applied_bytes, 0)
+            left = self._uncommitted_bytes - applied_bytes
+            self._uncommitted_bytes = left if left > 0 else 0
         return ready
 
     def not_applied(self, entries: Sequence[Entry]) -> None:
@@ -684,8 +697,10 @@ class Raft:
         if not self._heed(m.sender):
             return
         self._following.commit(m.commit)
-        durable = self._outbox.is_hard_state_durable()
-        index = min(self._following.matched, self._log.durable_index) if durable else 0
+        index = 0
+        if self._outbox.is_hard_state_durable():
+            matched, durable = self._following.matched, self._log.durable_index
+            index = matched if matched < durable else durable
         self._outbox.messages.append(self._message(_HEARTBEAT_RESPONSE, m.sender, index=index, context=m.context))
 
     def _handle_snapshot(self, m: Message) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -138,9 +137,9 @@ class RaftLog:
         assert first == self.last_index + 1, f"a gap between {self.last_index} and {first}"
         self._entries.extend(entries)
         end = self._ends[-1] if self._ends else self._base
-        ends = accumulate([len(entry.data) for entry in entries], initial=end)
-        next(ends)
-        self._ends.extend(ends)
+        for entry in entries:
+            end += len(entry.data)
+            self._ends.append(end)
         self.last_index = entries[-1].index
         self.last_term = entries[-1].term
 
@@ -236,7 +235,9 @@ class RaftLog:
         self.persisted_seq = seq
 
     def take_committed(self, max_bytes: int) -> tuple[list[Entry], int]:
-        """The next entries to apply, of which there are some, and the bytes of their data; they count as applied."""
+        """The next entries to apply and the bytes of their data; they count as applied."""
+        if not self.commit_index > self.applied_index < self.durable_index:
+            return [], 0
         commit_index, durable_index = self.commit_index, self.durable_index
         high = (commit_index if commit_index < durable_index else durable_index) + 1
         entries, size = self.read(self.applied_index + 1, high, max_bytes)

@@ -57,20 +57,6 @@ class Outbox:
         else:
             self.after_persist.append(message)
 
-    def is_empty(self) -> bool:
-        """Whether ``take`` would return nothing at all."""
-        log = self._log
-        return not (
-            self.messages
-            or log.handed_index < log.last_index
-            or log.commit_index > log.applied_index < log.durable_index
-            or self.after_persist
-            or self.hard_state_changed
-            or self.snapshot
-            or self.reads
-            or self.dropped_reads
-        )
-
     def take(self, term: int, vote: int, max_committed_bytes: int) -> tuple[Ready, int]:
         """Everything gathered, and the bytes of data that it hands out to be applied."""
         log = self._log

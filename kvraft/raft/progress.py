@@ -42,37 +42,39 @@ class ProgressStatus(msgspec.Struct, frozen=True):
 class Inflights:
     """The APPENDs with entries that were sent and not yet acknowledged, bounded by number and by bytes."""
 
-    __slots__ = ("_max_bytes", "_max_messages", "_window", "bytes")
+    __slots__ = ("_max_bytes", "_max_messages", "_window", "bytes", "full")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._window: deque[tuple[int, int]] = deque()
         self.bytes = 0
+        self.full = False
+        """Whether nothing more may be sent. The message that reaches a limit still goes out, so any size passes."""
 
     def __len__(self) -> int:
         return len(self._window)
 
     def add(self, last_index: int, size: int) -> None:
         """Note a message whose last entry is ``last_index`` and which carries ``size`` bytes of data."""
-        assert not self.full(), "sent past the in-flight limit"
+        assert not self.full, "sent past the in-flight limit"
         self._window.append((last_index, size))
         self.bytes += size
+        self.full = len(self._window) >= self._max_messages or self.bytes >= self._max_bytes
 
     def free_to(self, index: int) -> None:
         """Forget the messages that an acknowledgement of ``index`` covers."""
         window = self._window
         while window and window[0][0] <= index:
             self.bytes -= window.popleft()[1]
-
-    def full(self) -> bool:
-        """Whether nothing more may be sent. The message that reaches a limit still goes out, so any size passes."""
-        return len(self._window) >= self._max_messages or self.bytes >= self._max_bytes
+        if self.full:
+            self.full = len(window) >= self._max_messages or self.bytes >= self._max_bytes
 
     def clear(self) -> None:
         """Forget everything: the follower is probed anew."""
         self._window.clear()
         self.bytes = 0
+        self.full = False
 
 
 class Progress:

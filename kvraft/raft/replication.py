@@ -30,13 +30,14 @@ def members(configuration: Configuration) -> tuple[int, ...]:
 class Replication:
     """The followers of one leader in one term, in the order of their ids."""
 
-    __slots__ = ("_config", "_configuration", "_log", "_term", "due", "owes_commit", "progress")
+    __slots__ = ("_config", "_configuration", "_log", "_matches", "_term", "due", "owes_commit", "progress")
 
     def __init__(self, config: RaftConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
         self._config = config
         self._configuration = configuration
         self._log = log
         self._term = term
+        self._matches: dict[int, int] = {}
         self.progress: dict[int, Progress] = {}
         self._include(configuration)
         self.due = False
@@ -53,6 +54,7 @@ class Replication:
             or Progress(self._log.last_index + 1, Inflights(config.max_inflight_messages, config.max_inflight_bytes))
             for peer in peers
         }
+        self._matches = {peer: progress.match for peer, progress in self.progress.items()}
         return [peer for peer in peers if peer not in known]
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -82,6 +84,8 @@ class Replication:
         if not 0 < index <= self._log.last_index:
             return False
         advanced = progress.maybe_update(index)
+        if advanced:
+            self._matches[peer] = index
         if progress.state is _REPLICATE:
             progress.inflights.free_to(index)
         elif progress.state is _PROBE:
@@ -141,9 +145,8 @@ class Replication:
 
     def committed(self) -> int:
         """The last index that is durable on a quorum; the leader's own disk counts like any other."""
-        matches = {peer: progress.match for peer, progress in self.progress.items()}
-        matches[self._config.node_id] = self._log.durable_index
-        return committed_index(self._configuration, matches)
+        self._matches[self._config.node_id] = self._log.durable_index
+        return committed_index(self._configuration, self._matches)
 
     def confirmed_round(self, latest: int) -> int:
         """The last read round that a quorum has answered; the leader itself has answered ``latest``."""
@@ -199,7 +202,7 @@ class Replication:
             return None
         low = progress.next
         replicating = progress.state is _REPLICATE
-        has_more = low <= log.last_index and not progress.inflights.full()
+        has_more = low <= log.last_index and not progress.inflights.full
         knows_less = replicating and log.commit_index > progress.sent_commit < low - 1
         if not (has_more or (knows_less and (tell_commit or not progress.patient)) or progress.nudge):
             self.owes_commit |= knows_less
@@ -216,7 +219,7 @@ class Replication:
             entries, size = shared[low]
             last_index += len(entries)
             progress.sent_entries(last_index, size)
-            self.due |= replicating and last_index < log.last_index and not progress.inflights.full()
+            self.due |= replicating and last_index < log.last_index and not progress.inflights.full
         progress.nudge = False
         progress.sent_commit = log.commit_index if log.commit_index < last_index else last_index
         return Message(

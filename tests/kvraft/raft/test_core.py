@@ -177,7 +177,7 @@ def test_what_became_durable_within_the_turn_does_not_wait() -> None:
     node.raft.step(Message(K.VOTE, 2, 1, 1))
     node.raft.persisted(seq)
     ready = node.raft.ready()
-    assert (ready.seq, kinds(ready.messages), ready.after_persist) == (0, ["VOTE_RESPONSE->2"], [])
+    assert (ready.seq, kinds(ready.messages), ready.after_persist) == (0, ["VOTE_RESPONSE->2"], ())
 
 
 def test_persisted_takes_batches_in_order_and_once() -> None:

@@ -98,7 +98,7 @@ def test_thesis_3_8_votes_terms_and_entries_are_durable_before_anyone_is_told() 
     assert kinds(ready.after_persist) == ["VOTE_RESPONSE->2"]
     raft.step(Message(K.APPEND, 2, 1, 1, commit=1, entries=entries(1, 1)))
     append = raft.ready()
-    assert (append.hard_state, append.messages, append.committed) == (HardState(1, 2, 1), [], [])
+    assert (append.hard_state, append.messages, append.committed) == (HardState(1, 2, 1), [], ())
     assert kinds(append.after_persist) == ["APPEND_RESPONSE->2"]
     raft.persisted(ready.seq)
     assert not raft.has_ready()
@@ -206,7 +206,7 @@ def test_thesis_10_2_1_the_leader_sends_before_its_own_write_is_durable() -> Non
     node.raft.propose([b"a"])
     ready = node.raft.ready()
     assert kinds(ready.messages) == ["APPEND->2", "APPEND->3"]
-    assert (ready.entries, ready.after_persist) == ([Entry(2, 1, 0, b"a")], [])
+    assert (ready.entries, ready.after_persist) == ([Entry(2, 1, 0, b"a")], ())
 
 
 def test_thesis_10_2_1_followers_alone_may_commit_but_the_leader_applies_what_is_durable() -> None:
@@ -217,6 +217,6 @@ def test_thesis_10_2_1_followers_alone_may_commit_but_the_leader_applies_what_is
     assert node.raft.commit_index == 1, "the leader's own copy does not count yet"
     node.raft.step(Message(K.APPEND_RESPONSE, 3, 1, 1, index=2))
     assert node.raft.commit_index == 2
-    assert node.raft.ready().committed == []
+    assert node.raft.ready().committed == ()
     node.raft.persisted(ready.seq)
     assert node.raft.ready().committed == [Entry(2, 1, 0, b"a")]

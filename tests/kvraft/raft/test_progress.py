@@ -43,12 +43,12 @@ def test_the_window_counts_what_is_sent_and_not_acknowledged(
         if what == "free":
             inflights.free_to(value)
             model = [(last, size) for last, size in model if last > value]
-        elif not inflights.full():
+        elif not inflights.full:
             index += 1
             inflights.add(index, value)
             model.append((index, value))
         assert (len(inflights), inflights.bytes) == (len(model), sum(size for _, size in model))
-        assert inflights.full() == (len(model) >= max_messages or inflights.bytes >= max_bytes)
+        assert inflights.full == (len(model) >= max_messages or inflights.bytes >= max_bytes)
     inflights.clear()
     assert (len(inflights), inflights.bytes) == (0, 0)
 
@@ -72,7 +72,7 @@ def test_replication_runs_ahead_of_acknowledgements() -> None:
     follower = replicating()
     follower.sent_entries(7, 30)
     follower.sent_entries(9, 20)
-    assert (follower.next, follower.inflights.bytes, follower.inflights.full()) == (10, 50, True)
+    assert (follower.next, follower.inflights.bytes, follower.inflights.full) == (10, 50, True)
     assert follower.maybe_update(7)
     assert (follower.match, follower.next) == (7, 10)
     assert not follower.maybe_update(7)
