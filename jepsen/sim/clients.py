@@ -6,6 +6,7 @@ took effect; a lost answer is an unknown outcome, after which the client goes on
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from jepsen.history import History, Kind, Operation, Outcome
@@ -116,7 +117,7 @@ class Client:
             t.world.after(self._delay(), self._arrive, operation, self._target, t.attempts)
 
     def _delay(self) -> int:
-        return 100 + int(self._t.options.latency * self._t.world.random())
+        return 100 + floor(self._t.options.latency * self._t.world.random())
 
     def _arrive(self, operation: Operation, target: int, attempt: int) -> None:
         t = self._t
@@ -183,4 +184,4 @@ class Client:
     def _finish(self) -> None:
         self._current = None
         world = self._t.world
-        world.after(1 + int(self._t.options.think * 2 * world.random()), self.next)
+        world.after(1 + floor(self._t.options.think * 2 * world.random()), self.next)

@@ -6,6 +6,7 @@ It is the driver's ``Disk`` and the core's ``LogReader``. No decisions of its ow
 from __future__ import annotations
 
 from collections import deque
+from math import floor
 from typing import TYPE_CHECKING
 
 from jepsen.sim.world import SECOND, Violation
@@ -140,7 +141,7 @@ class SimDisk:
     def _start(self) -> None:
         world, options = self._world, self._options
         self._writing = len(self._queue)
-        delay = (options.sync + int(options.sync_jitter * world.random())) * self.slowness
+        delay = (options.sync + floor(options.sync_jitter * world.random())) * self.slowness
         if self._stalled_until > world.now + delay:
             delay = self._stalled_until - world.now
         world.after(delay, self._finish, self.generation)

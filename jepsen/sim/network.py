@@ -5,6 +5,7 @@ Messages are immutable and travel by reference. A node's end of it, its ``Line``
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,15 +75,17 @@ class Network:
             if self.loss and random() < self.loss:
                 world.note("lost", message)
                 continue
-            delay = self.latency + int(options.jitter * random())
+            delay = self.latency + floor(options.jitter * random())
             if self.stragglers and random() < self.stragglers:
-                delay += int(options.straggle * random())
+                delay += floor(options.straggle * random())
             if options.fifo:
-                if delay < link.last_arrival - world.now:
+                arrival = world.now + delay
+                if arrival < link.last_arrival:
                     delay = link.last_arrival - world.now
-                link.last_arrival = world.now + delay
+                else:
+                    link.last_arrival = arrival
             elif options.duplication and random() < options.duplication:
-                world.after(delay + int(options.jitter * 4 * random()), self._deliver, link, message)
+                world.after(delay + floor(options.jitter * 4 * random()), self._deliver, link, message)
             world.after(delay, self._deliver, link, message)
 
     def _stop(self, link: Link, message: Message) -> None:
@@ -97,12 +100,13 @@ class Network:
             self._stop(link, message)
             return
         node = self.nodes[message.to]
-        if node.driver is None:
+        driver = node.driver
+        if driver is None:
             if world.random() < 0.5:  # the port refuses connections, and the sender hears of it
                 world.after(self.latency, self._refused, message.sender, message.to)
             return
         world.note("deliver", message)
-        node.driver.receive(message)
+        driver.receive(message)
         node.wake()
 
     def _refused(self, sender: int, peer: int) -> None:
@@ -133,7 +137,7 @@ class Network:
 
     def _carry(self, link: Link, arrival: Hearing, loss: Hearing) -> None:
         world = self._world
-        delay = self.latency + int(self._options.jitter * world.random())
+        delay = self.latency + floor(self._options.jitter * world.random())
         if link.blocked or (self.loss and world.random() < self.loss):
             world.note("lost question or answer")
             if world.random() < 0.7:

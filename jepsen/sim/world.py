@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections import deque
 from heapq import heappop, heappush
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -83,13 +84,14 @@ class World:
 
     def between(self, low: int, high: int) -> int:
         """A random number of ``[low, high)``; cheaper than ``randrange``."""
-        return low + int(self.random() * (high - low))
+        return low + floor(self.random() * (high - low))
 
     def note(self, what: str, item: Any = "") -> None:
         """One event of the trace."""
-        self.trace.append((self.now, what, item))
+        event = (self.now, what, item)
+        self.trace.append(event)
         if self._print is not None:
-            self._print(self.trace[-1])
+            self._print(event)
 
     def digest(self) -> bytes:
         """Of all that has happened."""

@@ -64,6 +64,8 @@ class Driver:
         self._leader_url = leader_url
         self._flush = flush
         self._inbox: deque[Message] = deque()
+        self.receive: Callable[[Message], None] = self._inbox.append
+        """Takes a message from a peer; it is stepped in the next turn."""
         self._arrived_proposals = ArrivedProposals()
         self.reads = PendingReads()
         self.proposed = PendingProposals()
@@ -82,10 +84,6 @@ class Driver:
         self.forwarder = Forwarder(transport, self._await_entry)
 
     # ------------------------------------------------------------------ input
-
-    def receive(self, message: Message) -> None:
-        """A message from a peer; it is stepped in the next turn."""
-        self._inbox.append(message)
 
     def receive_snapshot(self, message: Message, writer: Any) -> None:
         """The SNAPSHOT ``message`` (its ``snapshot`` set) whose data has arrived whole in ``writer``."""
@@ -294,7 +292,11 @@ class Driver:
             self._start_reads()
         if forwarder.owes_replies:
             forwarder.flush()
-        wrote = (raft.has_ready() or self._telling) and self._handle(self._ready())
+        wrote = False
+        if self._telling or raft.has_ready():
+            tells, self._telling = self._telling or self._awaited_by_peers > self.machine.applied_index, False
+            raft.patient = not (self.machine.awaited or reads.count)
+            wrote = self._handle(raft.ready(tell_commit=tells))
         for snapshot in offered:
             refused = self._arrived.pop(snapshot, None)
             if refused is not None:
@@ -382,11 +384,6 @@ class Driver:
         self._expiries.append((self._deadline(), 0, attempts.start, attempts.stop))
         for attempt in attempts:
             self.raft.read_index(attempt)
-
-    def _ready(self) -> Ready:
-        machine, telling, self._telling = self.machine, self._telling, False
-        self.raft.patient = not (machine.awaited or self.reads.count)
-        return self.raft.ready(tell_commit=telling or self._awaited_by_peers > machine.applied_index)
 
     def _handle(self, ready: Ready) -> bool:
         wrote = False
