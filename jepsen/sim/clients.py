@@ -105,7 +105,7 @@ class Client:
     def _start(self, operation: Operation) -> None:
         self._current = operation
         self._done_attempts = 0
-        self._t.world.after(self._t.options.timeout, self._lost, operation)
+        self._t.world.plan(self._t.options.timeout, self._lost, operation)
         self._send(operation)
 
     def _send(self, operation: Operation) -> None:
@@ -114,23 +114,24 @@ class Client:
         self._asked = True
         t.attempts += 1
         if t.world.random() >= REQUEST_LOSS:
-            t.world.after(self._delay(), self._arrive, operation, self._target, t.attempts)
+            t.world.plan(self._delay(), self._arrive, (operation, self._target, t.attempts))
 
     def _delay(self) -> int:
         return 100 + floor(self._t.options.latency * self._t.world.random())
 
-    def _arrive(self, operation: Operation, target: int, attempt: int) -> None:
+    def _arrive(self, asked: tuple[Operation, int, int]) -> None:
         t = self._t
+        operation, target, attempt = asked
         node = t.nodes[target]
 
         def reply(answer: Any) -> None:
             if isinstance(answer, KvraftError) and answer.definite and operation.kind is not _READ:
                 t.invariants.refused(attempt, str(answer))
             if t.world.random() >= REQUEST_LOSS:
-                t.world.after(self._delay(), self._answered, operation, answer)
+                t.world.plan(self._delay(), self._answered, (operation, answer))
 
         def lost() -> None:
-            t.world.after(self._delay(), self._lost, operation)
+            t.world.plan(self._delay(), self._lost, operation)
 
         if operation.kind is _READ:
             accepted = node.read(operation.key, reply, lost, waits=self._forwards)
@@ -138,9 +139,10 @@ class Client:
             command = Command(attempt, operation.kind, operation.key, operation.value, operation.expected)
             accepted = node.propose(command, reply, lost, forwards=self._forwards)
         if not accepted:
-            t.world.after(self._delay(), self._answered, operation, NotLeader())
+            t.world.plan(self._delay(), self._answered, (operation, NotLeader()))
 
-    def _answered(self, operation: Operation, answer: Any) -> None:
+    def _answered(self, told: tuple[Operation, Any]) -> None:
+        operation, answer = told
         if operation is not self._current:
             return  # it gave up on this one
         t = self._t
@@ -159,7 +161,7 @@ class Client:
             self._asked = False
             self._target = int(hint) if hint else t.world.between(1, t.options.processes + 1)
             pause = 1 if hint else min(20 * self._done_attempts, 200)
-            t.world.after(pause * MILLISECOND, self._again, operation)
+            t.world.plan(pause * MILLISECOND, self._again, operation)
         else:
             t.history.fail(operation, now)
             self._finish()

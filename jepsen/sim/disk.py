@@ -144,13 +144,13 @@ class SimDisk:
         delay = (options.sync + floor(options.sync_jitter * world.random())) * self.slowness
         if self._stalled_until > world.now + delay:
             delay = self._stalled_until - world.now
-        world.after(delay, self._finish, self.generation)
+        world.plan(delay, self._finish, self.generation)
 
     def _finish(self, generation: int) -> None:
         if generation != self.generation:
             return  # that process is gone
         if self._stalled_until > self._world.now:
-            self._world.after(self._stalled_until - self._world.now, self._finish, generation)
+            self._world.plan(self._stalled_until - self._world.now, self._finish, generation)
             return
         last = 0
         for _ in range(self._writing):
@@ -199,7 +199,7 @@ class SimDisk:
         if self._stalled_until > self._world.now:
             self._stalled_until = 0
             if self._writing:
-                self._world.after(0, self._finish, self.generation)
+                self._world.plan(0, self._finish, self.generation)
 
     def crash(self) -> None:
         """The process ends: of the batches under way a random number, in order, has made it to the disk."""

@@ -85,8 +85,8 @@ class Network:
                 else:
                     link.last_arrival = arrival
             elif options.duplication and random() < options.duplication:
-                world.after(delay + floor(options.jitter * 4 * random()), self._deliver, link, message)
-            world.after(delay, self._deliver, link, message)
+                world.plan(delay + floor(options.jitter * 4 * random()), self._deliver, (link, message))
+            world.plan(delay, self._deliver, (link, message))
 
     def _stop(self, link: Link, message: Message) -> None:
         if self._options.hold and len(link.held) < MAX_HELD:
@@ -94,7 +94,8 @@ class Network:
         else:
             self._world.note("lost", message)
 
-    def _deliver(self, link: Link, message: Message) -> None:
+    def _deliver(self, sent: tuple[Link, Message]) -> None:
+        link, message = sent
         world = self._world
         if link.blocked:
             self._stop(link, message)
@@ -196,7 +197,7 @@ class Network:
     def _release(self, link: Link) -> None:
         held, link.held = link.held, []
         for message in held:
-            self._world.after(self._world.between(0, 1 + self._options.jitter), self._deliver, link, message)
+            self._world.plan(self._world.between(0, 1 + self._options.jitter), self._deliver, (link, message))
 
     def recover(self) -> None:
         """No more disturbance: what is sent from now on arrives, in the latency of the options."""

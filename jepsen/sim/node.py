@@ -143,7 +143,7 @@ class SimNode:
         self._seen = (raft.term, raft.commit_index)
         self._role = raft.role
         world.note(f"node {self.node_id} starts, life {self.life}", image.hard_state)
-        world.after(world.between(0, options.tick), self._tick, self.life)
+        world.plan(world.between(0, options.tick), self._tick, self.life)
 
     def crash(self) -> None:
         """The process is gone; so is what was not durable. Who waits for an answer learns that nobody will give it."""
@@ -199,7 +199,7 @@ class SimNode:
         """Something has arrived: a turn follows soon, and takes along whatever arrives until then."""
         if not self._turn_due and not self.paused and self.driver is not None:
             self._turn_due = True
-            self.world.after(self.options.turn_delay, self._turn, self.life)
+            self.world.plan(self.options.turn_delay, self._turn, self.life)
 
     def hear(self, what: Callable[[Driver], None]) -> None:
         """A question or an answer has come, or word that none will."""
@@ -234,7 +234,7 @@ class SimNode:
             self._held.append((self._tick, (life,)))
             return
         interval = int(self.options.tick * self.tick_rate)
-        self.world.after(interval, self._tick, life)
+        self.world.plan(interval, self._tick, life)
         if self.invariants.leases is not None:
             self.invariants.leases.ticked(self.node_id, interval)
         self._advance(1)

@@ -27,6 +27,11 @@ TraceEvent = tuple[int, str, Any]
 """(time, what, item); formatted only when somebody looks."""
 
 
+def _call(planned: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
+    function, arguments = planned
+    function(*arguments)
+
+
 class Violation(Exception):
     """A promise was broken. ``check`` is which one."""
 
@@ -68,7 +73,7 @@ class World:
         self._folded = 0  # events that the digest has
         self._digest = hashlib.blake2b(digest_size=8)
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
-        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._sequence = 0
         self._print = on_trace
 
@@ -79,8 +84,12 @@ class World:
 
     def after(self, delay: int, function: Callable[..., None], *arguments: Any) -> None:
         """Call ``function`` in ``delay`` microseconds."""
-        self._sequence += 1
-        heappush(self._heap, (self.now + delay, self._sequence, function, arguments))
+        self.plan(delay, _call, (function, arguments))
+
+    def plan(self, delay: int, function: Callable[[Any], None], argument: Any) -> None:
+        """The same with one argument: what happens all the time is planned so, for this and the call cost less."""
+        sequence = self._sequence = self._sequence + 1
+        heappush(self._heap, (self.now + delay, sequence, function, argument))
 
     def between(self, low: int, high: int) -> int:
         """A random number of ``[low, high)``; cheaper than ``randrange``."""
@@ -125,11 +134,11 @@ class World:
             if not heap:
                 return False
             event = heappop(heap)
-            now, sequence, function, arguments = event
+            now, sequence, function, argument = event
             if now > until:
                 heappush(heap, event)
                 return False
             self.now = now
             done += (now, sequence)
-            function(*arguments)
+            function(argument)
         return True
