@@ -34,6 +34,10 @@ class Outcome(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+# Faster to look up than members of the enumeration.
+_PENDING, _OK, _FAIL, _UNKNOWN = Outcome
+
+
 class Operation(msgspec.Struct):
     """One operation of one client.
 
@@ -49,7 +53,7 @@ class Operation(msgspec.Struct):
     called: float
     value: Any = None
     expected: Any = None
-    outcome: Outcome = Outcome.PENDING
+    outcome: Outcome = _PENDING
     result: Any = None
     returned: float = 0.0
 
@@ -64,7 +68,7 @@ class Operation(msgspec.Struct):
                 what = f"cas {self.key} {self.expected!r}->{self.value!r}"
             case Kind.DELETE:
                 what = f"delete {self.key}"
-        if self.outcome is not Outcome.OK:
+        if self.outcome is not _OK:
             return f"[{self.called:.6f}, ..] process {self.process}: {what}: {self.outcome.value}"
         result = "ok" if self.kind is Kind.WRITE else repr(self.result)
         return f"[{self.called:.6f}, {self.returned:.6f}] process {self.process}: {what}: {result}"
@@ -88,20 +92,20 @@ class History:
 
     def ok(self, operation: Operation, result: Any, now: float) -> None:
         """The client was told that it took effect, and ``result``."""
-        self._complete(operation, Outcome.OK, now)
+        self._complete(operation, _OK, now)
         operation.result = result
 
     def fail(self, operation: Operation, now: float) -> None:
         """The client was told, or knows, that it never took effect and never will."""
-        self._complete(operation, Outcome.FAIL, now)
+        self._complete(operation, _FAIL, now)
 
     def unknown(self, operation: Operation, now: float) -> None:
         """The client stopped waiting, or was told that nobody knows."""
-        self._complete(operation, Outcome.UNKNOWN, now)
+        self._complete(operation, _UNKNOWN, now)
 
     @staticmethod
     def _complete(operation: Operation, outcome: Outcome, now: float) -> None:
-        if operation.outcome is not Outcome.PENDING:
+        if operation.outcome is not _PENDING:
             raise ValueError(f"completed twice: {operation.describe()}")
         if now < operation.called:
             raise ValueError(f"completed at {now}, before it was called: {operation.describe()}")

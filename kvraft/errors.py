@@ -19,7 +19,7 @@ class KvraftError(Exception):
     text: ClassVar[str] = "etcdserver: unknown error"
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message or self.text)
+        Exception.__init__(self, message or self.text)  # ``super`` costs as much again, where many are told this
 
 
 class InvalidArgument(KvraftError):
@@ -91,7 +91,7 @@ class NotLeader(Unavailable):
     text = "etcdserver: not leader"
 
     def __init__(self, message: str = "", leader: str = "") -> None:
-        super().__init__(message)
+        Exception.__init__(self, message or self.text)
         self.leader = leader
 
 

@@ -39,6 +39,7 @@ class Traffic:
         "next_process",
         "nodes",
         "options",
+        "processes",
         "seen",
         "stopped",
         "world",
@@ -50,6 +51,7 @@ class Traffic:
         self.nodes = nodes
         self.invariants = invariants
         self.history = History()
+        self.processes = options.processes
         self.left = options.operations
         self.attempts = 0
         self.next_process = 0
@@ -96,10 +98,10 @@ class Client:
         value = f"v{len(t.history.operations)}" if kind in (_WRITE, _CAS) else None
         expected = t.seen.get(key) if kind is _CAS else None
         if kind is _READ and world.random() < options.follower_reads:
-            self._target = world.between(1, options.processes + 1)
+            self._target = world.between(1, t.processes + 1)
         self._forwards = bool(options.forwarded_writes) and world.random() < options.forwarded_writes
         if self._forwards:
-            self._target = world.between(1, options.processes + 1)
+            self._target = world.between(1, t.processes + 1)
         self._start(t.history.invoke(self._process, kind, key, world.now / 1e6, value=value, expected=expected))
 
     def _start(self, operation: Operation) -> None:
@@ -159,7 +161,7 @@ class Client:
         elif self._done_attempts < MAX_ATTEMPTS:
             hint = answer.leader if isinstance(answer, NotLeader) else ""
             self._asked = False
-            self._target = int(hint) if hint else t.world.between(1, t.options.processes + 1)
+            self._target = int(hint) if hint else t.world.between(1, t.processes + 1)
             pause = 1 if hint else min(20 * self._done_attempts, 200)
             t.world.plan(pause * MILLISECOND, self._again, operation)
         else:
@@ -180,7 +182,7 @@ class Client:
             return
         t.history.unknown(operation, t.world.now / 1e6)
         self._process = t.new_process()
-        self._target = t.world.between(1, t.options.processes + 1)
+        self._target = t.world.between(1, t.processes + 1)
         self._finish()
 
     def _finish(self) -> None:

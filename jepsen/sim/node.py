@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_TURNS = 500
 """Turns that follow one wake-up at most; more means that the driver never comes to rest."""
+_TURNS = range(MAX_TURNS)
 _BOUNDLESS = 1 << 30
 FOUNDING_INDEX = 1
 _LEADER = Role.LEADER  # faster to look up than a member of its enumeration
@@ -218,7 +219,7 @@ class SimNode:
         if self.paused:
             return
         driver, leases = self.driver, self.leases
-        for _ in range(MAX_TURNS):
+        for _ in _TURNS:
             driver.turn()
             if leases is not None:
                 leases.lessor.flush()

@@ -294,6 +294,8 @@ class Lessor:
 
     def flush(self) -> None:
         """Propose the renewals that must be in the log, those of a turn together."""
+        if not self._renewals:
+            return
         renewals, self._renewals = self._renewals, []
         for start in range(0, len(renewals), CHECKPOINT_LEASES):
             self._write_renewals(self._clock(), renewals[start : start + CHECKPOINT_LEASES])

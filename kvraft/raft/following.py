@@ -61,7 +61,9 @@ class Following:
                 return None  # a leader never contradicts its own log
             log.append(entries[new:] if new else entries)
         last_index = m.index + len(entries)
-        log.commit_to(m.commit if m.commit < last_index else last_index)
+        commit = m.commit if m.commit < last_index else last_index
+        if commit > log.commit_index:
+            log.commit_to(commit)
         self._match(last_index, bool(entries))
         return None
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "DriverConfig"]
 
-_SNAPSHOT = MessageKind.SNAPSHOT  # faster to look up than a member of its enumeration
+_SNAPSHOT, _LEADER = MessageKind.SNAPSHOT, Role.LEADER  # faster to look up than members of their enumerations
 
 
 class Driver:
@@ -130,7 +130,7 @@ class Driver:
             self._arrived_proposals.add(data, waiter)
         else:
             request = Forwarded(self.forwarder, data, waiter, self._deadline(), is_proposal=True)
-            if self.raft.role == Role.LEADER:
+            if self.raft.role is _LEADER:
                 self._arrived_proposals.add(data, request)
             else:
                 self.forwarder.hold(request)
@@ -225,13 +225,14 @@ class Driver:
     def tick(self) -> None:
         """One unit of time has passed."""
         self._ticks += 1
-        if self.raft.role == Role.LEADER and self._disk.oldest_pending_seconds() > self.config.stalled_disk_seconds:
+        if self.raft.role is _LEADER and self._disk.oldest_pending_seconds() > self.config.stalled_disk_seconds:
             self.raft.step_down("the log disk has stalled")
         self.raft.tick()
         self._telling = self.raft.owes_commit
         if self.raft.leader != self._leader:
             self._notice_leader()
-        self._expire()
+        if self._expiries and self._expiries[0][0] <= self._ticks:
+            self._expire()
         self.reads.tick()
         self.forwarder.tick(self._ticks, self._timed_out, leaderless=self.raft.leader == NO_NODE)
 
@@ -248,7 +249,7 @@ class Driver:
     def leading_term(self) -> int:
         """The term that this member leads in, once everything from before it has been applied; else 0."""
         raft = self.raft
-        return raft.term if raft.role is Role.LEADER and self.machine.applied_term == raft.term else 0
+        return raft.term if raft.role is _LEADER and self.machine.applied_term == raft.term else 0
 
     @property
     def pending(self) -> int:
@@ -272,9 +273,9 @@ class Driver:
         """
         raft, forwarder, reads, inbox = self.raft, self.forwarder, self.reads, self._inbox
         offered: list[tuple[int, int]] = []
-        for _ in range(self.config.max_messages_per_turn):
-            if not inbox:
-                break
+        room = self.config.max_messages_per_turn
+        while inbox and room:
+            room -= 1
             message = inbox.popleft()
             raft.step(message)
             if message.snapshot is not None:
@@ -314,15 +315,15 @@ class Driver:
             self._compact()
 
     def _propose(self) -> None:
-        config = self.config
+        config, join = self.config, self.machine.join
         batches = self._arrived_proposals.take(config.max_proposals_per_turn, config.max_batch_bytes)
-        join = self.machine.join
+        if self.raft.role is not _LEADER:
+            self._refuse(batches, self.no_leader())
+            return
         try:
             first, term = self.raft.propose([join(proposals) for proposals, _ in batches])
         except ProposalDropped as dropped:
-            error = self._no_proposal(dropped)
-            for _, waiters in batches:
-                self.proposed.fail(waiters, error)
+            self._refuse(batches, self._no_proposal(dropped))
             return
         for index, (_, waiters) in enumerate(batches, first):
             place = 0
@@ -334,6 +335,10 @@ class Driver:
                 place += waiter.count if type(waiter) is Together else 1
             self.proposed.add(index, term, waiters)
         self._expiries.append((self._deadline(), term, first, first + len(batches)))
+
+    def _refuse(self, batches: list[tuple[list[bytes], list[Waiter]]], error: KvraftError) -> None:
+        for _, waiters in batches:
+            self.proposed.fail(waiters, error)
 
     def _route(self) -> None:
         """What arrived while this member did not lead goes to the one that does."""
@@ -370,7 +375,7 @@ class Driver:
         return OutcomeUnknown()
 
     def _no_proposal(self, dropped: ProposalDropped) -> KvraftError:
-        if self.raft.role == Role.LEADER:
+        if self.raft.role is _LEADER:
             handing_over = self.raft.status().transferee != NO_NODE
             return NoLeader() if handing_over else TooManyRequests()  # the one is worth another try at once
         return self.no_leader()
@@ -430,16 +435,16 @@ class Driver:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         proposed, forwarder = self.proposed, self.forwarder
-        answers = self.machine.apply(entries, answered=bool(proposed or forwarder.awaits_places))
+        answers = self.machine.apply(entries, answered=bool(proposed.waiting or forwarder.proposals_asked))
         if len(answers) < len(entries):  # what takes long is applied in pieces, a turn for each
             self.raft.not_applied(entries[len(answers) :])
             entries = entries[: len(answers)]
         configuration = self.machine.configuration
         if configuration is not self.raft.configuration and configuration is not None:
             self._reconfigure(configuration)
-        if forwarder.awaits_places:
+        if forwarder.proposals_asked:
             forwarder.applied(entries, answers)
-        if proposed:
+        if proposed.waiting:
             for entry, given in zip(entries, answers, strict=True):
                 if not proposed.applied(entry, given):
                     proposed.end(entry.index, NotLeader(leader=self._leader_url(self.raft.leader)))

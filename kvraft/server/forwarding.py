@@ -99,7 +99,8 @@ class Forwarder:
         """For the leader, as soon as one is known; to read only."""
         self._later: list[Forwarded] = []  # the same, with the next tick: whoever was asked would not, or is not there
         self._asked: dict[int, Forwarded] = {}  # in the order of asking
-        self._proposals_asked = 0
+        self.proposals_asked = 0
+        """Where there are some a leader may yet tell of an entry that is about to be applied: then call ``applied``."""
         self._remembered: dict[int, tuple[int, Sequence[Answer]]] = {}  # applied while the answers to proposals are due
         self._replies: dict[Any, list[PeerAnswer]] = {}
         self.owes_replies = False
@@ -139,7 +140,7 @@ class Forwarder:
         for question, request in zip(questions, requests, strict=True):
             request.peer, request.seen_index = peer, applied_index
             self._asked[question.question_id] = request
-            self._proposals_asked += request.is_proposal
+            self.proposals_asked += request.is_proposal
         self._next_id += len(questions)
         return True
 
@@ -171,13 +172,8 @@ class Forwarder:
 
     def _forget(self, question_id: int) -> Forwarded:
         request = self._asked.pop(question_id)
-        self._proposals_asked -= request.is_proposal
+        self.proposals_asked -= request.is_proposal
         return request
-
-    @property
-    def awaits_places(self) -> bool:
-        """Whether a leader may yet tell of an entry that is about to be applied; then ``applied`` is to be called."""
-        return bool(self._proposals_asked)
 
     def applied(self, entries: Sequence[Entry], answers: Sequence[Sequence[Answer]]) -> None:
         """Remember them: a leader's answer may be slower than what it tells of."""
@@ -190,7 +186,7 @@ class Forwarder:
     def _trim(self) -> None:
         """Nobody is told any more of entries from before the oldest question."""
         remembered = self._remembered
-        if remembered and not self._proposals_asked:
+        if remembered and not self.proposals_asked:
             remembered.clear()
         elif remembered:
             oldest = next(request.seen_index for request in self._asked.values() if request.is_proposal)
@@ -232,7 +228,7 @@ class Forwarder:
         self.held, self._later = [], []
         self._asked.clear()
         self._remembered.clear()
-        self._proposals_asked = 0
+        self.proposals_asked = 0
 
     # ------------------------------------------------------------------ other members' questions
 

@@ -39,7 +39,10 @@ class Together:
 
 def how_many(waiters: Sequence[Waiter]) -> int:
     """For how many proposals they wait."""
-    return sum([waiter.count if type(waiter) is Together else waiter is not nobody for waiter in waiters])
+    count = 0
+    for waiter in waiters:
+        count += waiter.count if type(waiter) is Together else waiter is not nobody
+    return count
 
 
 class ArrivedProposals:
@@ -94,24 +97,22 @@ class PendingProposals:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[int, list[Waiter]]] = {}
+        self.waiting: dict[int, tuple[int, list[Waiter]]] = {}
+        """To read only."""
         self.count = 0
         """How many wait."""
         self.failed = 0
         """Answered with anything else than what applying gave."""
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
     def awaits(self, index: int, term: int) -> bool:
         """Whether anybody waits for the entry of ``term`` at ``index``."""
-        known = self._waiting.get(index)
+        known = self.waiting.get(index)
         return known is not None and known[0] == term
 
     def add(self, index: int, term: int, waiters: list[Waiter]) -> None:
         """``waiters`` wait for the entry at ``index``, which has just been proposed."""
         self.end(index, LeaderChanged())  # ours of an earlier term, gone from our log since
-        self._waiting[index] = (term, waiters)
+        self.waiting[index] = (term, waiters)
         self.count += how_many(waiters)
 
     def join(self, index: int, term: int, place: int, waiter: Waiter) -> bool | None:
@@ -119,13 +120,13 @@ class PendingProposals:
 
         Whether nobody waited for the entry before; None if a later term's is waited for there.
         """
-        known = self._waiting.get(index)
+        known = self.waiting.get(index)
         if known is not None and known[0] > term:
             return None
         is_first = known is None or known[0] < term
         if is_first:
             self.end(index, LeaderChanged())
-            known = self._waiting[index] = (term, [])
+            known = self.waiting[index] = (term, [])
         assert known is not None
         waiters = known[1]
         waiters += [nobody] * (place + 1 - len(waiters))
@@ -135,7 +136,7 @@ class PendingProposals:
 
     def end(self, index: int, error: KvraftError) -> None:
         """Answer whoever waits for the entry at ``index``, if anybody does."""
-        known = self._waiting.pop(index, None)
+        known = self.waiting.pop(index, None)
         if known is not None:
             waiters = known[1]
             self.fail(waiters, error)
@@ -149,28 +150,28 @@ class PendingProposals:
 
     def end_below(self, index: int, error: KvraftError) -> None:
         """The same for all entries up to ``index``."""
-        for known in [i for i in self._waiting if i <= index]:
+        for known in [i for i in self.waiting if i <= index]:
             self.end(known, error)
 
     def end_all(self, error: KvraftError) -> None:
         """The same for everybody."""
-        for index in list(self._waiting):
+        for index in list(self.waiting):
             self.end(index, error)
 
     def applied(self, entry: Entry, answers: Sequence[Answer]) -> bool:
         """``entry`` has come to ``answers``. False if somebody waits for another one at its index, which can never be
         committed now."""
-        known = self._waiting.get(entry.index)
+        known = self.waiting.get(entry.index)
         if known is None:
             return True
         if known[0] != entry.term:
             return False
-        del self._waiting[entry.index]
+        del self.waiting[entry.index]
         self.count -= how_many(known[1])
         place, last = 0, len(answers) - 1
         for waiter in known[1]:
             if last == 0 or type(waiter) is not Together:
-                waiter(answers[min(place, last)])  # an unreadable entry has one error for all
+                waiter(answers[place if place < last else last])  # an unreadable entry has one error for all
                 place += 1
             else:
                 waiter.applied(answers[place : place + waiter.count])

@@ -93,7 +93,7 @@ class Turns:
             if (
                 self.handing_over is not None
                 and driver.raft.leader not in (NO_NODE, member.member_id)
-                and not driver.proposed
+                and not driver.proposed.waiting
             ):
                 self.handing_over.set()
             if not member.ready.is_set() and driver.raft.leader != NO_NODE and member.membership.published:
