@@ -165,10 +165,10 @@ def _load(
     """The document and the texts for names that YAML repeats; JSON that repeats names comes as `Pairs`."""
     if media_type == JSON:
         try:
-            value = jsontext.loads(body)
+            value, repeats = jsontext.loads_checked(body) if strict else (jsontext.loads(body), False)
         except DecodeError as error:
             raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from error
-        if strict and value.__class__ is dict and jsontext.may_repeat_names(body, value):
+        if repeats and value.__class__ is dict:
             value = jsontext.loads_pairs(body)
     elif media_type == YAML:
         from apilayer.api.encoding import yamltext  # here: the parser takes 12 ms to import, few clients need it

@@ -19,6 +19,7 @@ MAX_FLAT_BYTES = 1024  # in longer ones there are so many brackets that counting
 MAX_INTEGER_DIGITS = 100  # longer ones cannot be a value of any field
 _ESCAPED_COLONS = (b"\\u003a", b"\\u003A")
 _DEEP_LINE = b"\n" + b" " * (2 * MAX_DEPTH)  # how far what is in the deepest object that may be is set in
+_DEEP_BYTES = 2 * MAX_DEPTH * MAX_DEPTH  # what leads to such a line and back from it is at least so long
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -41,22 +42,34 @@ class DepthError(DecodeError):
 
 def loads(body: bytes) -> Any:
     """The value that `body` writes; DecodeError with Go's message for bad JSON, DepthError when too deep."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if "ecursion" in str(error):
-            raise DepthError from error
-        value = _loads_leniently(body)
+    value = _parsed(body)
     if len(body) > MAX_FLAT_BYTES or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         check_depth(value)
     return value
 
 
-def check_depth(value: Any) -> None:
-    """Raise DepthError when objects and lists in `value` nest deeper than `MAX_DEPTH`."""
+def loads_checked(body: bytes) -> tuple[Any, bool]:
+    """As `loads`, and whether some object in `body` may have a repeated name; False is certain."""
+    value = _parsed(body)
+    return value, _may_repeat_names(body, check_depth(value))
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        if _DEEP_LINE not in orjson.dumps(value, option=orjson.OPT_INDENT_2):
-            return
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if "ecursion" in str(error):
+            raise DepthError from error
+        return _loads_leniently(body)
+
+
+def check_depth(value: Any) -> bytes:
+    """Raise DepthError when objects and lists in `value` nest deeper than `MAX_DEPTH`; else `value` as JSON."""
+    written = b""
+    try:
+        written = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+        if len(written) < _DEEP_BYTES or _DEEP_LINE not in written:
+            return written
     except orjson.JSONEncodeError:  # too deep by far, or a number that is too large
         pass
     level = [value] if isinstance(value, (dict, list)) else []
@@ -71,17 +84,17 @@ def check_depth(value: Any) -> None:
             for item in (parent.values() if parent.__class__ is dict else parent)
             if item.__class__ is dict or item.__class__ is list
         ]
+    return written
 
 
-def may_repeat_names(body: bytes, value: Any) -> bool:
-    """Whether some object in `body`, parsed to `value`, may have a repeated name; False is certain.
+def _may_repeat_names(body: bytes, written: bytes) -> bool:
+    """A repeated name takes its colon with it when the value is written anew.
 
-    A repeated name takes its colon with it when the value is written anew, and nothing adds one but an escaped colon.
+    Nothing adds one but an escaped colon.
     """
-    written = orjson.dumps(value)
-    if body == written:
-        return False
-    return body.count(b":") != written.count(b":") or any(escaped in body for escaped in _ESCAPED_COLONS)
+    if body.count(b":") != written.count(b":"):
+        return True
+    return b"\\u" in body and any(escaped in body for escaped in _ESCAPED_COLONS)
 
 
 def loads_pairs(body: bytes) -> Any:

@@ -61,11 +61,11 @@ def read(body: bytes) -> Configuration:
 def _load(body: bytes) -> tuple[Any, list[str]]:
     if body.lstrip()[:1] == b"{":
         try:
-            value = jsontext.loads(body)
+            value, repeats = jsontext.loads_checked(body)
         except DecodeError:
             pass  # flow-style YAML, or an error that the YAML parser words
         else:
-            if not jsontext.may_repeat_names(body, value):
+            if not repeats:
                 return value, []
     from apilayer.api.encoding import yamltext  # here: the parser takes 12 ms to import
 

@@ -202,11 +202,11 @@ def _cannot_unmarshal(value: Any, go_type: str) -> str:
 def _load(body: bytes, prefix: str) -> tuple[Any, list[str]]:
     """The body's JSON value, the last value of repeated names counting, and what it repeats."""
     try:
-        value = jsontext.loads(body)
+        value, repeats = jsontext.loads_checked(body)
     except DecodeError as error:
         raise status.bad_request(f"{prefix}{error}") from error
     problems: list[str] = []
-    if jsontext.may_repeat_names(body, value):
+    if repeats:
         _find_repeated(jsontext.loads_pairs(body), "", problems)
     return value, problems
 

@@ -120,8 +120,23 @@ def _repeats(value: Any) -> bool:
 @given(_texts())
 def test_no_repeated_name_is_missed(text: str) -> None:
     body = text.encode()
-    value = orjson.loads(body)
+    value, may_repeat = jsontext.loads_checked(body)
+    assert value == orjson.loads(body)
     if _repeats(jsontext.loads_pairs(body)):
-        assert jsontext.may_repeat_names(body, value)
+        assert may_repeat
     elif "\\u003" not in text:
-        assert not jsontext.may_repeat_names(body, value)
+        assert not may_repeat
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"":}'])
+@pytest.mark.parametrize("inside", ["", "1", "{}", "[]"])
+def test_the_depth_of_short_and_long_texts(brackets: str, inside: str) -> None:
+    """Near the bound; the shortest text that is too deep is about as long as one that must be looked into."""
+    for levels in range(jsontext.MAX_DEPTH - 2, jsontext.MAX_DEPTH + 3):
+        text = brackets[:-1] * levels + (inside or brackets[:-1].count(":") * "1") + brackets[-1] * levels
+        if levels + (inside in ("{}", "[]")) <= jsontext.MAX_DEPTH:
+            assert jsontext.loads(text.encode()) == jsontext.loads_checked(text.encode())[0]
+            continue
+        for loads in (jsontext.loads, jsontext.loads_checked):
+            with pytest.raises(jsontext.DepthError):
+                loads(text.encode())
