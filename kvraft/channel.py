@@ -149,11 +149,12 @@ class Channel:
         while True:
             if self.closed:
                 raise Closed
-            # Wait first: nearly always nothing has arrived yet, and a failed read costs an exception.
-            if not (self._tls and self._sock.pending()):  # type: ignore[attr-defined]
-                await self._wait(trio.lowlevel.wait_readable)
-            else:
-                await trio.lowlevel.checkpoint()
+            # Wait first: nearly always nothing has arrived yet, and a failed read costs an exception. Nothing that TLS
+            # has read is left over: it never reads more than a record, and that is less than we take.
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+            except (trio.ClosedResourceError, OSError, ValueError) as error:
+                raise Closed from error
             try:
                 return self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):

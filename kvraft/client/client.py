@@ -124,7 +124,7 @@ class Client(MemberOperations):
 
     def get(self, key: bytes) -> Awaitable[RangeResponse]:
         """One key, linearizable: `range` without its choices, which cost as much as asking."""
-        return self._read(RangeRequest(key), RangeResponse)
+        return self._call(RangeRequest(key), RangeResponse, repeatable=True)  # as ``_read`` does
 
     async def revision(self) -> int:
         """The store's current revision, linearizable."""

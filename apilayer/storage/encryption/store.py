@@ -179,7 +179,10 @@ class EncryptedStore:
     async def get(self, key: bytes) -> tuple[Record | None, int]:
         """See `Store.get`."""
         record, revision = await self._store.get(key)
-        return (None if record is None else await self._opened(record)), revision
+        transformer = None if record is None else self._transformer(key)
+        if record is not None and transformer is not None:
+            record = await self._open(record, transformer)
+        return record, revision
 
     async def list(self, prefix: bytes, *, start: bytes = b"", limit: int = 0, revision: int = 0) -> Page:
         """See `Store.list`."""
