@@ -17,7 +17,7 @@ class Record:
 
     __slots__ = ()
     tells: bool = False
-    """Whether the answer is to be told, see `answered`."""
+    """Whether anything further is to be told; otherwise it need not be."""
 
     def concerns(self, info: RequestInfo, user: User) -> bool:
         """Somebody who is known asks for something; answers whether that is to be told, see `received`."""

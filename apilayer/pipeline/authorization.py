@@ -226,7 +226,8 @@ async def require(
         verdict = await verdict
     if observe is not None:
         observe(outcome(verdict), perf_counter() - start)
-    record.decided(verdict)
+    if record.tells:
+        record.decided(verdict)
     if not verdict.allowed:
         if verdict.error:
             raise status.raw(500, f"Internal Server Error: {quote(info.path)}: {verdict.error}")

@@ -97,7 +97,8 @@ class Router:
             return await self._virtual.handle(context, row, namespace, info.name)
         api = self._api_of(row)
         admission = self._registry.admission.begin(context.user)
-        context.record.share(admission.annotations)
+        if context.record.tells:
+            context.record.share(admission.annotations)
         return await self._resources.handle(Call(context, row, api, namespace, info.name, info.subresource, admission))
 
     async def _other(self, context: Context) -> Response:

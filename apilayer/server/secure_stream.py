@@ -70,7 +70,7 @@ class SecureStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, b"" at the end. Raises BrokenResourceError, ClosedResourceError."""
-        size = min(max_bytes or RECORD_BYTES, RECORD_BYTES)
+        size = max_bytes if max_bytes and max_bytes < RECORD_BYTES else RECORD_BYTES
         sock = self.socket
         while True:
             # Nearly always nothing has arrived yet, and a read in vain costs an exception.
