@@ -14,7 +14,8 @@ MAX_URL_BYTES = 64 * 1024
 MAX_BODY_OVERHEAD = 8
 """A message may take so many times the body limit on the wire (chunk framing)."""
 MAX_KNOWN_BYTES = 4096
-"""Longer headers are parsed each time, so that what a connection remembers stays small."""
+MAX_KNOWN_HEADERS = 32
+"""Longer and more headers are parsed each time, so that what a connection remembers stays small."""
 _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,;=:\[\]._~-]*")
 _GET = b"GET /"
 _IN_TARGETS = b"/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%?=&+,:"
@@ -116,7 +117,8 @@ class RequestParser:
         """
         rest = data[len(_GET) - 1 + len(request.url) :]
         stays = request.keep_alive and request.version == "1.1"
-        if stays and len(rest) <= MAX_KNOWN_BYTES and _OF_BODIES.isdisjoint(request.headers):
+        small = len(rest) <= MAX_KNOWN_BYTES and len(request.headers) <= MAX_KNOWN_HEADERS
+        if stays and small and _OF_BODIES.isdisjoint(request.headers):
             self._known, self._known_headers = rest, request.headers.copy()
             credentials = request.headers.get("authorization")
             if credentials is not None and not isinstance(credentials, Repeated):

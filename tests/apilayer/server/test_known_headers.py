@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apilayer.server.h1_parser import MAX_KNOWN_BYTES, MAX_URL_BYTES, RequestParser
+from apilayer.server.h1_parser import MAX_KNOWN_BYTES, MAX_KNOWN_HEADERS, MAX_URL_BYTES, RequestParser
 
 LINES = [
     b"Accept: application/json\r\n",
@@ -121,6 +121,8 @@ def test_bounds_hold_for_known_headers() -> None:
     parser.feed(b"GET /" + b"a" * MAX_URL_BYTES + HEAD)
     assert parser.failure is not None
     assert parser.failure.code == 414
-    long = RequestParser(1000)
-    long.feed(b"GET /a HTTP/1.1\r\nHost: x\r\nX: " + b"x" * MAX_KNOWN_BYTES + b"\r\n\r\n")
-    assert (len(long.ready), long._known) == (1, b""), "what is remembered stays small"
+    many = b"".join(b"X%d: x\r\n" % number for number in range(MAX_KNOWN_HEADERS))
+    for large in (b"X: " + b"x" * MAX_KNOWN_BYTES + b"\r\n", many):
+        parser = RequestParser(1000)
+        parser.feed(b"GET /a HTTP/1.1\r\nHost: x\r\n" + large + b"\r\n")
+        assert (len(parser.ready), parser._known) == (1, b""), "what is remembered stays small"
