@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 12
 REQUEST_LOSS = 0.01
 """The share of requests, and of replies, that the clients' network loses."""
-_KINDS = (Kind.READ, Kind.WRITE, Kind.CAS, Kind.DELETE)
-_READ, _WRITE, _CAS, _ = _KINDS  # faster to look up than members of the enumeration
+_READ, _WRITE, _CAS, _DELETE = Kind.READ, Kind.WRITE, Kind.CAS, Kind.DELETE  # faster to look up than members
 _PENDING = Outcome.PENDING
 
 
@@ -87,13 +86,7 @@ class Client:
         if t.stopped or not t.left:
             return
         t.left -= 1
-        point = world.random()
-        kind = _READ
-        for candidate, share in zip(_KINDS, options.mix, strict=True):
-            kind = candidate
-            point -= share
-            if point < 0:
-                break
+        kind = self._draw_kind()
         key = f"k{world.between(0, options.keys)}"
         value = f"v{len(t.history.operations)}" if kind in (_WRITE, _CAS) else None
         expected = t.seen.get(key) if kind is _CAS else None
@@ -103,6 +96,16 @@ class Client:
         if self._forwards:
             self._target = world.between(1, t.processes + 1)
         self._start(t.history.invoke(self._process, kind, key, world.now / 1e6, value=value, expected=expected))
+
+    def _draw_kind(self) -> Kind:
+        reads, writes, swaps, _ = self._t.options.mix
+        point = self._t.world.random() - reads
+        if point < 0:
+            return _READ
+        point -= writes
+        if point < 0:
+            return _WRITE
+        return _CAS if point - swaps < 0 else _DELETE
 
     def _start(self, operation: Operation) -> None:
         self._current = operation
@@ -162,7 +165,7 @@ class Client:
             hint = answer.leader if isinstance(answer, NotLeader) else ""
             self._asked = False
             self._target = int(hint) if hint else t.world.between(1, t.processes + 1)
-            pause = 1 if hint else min(20 * self._done_attempts, 200)
+            pause = 1 if hint else 20 * self._done_attempts if self._done_attempts < 10 else 200
             t.world.plan(pause * MILLISECOND, self._again, operation)
         else:
             t.history.fail(operation, now)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 NOBODY = Configuration(())
+_CONFIGURATION = EntryKind.CONFIGURATION  # faster to look up than a member of its enumeration
 
 
 class Invariants:
@@ -51,7 +52,7 @@ class Invariants:
         self.changes = 0
         self.images: dict[int, Image] = {}
         """What is durable on each node."""
-        self._configurations = [configuration, configuration]
+        self._configurations = (configuration, configuration)
         """The one in force after the last entry applied, and the one before the last change."""
         self.leases: LeaseJudge | None = None
         """In runs with leases."""
@@ -131,12 +132,15 @@ class Invariants:
         """Commit quorum: an entry is durable on a quorum by the time it is first applied anywhere; of the voters as of
         this entry, or as of before the last change, which may have been committed together with it."""
         index, term = entry.index, entry.term
-        holders = {node: int(image.base >= index or image.holds(index, term)) for node, image in self.images.items()}
-        if holders and not any(committed_index(known, holders) for known in self._configurations):
+        holders: dict[int, int] = {}
+        for node, image in self.images.items():
+            holders[node] = 1 if image.base >= index or image.holds(index, term) else 0
+        now, before = self._configurations
+        if holders and not committed_index(now, holders) and not committed_index(before, holders):
             raise Violation("commit quorum", f"{index} of term {term} is on {holders} of {self._configurations}")
-        if entry.kind == EntryKind.CONFIGURATION:
+        if entry.kind == _CONFIGURATION:
             self.changes += 1
-            self._configurations = [changed(self.configuration, entry), self.configuration]
+            self._configurations = changed(now, entry), now
 
     def refused(self, attempt: int, error: str) -> None:
         """A client was told that ``attempt`` never takes effect."""

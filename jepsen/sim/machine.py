@@ -226,9 +226,9 @@ class SimMachine:
             self.applied_index,
             self.applied_term,
             self.revision,
-            dict(self.values),
+            self.values.copy(),
             self.configuration,
-            dict(self.leases),
+            self.leases.copy(),
             self.lease_clock,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from jepsen.sim.disk import SimDisk
@@ -234,11 +235,11 @@ class SimNode:
         if self.paused:
             self._held.append((self._tick, (life,)))
             return
-        interval = int(self.options.tick * self.tick_rate)
+        interval = floor(self.options.tick * self.tick_rate)
         self.world.plan(interval, self._tick, life)
         if self.invariants.leases is not None:
             self.invariants.leases.ticked(self.node_id, interval)
-        self._advance(1)
+        self._advance()
 
     def advance_clock(self, ticks: int) -> None:
         """The clock jumps."""
@@ -246,16 +247,18 @@ class SimNode:
             self.invariants.leases.jumped(ticks)
         self._advance(ticks)
 
-    def _advance(self, ticks: int) -> None:
-        if self.driver is None or self.paused:
+    def _advance(self, ticks: int = 1) -> None:
+        driver = self.driver
+        if driver is None or self.paused:
             return
-        for _ in range(ticks):
-            self.driver.tick()
+        while ticks:
+            ticks -= 1
+            driver.tick()
             if self.leases is not None:
                 self.leases.tick()
-        self._observe(self.driver.raft)
-        self.driver.commit_if_due(due=True)
-        if self.driver.has_work:
+        self._observe(driver.raft)
+        driver.commit_if_due(due=True)
+        if driver.has_work:
             self.wake()
 
     def _durable(self, generation: int, seq: int) -> None:

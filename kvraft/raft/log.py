@@ -259,9 +259,12 @@ class RaftLog:
         if self._size_below(len(self._entries)) <= self._cached_bytes:
             return
         evictable = min(self.durable_index, self.applied_index) + 1 - self._offset
+        if evictable <= 0:
+            return
         surplus = self._size_below(len(self._entries)) - self._cached_bytes * 3 // 4
-        count = bisect_left(range(evictable + 1), surplus, key=self._size_below)
-        self._drop_cached(min(count, evictable))
+        if self._size_below(evictable) > surplus:
+            evictable = bisect_left(range(evictable + 1), surplus, key=self._size_below)
+        self._drop_cached(evictable)
 
     def _size_below(self, count: int) -> int:
         """What the first ``count`` cached entries occupy."""
