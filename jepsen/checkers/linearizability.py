@@ -13,6 +13,8 @@ What keeps the set small, each without changing any verdict:
 * An operation of unknown outcome may take effect at any time or never, so it does only directly before an operation
   that needs the value which it leaves; and of two configurations that differ only in these, the one that has used up
   fewer of them stands for both.
+* A write that no operation needs at once may have taken effect unseen directly before another write or a deletion. So
+  each of these makes *free* all that are pending: such a one may still take effect, or have done so when it completes.
 * Values that no operation ever observed are one value.
 """
 
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Configuration = tuple[Any, int]
-"""(value, bits of the pending operations that have taken effect)."""
+"""(value, bits of the pending operations that have taken effect; and, each next to its bit, of those that are free)."""
 
 _ANYTHING, _NOTHING = object(), object()
 # Faster to look up than members of their enumerations.
-_READ, _WRITE, _CAS, _OK = Kind.READ, Kind.WRITE, Kind.CAS, Outcome.OK
+_READ, _WRITE, _CAS, _DELETE, _OK = Kind.READ, Kind.WRITE, Kind.CAS, Kind.DELETE, Outcome.OK
 MAX_CONFIGURATIONS = 500_000
 """Configurations examined for one key before the search gives up."""
 
@@ -106,9 +108,13 @@ class _Pending:
     """An operation that has been called and has not returned, with its bit in configurations.
 
     ``value`` is what it reads or leaves; ``needs`` the value that it cannot do without, _ANYTHING if most will do.
+    ``free`` is the bit of a write that may go unseen. ``waits``: it takes effect only for who needs what it leaves.
     """
 
-    __slots__ = ("bit", "effect", "expected", "kind", "needs", "neutral", "operation", "unknown", "value")
+    __slots__ = (
+        *("bit", "effect", "expected", "free", "kind", "needs", "neutral"),
+        *("operation", "unknown", "value", "waits"),
+    )
 
     def __init__(self, operation: Operation, bit: int, observed: set[Any]) -> None:
         self.operation = operation
@@ -117,7 +123,7 @@ class _Pending:
         self.kind = operation.kind
         self.unknown = operation.outcome is not _OK
         self.neutral = not self.unknown and (self.kind is _READ or (self.kind is not _WRITE and not operation.result))
-        value = operation.result if self.kind is _READ else None if self.kind is Kind.DELETE else operation.value
+        value = operation.result if self.kind is _READ else None if self.kind is _DELETE else operation.value
         self.value = value if value in observed else Unobserved.VALUE
         self.expected = operation.expected
         if self.kind is _CAS:
@@ -126,6 +132,8 @@ class _Pending:
             self.needs = self.value
         else:
             self.needs = _NOTHING if self.kind is _WRITE else _ANYTHING
+        self.free = bit << 1 if self.kind is _WRITE and self.value is not None and not self.unknown else 0
+        self.waits = self.unknown or bool(self.free)
 
     def fits(self, state: Any) -> bool:
         """For a neutral operation: whether its answer is right at ``state``."""
@@ -168,7 +176,8 @@ class _Search:
         self.changing: list[_Pending] = []
         self.unknown_bits = 0
         self.effects: dict[tuple[Kind, Any, Any], int] = {}
-        self.free_bits: list[int] = []
+        self.frees = 0
+        self.unused_bits: list[int] = []
         self.explored = 0
         self.bound = max_configurations
 
@@ -183,7 +192,7 @@ class _Search:
                 self._call(number, operation)
 
     def _call(self, number: int, operation: Operation) -> None:
-        bit = self.free_bits.pop() if self.free_bits else 1 << len(self.pending)
+        bit = self.unused_bits.pop() if self.unused_bits else 1 << 2 * len(self.pending)
         pending = self.pending[number] = _Pending(operation, bit, self.observed)
         if pending.neutral:
             self.neutral.append(pending)
@@ -196,17 +205,21 @@ class _Search:
             self.unknown_bits |= bit
             effect = (pending.kind, pending.value, pending.expected)
             pending.effect = self.effects.setdefault(effect, len(self.effects))
+        self.frees |= pending.free
 
     def _return(self, number: int) -> None:
         returning = self.pending[number]
         bit = returning.bit
+        free = returning.free
         after: set[Configuration] = set()
         todo: set[Configuration] = set()
-        for configuration in self.configurations:
-            if configuration[1] & bit:
-                after.add((configuration[0], configuration[1] ^ bit))
-            else:
-                todo.add(configuration)
+        for state, mask in self.configurations:
+            if mask & bit:
+                after.add((state, mask ^ bit))
+                continue
+            if mask & free:
+                after.add((state, mask ^ free))
+            todo.add((state, mask))
         self._spend(len(after))
         if todo:
             self._extend(todo, returning, after)
@@ -214,16 +227,17 @@ class _Search:
             raise _Refuted(returning.operation, [pending.operation for pending in self.pending.values()])
         del self.pending[number]
         (self.neutral if returning.neutral else self.changing).remove(returning)
-        self.free_bits.append(bit)
+        self.frees &= ~free
+        self.unused_bits.append(bit)
         self.configurations = self._fewest_unknown(after) if self.unknown_bits else after
 
     def _extend(self, start: set[Configuration], returning: _Pending, after: set[Configuration]) -> None:
         """Add to ``after`` every way to go from ``start`` up to and including ``returning``."""
-        # The third item: the last step was an unknown operation that served nobody yet, so the next must need it.
+        # The third item: the last step was one that served nobody yet, so the next must need it.
         stack = [(state, mask, False) for state, mask in start]
         seen = set(stack)
         bit = returning.bit
-        steps = self._steps(start)
+        steps = self._steps(start, returning)
         while stack:
             state, mask, must_need = stack.pop()
             tried: set[int] = set()
@@ -239,35 +253,42 @@ class _Search:
                         continue
                     tried.add(pending.effect)
                 with_it = mask | pending.bit
+                if kind is not _CAS:
+                    with_it = (with_it | self.frees) & ~(with_it << 1 & self.frees)
                 new_mask = self._absorb(new_state, with_it)
                 if new_mask & bit:
                     after.add((new_state, new_mask ^ bit))
                     continue
-                step = (new_state, new_mask, unknown and new_mask == with_it)
+                step = (new_state, new_mask, pending.waits and new_mask == with_it)
                 if step not in seen:
                     seen.add(step)
                     stack.append(step)
             self._spend(1)
 
-    def _steps(self, start: set[Configuration]) -> list[_Pending]:
-        """Of the operations that change something those that can matter from ``start`` on: of unknown outcome only
-        what leaves a value that one of the others needs, or one that has yet to fit. Most are of long ago."""
-        if not self.unknown_bits:
+    def _steps(self, start: set[Configuration], returning: _Pending) -> list[_Pending]:
+        """Of the operations that change something those that can matter from ``start`` on: of writes and of unknown
+        ones only what leaves a value that one of the others needs, or one that has yet to fit."""
+        if len(self.changing) < 2:
             return self.changing
         fitted = -1
         for _, mask in start:
             fitted &= mask
         asking = [pending for pending in self.neutral if not pending.bit & fitted]
-        asking += [pending for pending in self.changing if not pending.unknown]
-        idle = [pending for pending in self.changing if pending.unknown]
+        idle: list[_Pending] = []
+        for pending in self.changing:
+            (idle if pending.waits and pending is not returning else asking).append(pending)
+        emptying = [pending for pending in asking if pending.value is None and not pending.neutral]
+        finds = len(emptying) == 1 and emptying[0].kind is _DELETE and all(state is not None for state, _ in start)
+        if finds:
+            asking.remove(emptying[0])  # there is something to delete, unless somebody needs that there be nothing
         needed: set[Any] = set()
         while asking:
             needed.update([pending.needs for pending in asking])
-            if _ANYTHING in needed:
+            if _ANYTHING in needed or (finds and None in needed):
                 return self.changing
             asking = [pending for pending in idle if pending.value in needed]
             idle = [pending for pending in idle if pending.value not in needed]
-        return [pending for pending in self.changing if not pending.unknown or pending.value in needed]
+        return [p for p in self.changing if not p.waits or p is returning or p.value in needed]
 
     def _absorb(self, state: Any, mask: int) -> int:
         for pending in self.neutral:
