@@ -249,12 +249,14 @@ class _Search:
                     continue
                 new_state = pending.value
                 if unknown:
-                    if new_state == state or pending.effect in tried:
+                    if pending.effect in tried:
                         continue
                     tried.add(pending.effect)
                 with_it = mask | pending.bit
                 if kind is not _CAS:
                     with_it = (with_it | self.frees) & ~(with_it << 1 & self.frees)
+                if unknown and new_state == state and not with_it & ~mask & self.frees:
+                    continue  # it does nothing, not even for writes that may go unseen
                 new_mask = self._absorb(new_state, with_it)
                 if new_mask & bit:
                     after.add((new_state, new_mask ^ bit))

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections import deque
 from heapq import heappop, heappush
+from itertools import repeat
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,7 @@ class World:
     def _run_some(self, until: int) -> bool:
         """Run a few hundred events. False: those were the last."""
         heap, done = self._heap, self._done
-        for _ in range(EVENTS_AT_ONCE):
+        for _ in repeat(None, EVENTS_AT_ONCE):
             if not heap:
                 return False
             event = heappop(heap)
@@ -139,6 +140,7 @@ class World:
                 heappush(heap, event)
                 return False
             self.now = now
-            done += (now, sequence)
+            done.append(now)
+            done.append(sequence)
             function(argument)
         return True

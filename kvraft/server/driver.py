@@ -271,7 +271,8 @@ class Driver:
 
         Whether the batch is durable already: then there may be more to do at once.
         """
-        raft, forwarder, reads, inbox = self.raft, self.forwarder, self.reads, self._inbox
+        raft, inbox = self.raft, self._inbox
+        forwarder, reads = self.forwarder, self.reads
         offered: list[tuple[int, int]] = []
         room = self.config.max_messages_per_turn
         while inbox and room:
