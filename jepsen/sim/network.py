@@ -49,11 +49,12 @@ class Link:
 class Network:
     """Carries messages between nodes, or not."""
 
-    __slots__ = ("_options", "_world", "latency", "links", "loss", "nodes", "stragglers")
+    __slots__ = ("_arrive", "_options", "_world", "latency", "links", "loss", "nodes", "stragglers")
 
     def __init__(self, world: World, options: Options) -> None:
         self._world = world
         self._options = options
+        self._arrive = self._deliver  # bound once: it is planned all the time
         self.nodes: dict[int, SimNode] = {}
         self.loss = options.loss
         self.latency = options.latency
@@ -85,8 +86,8 @@ class Network:
                 else:
                     link.last_arrival = arrival
             elif options.duplication and random() < options.duplication:
-                world.plan(delay + floor(options.jitter * 4 * random()), self._deliver, (link, message))
-            world.plan(delay, self._deliver, (link, message))
+                world.plan(delay + floor(options.jitter * 4 * random()), self._arrive, (link, message))
+            world.plan(delay, self._arrive, (link, message))
 
     def _stop(self, link: Link, message: Message) -> None:
         if self._options.hold and len(link.held) < MAX_HELD:

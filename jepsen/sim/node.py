@@ -84,6 +84,7 @@ class SimNode:
         first = founding_state(options) if node_id <= options.nodes else State(0, 0, 0, {})
         self._states = (first, first)
         self._turn_due = False
+        self._take_turn = self._turn  # bound once: it is planned all the time
         self._held: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._seen = (0, 0)
         self._role: Role | None = Role.FOLLOWER
@@ -201,7 +202,7 @@ class SimNode:
         """Something has arrived: a turn follows soon, and takes along whatever arrives until then."""
         if not self._turn_due and not self.paused and self.driver is not None:
             self._turn_due = True
-            self.world.plan(self.options.turn_delay, self._turn, self.life)
+            self.world.plan(self.options.turn_delay, self._take_turn, self.life)
 
     def hear(self, what: Callable[[Driver], None]) -> None:
         """A question or an answer has come, or word that none will."""
