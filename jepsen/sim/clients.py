@@ -67,13 +67,25 @@ class Traffic:
 class Client:
     """One sequential client. ``target`` is the node that it believes to lead."""
 
-    __slots__ = ("_asked", "_current", "_done_attempts", "_forwards", "_process", "_t", "_target")
+    __slots__ = (
+        "_asked",
+        "_current",
+        "_deadline",
+        "_done_attempts",
+        "_forwards",
+        "_process",
+        "_t",
+        "_target",
+        "_watched",
+    )
 
     def __init__(self, traffic: Traffic) -> None:
         self._t = traffic
         self._process = traffic.new_process()
         self._target = 1
         self._current: Operation | None = None
+        self._deadline = 0
+        self._watched = False  # an event is planned that looks for the deadline
         self._done_attempts = 0
         self._asked = False
         self._forwards = False
@@ -110,8 +122,22 @@ class Client:
     def _start(self, operation: Operation) -> None:
         self._current = operation
         self._done_attempts = 0
-        self._t.world.plan(self._t.options.timeout, self._lost, operation)
+        world, timeout = self._t.world, self._t.options.timeout
+        self._deadline = world.now + timeout
+        if not self._watched:
+            self._watched = True
+            world.plan(timeout, self._watch, None)
         self._send(operation)
+
+    def _watch(self, _: None) -> None:
+        """Give up what takes too long. One event at a time does for all operations: few of them last so long."""
+        world, operation = self._t.world, self._current
+        if operation is not None and self._deadline > world.now:
+            world.plan(self._deadline - world.now, self._watch, None)
+            return
+        self._watched = False
+        if operation is not None:
+            self._lost(operation)
 
     def _send(self, operation: Operation) -> None:
         t = self._t
