@@ -90,6 +90,8 @@ class SimDisk:
     """
 
     __slots__ = (
+        "_base",
+        "_last",
         "_on_durable",
         "_on_written",
         "_options",
@@ -100,7 +102,6 @@ class SimDisk:
         "generation",
         "image",
         "slowness",
-        "view",
     )
 
     def __init__(
@@ -112,8 +113,7 @@ class SimDisk:
     ) -> None:
         self.image = Image()
         """What is durable."""
-        self.view = Image()
-        """What will be durable once everything submitted is."""
+        self._base = self._last = 0  # of what will be durable once everything submitted is
         self.generation = 0
         self.slowness = 1
         self._world = world
@@ -124,15 +124,35 @@ class SimDisk:
         self._writing = 0
         self._stalled_until = 0
 
+    @property
+    def view(self) -> Image:
+        """What will be durable once everything submitted is."""
+        view = self.image.copy()
+        for _, batch in self._queue:
+            view.write(batch)
+        return view
+
     # ------------------------------------------------------------------ the driver's Disk
 
     def submit(self, batch: LogBatch) -> bool:
         """Queue a batch; it is durable some time later, together with what has queued up by then."""
-        self.view.write(batch)
+        self._look_at(batch)
         self._queue.append((self._world.now, batch))
         if not self._writing:
             self._start()
         return False
+
+    def _look_at(self, batch: LogBatch) -> None:
+        """What the driver submits has to follow what it submitted before; ``Image.write`` would say so too late."""
+        if batch.reset is not None:
+            self._base = self._last = batch.reset.index
+        if batch.entries:
+            first = batch.entries[0].index
+            if not self._base < first <= self._last + 1:
+                raise Violation("log", f"entry {first} does not follow {self._base}..{self._last}")
+            self._last = first + len(batch.entries) - 1
+        if batch.discard_to > self._base:
+            self._base = min(batch.discard_to, self._last)
 
     def oldest_pending_seconds(self) -> float:
         """How long the oldest batch has waited."""
@@ -208,7 +228,7 @@ class SimDisk:
             self._write_next()
         self._queue.clear()
         self._writing = 0
-        self.view = self.image.copy()
+        self._base, self._last = self.image.base, self.image.last_index
 
     def close(self) -> None:
         """The process ends in good order: what is queued is written first."""
@@ -227,4 +247,4 @@ class SimDisk:
         image.base, image.base_term, image.entries = applied.index, applied.term, []
         if image.hard_state.term < applied.term:
             image.hard_state = HardState(applied.term, NO_NODE, image.hard_state.commit)
-        self.view = image.copy()
+        self._base, self._last = image.base, image.last_index

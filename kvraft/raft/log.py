@@ -71,12 +71,12 @@ class RaftLog:
 
     def term(self, index: int) -> int | None:
         """The term of an entry; None where the log has none (compacted away, or past the end)."""
+        if index == self.last_index:
+            return self.last_term
         if index > self.last_index or index < self.compacted_index:
             return None
         if index >= self._offset:
             return self._entries[index - self._offset].term
-        if index == self.last_index:
-            return self.last_term
         if index == self.compacted_index:
             return self.compacted_term
         return self._reader.term(index)
