@@ -256,12 +256,12 @@ class RaftLog:
 
         What is not durable or not applied is the working set and stays; other limits bound that.
         """
-        if self._size_below(len(self._entries)) <= self._cached_bytes:
+        size = self._size_below(len(self._entries))
+        durable, applied = self.durable_index, self.applied_index
+        evictable = (durable if durable < applied else applied) + 1 - self._offset
+        if size <= self._cached_bytes or evictable <= 0:
             return
-        evictable = min(self.durable_index, self.applied_index) + 1 - self._offset
-        if evictable <= 0:
-            return
-        surplus = self._size_below(len(self._entries)) - self._cached_bytes * 3 // 4
+        surplus = size - self._cached_bytes * 3 // 4
         if self._size_below(evictable) > surplus:
             evictable = bisect_left(range(evictable + 1), surplus, key=self._size_below)
         self._drop_cached(evictable)

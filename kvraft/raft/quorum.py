@@ -22,6 +22,9 @@ class VoteResult(enum.IntEnum):
     LOST = 2
 
 
+_PENDING, _WON, _LOST = VoteResult  # faster to look up than members of the enumeration
+
+
 def committed_index(configuration: Configuration, acknowledged: Mapping[int, int]) -> int:
     """The highest index that a majority has acknowledged, in a joint configuration a majority of each half.
 
@@ -46,18 +49,23 @@ def _majority_index(voters: tuple[int, ...], acknowledged: Mapping[int, int]) ->
 def vote_result(configuration: Configuration, votes: Mapping[int, bool]) -> VoteResult:
     """Whether the votes so far decide: WON needs both halves of a joint configuration, LOST only one of them."""
     result = _majority_vote(configuration.voters, votes)
-    if not configuration.outgoing or result is VoteResult.LOST:
+    if not configuration.outgoing or result is _LOST:
         return result
     outgoing = _majority_vote(configuration.outgoing, votes)
-    if outgoing is VoteResult.LOST:
+    if outgoing is _LOST:
         return outgoing
-    return VoteResult.WON if result is outgoing is VoteResult.WON else VoteResult.PENDING
+    return _WON if result is outgoing is _WON else _PENDING
 
 
 def _majority_vote(voters: tuple[int, ...], votes: Mapping[int, bool]) -> VoteResult:
     needed = len(voters) // 2 + 1
-    granted = sum(votes.get(voter) is True for voter in voters)
-    missing = sum(voter not in votes for voter in voters)
+    granted = missing = 0
+    for voter in voters:
+        vote = votes.get(voter)
+        if vote is None:
+            missing += 1
+        elif vote:
+            granted += 1
     if granted >= needed:
-        return VoteResult.WON
-    return VoteResult.PENDING if granted + missing >= needed else VoteResult.LOST
+        return _WON
+    return _PENDING if granted + missing >= needed else _LOST
