@@ -20,7 +20,7 @@ from jepsen.sim.run import Report, run_seed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SEEDS_PER_JOB = 10
+SEEDS_PER_JOB = 4
 PER_SEED = ("elections", "faults", "operations", "unknown", "changes")
 MAX_SHOWN = 5
 """Violations shown in full; the others are listed."""
