@@ -6,7 +6,7 @@ bounded: only resources that are served, and a fixed set of other paths, are tol
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, TypeVar
 
 from apilayer.api.managed import is_apply
@@ -26,6 +26,7 @@ SIZE_BUCKETS = tuple(10.0**power for power in range(3, 10))
 """Upper bounds in bytes, as kube-apiserver's."""
 WATCH_LIST_BUCKETS = (*(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 6.0, 8.0), *(10.0, 15.0, 20.0, 30.0, 45.0, 60.0))
 AUTHORIZATION_BUCKETS = tuple(0.001 * 2**power for power in range(15))
+MAX_FRESH = 128
 K = TypeVar("K")
 _OTHER_PATHS = frozenset({"api", "apis", "healthz", "livez", "metrics", "openapi", "readyz", "version"})
 _VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETE"}
@@ -39,29 +40,59 @@ def bound_text(bound: float) -> str:
 
 
 class Histogram:
-    """Counts by bucket, their sum and number."""
+    """Counts by bucket, and the sum of the values. They are sorted into the buckets many at a time."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "_counts", "_fresh", "_total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+        self._fresh: list[float] = []
+        """Values that are not in `_counts` and `_total` yet."""
+
+    @property
+    def counts(self) -> list[int]:
+        """How many values are in each bucket, the last one being for those above all bounds."""
+        self._settle()
+        return self._counts
+
+    @property
+    def total(self) -> float:
+        """The sum of all values."""
+        self._settle()
+        return self._total
 
     def observe(self, value: float) -> None:
         """Adds one value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+        fresh = self._fresh
+        fresh.append(value)
+        if len(fresh) >= MAX_FRESH:
+            self._settle()
+
+    def _settle(self) -> None:
+        fresh = self._fresh
+        if not fresh:
+            return
+        self._total += sum(fresh)
+        fresh.sort()
+        before = 0
+        for index, bound in enumerate(self._bounds):
+            up_to = bisect_right(fresh, bound, before)
+            self._counts[index] += up_to - before
+            before = up_to
+        self._counts[-1] += len(fresh) - before
+        fresh.clear()
 
     def take_back(self, value: float) -> None:
         """Undoes one `observe`."""
         self.counts[bisect_left(self._bounds, value)] -= 1
-        self.total -= value
+        self._total -= value
 
     def add(self, other: Histogram) -> None:
         """Takes in what another one with the same bounds has seen."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
+        self._counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self._total += other.total
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Pairs of upper bound, as Go writes it, and how many values are not above it; the last one is ``+Inf``."""

@@ -79,9 +79,11 @@ class Queue:
         self._begun = 0.0
         self._charged = 0.0
 
-    def began(self, seats: int, now: float) -> None:
-        """A request of so many seats runs from now on; it was charged as one that takes the usual time."""
+    def began(self, work: Work, now: float) -> None:
+        """A request runs from now on; it was charged as one that takes the usual time."""
+        seats = work.seats
         self.executing += 1
+        self.seats_in_use += work.max_seats
         self._running_seats += seats
         self._begun += seats * now
         self._charged += seats * SERVICE_SECONDS
@@ -183,7 +185,12 @@ class QueueSet:
             self._run(ticket, now)
             self.demand.raised(self.seats_in_use + self.seats_waiting)
             return ticket
-        ticket.queue = queue = self._choose(hand)
+        if self.waiting:
+            queue = self._emptiest(hand)
+        else:
+            self._dealt += 1
+            queue = self.queues[hand[self._dealt % len(hand)]]
+        ticket.queue = queue
         if self.seats_in_use >= limit and len(queue.waiting) >= self.queuing.length_limit:
             raise Rejected(QUEUE_FULL)
         if not queue.waiting and not queue.executing:
@@ -265,14 +272,12 @@ class QueueSet:
         if self._active and self.limit is not None:
             self.r += self.seats_in_use / self._active * seconds
 
-    def _choose(self, indices: tuple[int, ...]) -> Queue:
+    def _emptiest(self, indices: tuple[int, ...]) -> Queue:
         """The queue of the hand with the least work waiting; the first look goes to another one each time."""
         queues, size = self.queues, len(indices)
         self._dealt += 1
         offset = self._dealt % size
         best = queues[indices[offset]]
-        if not self.waiting:
-            return best
         for step in range(1, size):
             queue = queues[indices[(offset + step) % size]]
             if queue.waiting_work < best.waiting_work:
@@ -335,8 +340,7 @@ class QueueSet:
         self.seats_in_use += seats
         queue = ticket.queue
         if queue is not None:
-            queue.began(ticket.work.seats, now)
-            queue.seats_in_use += seats
+            queue.began(ticket.work, now)
 
     def _left(self, queue: Queue, ticket: Ticket) -> None:
         """`ticket` has been taken out of those that wait."""
