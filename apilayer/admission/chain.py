@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 
 from apilayer.admission.plugin import Attributes, NotYet, Plugin
 from apilayer.api.status import StatusError
@@ -91,16 +92,13 @@ class Chain:
         return Admission(self, user)
 
 
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """Admission of one request: who asks, and what they are told with the answer."""
 
-    __slots__ = ("annotations", "chain", "user", "warnings")
-
-    def __init__(self, chain: Chain, user: User) -> None:
-        self.chain = chain
-        self.user = user
-        self.warnings: list[str] = []
-        self.annotations: dict[str, str] = {}
+    chain: Chain
+    user: User
+    warnings: list[str] = msgspec.field(default_factory=list)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
     def review(
         self,

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
@@ -75,34 +76,21 @@ class Identity:
     """Why it names nobody although it is valid; "": it does."""
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request. Header names are lower case; `read_body` may be awaited once."""
 
-    __slots__ = ("certificate", "headers", "method", "path", "peer", "query", "raw_uri", "read_body")
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: dict[str, str],
-        certificate: Identity | None,
-        read_body: Callable[[], Awaitable[bytes]],
-        raw_uri: str = "",
-        peer: str = "",
-    ) -> None:
-        self.method = method
-        self.path = path
-        """Percent-decoded."""
-        self.query = query
-        self.headers = headers
-        self.certificate = certificate
-        self.read_body = read_body
-        """Answers the whole body. Raises StatusError 413 for one over MAX_BODY_BYTES, BodyError when cut off."""
-        self.raw_uri = raw_uri
-        """Path and query as they came; "" when nobody kept them."""
-        self.peer = peer
-        """The address that the connection comes from."""
+    method: str
+    path: str
+    """Percent-decoded."""
+    query: str
+    headers: dict[str, str]
+    certificate: Identity | None
+    read_body: Callable[[], Awaitable[bytes]]
+    """Answers the whole body. Raises StatusError 413 for one over MAX_BODY_BYTES, BodyError when cut off."""
+    raw_uri: str = ""
+    """Path and query as they came; "" when nobody kept them."""
+    peer: str = ""
+    """The address that the connection comes from."""
 
 
 class BodyError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import httptools
+import msgspec
 
 from apilayer.pipeline.request import Repeated, joined, lasting
 
@@ -42,35 +43,20 @@ class BadMessage(Exception):
         self.code = code
 
 
-class Incoming:
+class Incoming(msgspec.Struct, eq=False):
     """A request whose head has arrived; its body may still be on the way."""
 
-    __slots__ = (
-        "body",
-        "body_bytes",
-        "complete",
-        "expects_continue",
-        "headers",
-        "keep_alive",
-        "method",
-        "too_large",
-        "url",
-        "version",
-        "wire_bytes",
-    )
-
-    def __init__(self, method: str, url: bytes, headers: dict[str, str], *, complete: bool = False) -> None:
-        self.method = method
-        self.url = url
-        self.version = "1.1"
-        self.headers = headers
-        self.body: list[bytes] = []
-        self.body_bytes = 0
-        self.wire_bytes = 0
-        self.too_large = False
-        self.complete = complete
-        self.keep_alive = True
-        self.expects_continue = False
+    method: str
+    url: bytes
+    headers: dict[str, str]
+    version: str = "1.1"
+    body: list[bytes] = msgspec.field(default_factory=list)
+    body_bytes: int = 0
+    wire_bytes: int = 0
+    too_large: bool = False
+    complete: bool = False
+    keep_alive: bool = True
+    expects_continue: bool = False
 
 
 class RequestParser:

@@ -18,6 +18,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 
 from apilayer.pipeline.fairness.demand import Demand
 from apilayer.pipeline.fairness.work import SERVICE_SECONDS
@@ -109,21 +110,18 @@ class Queue:
             self.start_r = self.waiting[0].arrival_r
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """A request's place: waiting until `started`; then to be given back with `QueueSet.finish`."""
 
-    __slots__ = ("arrival_r", "arrived", "label", "queue", "started", "wake", "work")
-
-    def __init__(self, work: Work, label: tuple[str, str], arrived: float, arrival_r: float) -> None:
-        self.work = work
-        self.label = label
-        """The FlowSchema and the flow within it, for people."""
-        self.arrived = arrived
-        self.arrival_r = arrival_r
-        self.queue: Queue | None = None
-        self.started: float | None = None
-        self.wake: Callable[[], None] | None = None
-        """Called when a request that waited may run."""
+    work: Work
+    label: tuple[str, str]
+    """The FlowSchema and the flow within it, for people."""
+    arrived: float
+    arrival_r: float
+    queue: Queue | None = None
+    started: float | None = None
+    wake: Callable[[], None] | None = None
+    """Called when a request that waited may run."""
 
 
 class QueueSet:

@@ -60,7 +60,7 @@ class Forgetful(RequestParser):
 def heard(parser: RequestParser, data: bytes) -> Any:
     """What the parser says of a piece, whose requests it gives away."""
     parser.feed(data)
-    found = [{name: getattr(request, name) for name in request.__slots__} for request in parser.ready]
+    found = [{name: getattr(request, name) for name in request.__struct_fields__} for request in parser.ready]
     parser.ready.clear()
     failure = parser.failure and (parser.failure.code, str(parser.failure))
     return found, failure, parser.mid_head, parser.upgraded
