@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from apilayer.api import status
 
 if TYPE_CHECKING:
@@ -24,16 +26,13 @@ DEFAULT_READS, DEFAULT_WRITES = 400, 200
 MESSAGE = "Too many requests, please try again later."
 
 
-class Place:
+class Place(msgspec.Struct, eq=False):
     """A request's permission to run, until it leaves."""
 
-    __slots__ = ("headers", "waited_seconds")
-
-    def __init__(self, headers: Headers = ()) -> None:
-        self.headers = headers
-        """What every answer of the request carries."""
-        self.waited_seconds = 0.0
-        """How long the request has waited for it."""
+    headers: Headers = ()
+    """What every answer of the request carries."""
+    waited_seconds: float = 0.0
+    """How long the request has waited for it."""
 
     def leave(self) -> None:
         """Gives the place to somebody else."""
@@ -73,16 +72,12 @@ class InFlightLimit:
         if limit and self.running[kind] >= limit:
             raise status.too_many_requests(MESSAGE)
         self.running[kind] += 1
-        return _Counted(self.running, kind)
+        return _Counted(running=self.running, kind=kind)
 
 
-class _Counted(Place):
-    __slots__ = ("_kind", "_running")
-
-    def __init__(self, running: list[int], kind: int) -> None:
-        super().__init__()
-        self._running = running
-        self._kind = kind
+class _Counted(Place, kw_only=True):
+    running: list[int]
+    kind: int
 
     def leave(self) -> None:
-        self._running[self._kind] -= 1
+        self.running[self.kind] -= 1

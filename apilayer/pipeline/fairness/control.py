@@ -142,7 +142,7 @@ class Fairness:
         if ticket.started is None:
             return self._wait(flow, ticket, info.verb)
         counts.at_once += 1
-        return _Seat(self, flow, ticket, info.verb)
+        return self._seat(flow, ticket, info.verb)
 
     async def _refuse(self, flow: Flow, reason: str) -> Place:
         """Those who ask again at once, by hundreds, get one answer in each pass of the loop."""
@@ -175,7 +175,18 @@ class Fairness:
                 queues.finish(ticket, now)  # its turn came while it was being cancelled
         if refusal is not None:
             raise refusal
-        return _Seat(self, flow, ticket, verb)
+        return self._seat(flow, ticket, verb)
+
+    def _seat(self, flow: Flow, ticket: Ticket, verb: str) -> _Seat:
+        """The place of a request that runs from now on."""
+        assert ticket.started is not None
+        kind, counts = 0 if verb in READ_ONLY else 1, flow.counts
+        counts.dispatched += 1
+        counts.executing += 1
+        counts.seats += ticket.work.max_seats
+        self.running[kind] += 1
+        waited_seconds = ticket.started - ticket.arrived
+        return _Seat(flow.headers, waited_seconds, control=self, flow=flow, ticket=ticket, verb=verb, kind=kind)
 
     def _work(self, flow: Flow, info: RequestInfo, query: Query) -> Work:
         if not info.is_resource:
@@ -297,38 +308,25 @@ class Fairness:
             self._alarm.set()
 
 
-class _Seat(Place):
+class _Seat(Place, kw_only=True):
     """A place in the queues of a priority level, from the moment that its request runs."""
 
-    __slots__ = ("_control", "_flow", "_kind", "_started", "_ticket", "_verb")
-
-    def __init__(self, control: Fairness, flow: Flow, ticket: Ticket, verb: str) -> None:
-        started = ticket.started
-        assert started is not None
-        self.headers = flow.headers
-        self.waited_seconds = started - ticket.arrived
-        self._control = control
-        self._flow = flow
-        self._ticket = ticket
-        self._started = started
-        self._verb = verb
-        self._kind = 0 if verb in READ_ONLY else 1
-        counts = flow.counts
-        counts.dispatched += 1
-        counts.executing += 1
-        counts.seats += ticket.work.max_seats
-        control.running[self._kind] += 1
+    control: Fairness
+    flow: Flow
+    ticket: Ticket
+    verb: str
+    kind: int
+    """Reads or writes, as `Fairness.running` tells them apart."""
 
     def leave(self) -> None:
         """See `Place.leave`."""
-        ticket, flow, control = self._ticket, self._flow, self._control
-        now = control.time()
-        counts = flow.counts
-        counts.ran[self._verb == "watch"].observe(now - self._started)
+        ticket, flow, control = self.ticket, self.flow, self.control
+        now, queues, counts = control.time(), flow.level.queues, flow.counts
+        assert ticket.started is not None
+        counts.ran[self.verb == "watch"].observe(now - ticket.started)
         counts.executing -= 1
         counts.seats -= ticket.work.max_seats
-        control.running[self._kind] -= 1
-        queues = flow.level.queues
+        control.running[self.kind] -= 1
         queues.finish(ticket, now)
         if ticket.work.extra_seconds and queues.waiting:
             control.ring()
