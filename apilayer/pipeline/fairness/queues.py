@@ -58,7 +58,6 @@ class Queue:
 
     __slots__ = (
         "_begun",
-        "_charged",
         "_running_seats",
         "executing",
         "index",
@@ -78,7 +77,6 @@ class Queue:
         self.start_r = 0.0
         self._running_seats = 0
         self._begun = 0.0
-        self._charged = 0.0
 
     def began(self, work: Work, now: float) -> None:
         """A request runs from now on; it was charged as one that takes the usual time."""
@@ -87,22 +85,20 @@ class Queue:
         self.seats_in_use += work.max_seats
         self._running_seats += seats
         self._begun += seats * now
-        self._charged += seats * SERVICE_SECONDS
 
     def ended(self, seats: int, started: float, now: float) -> None:
         """It has run from `started` to `now`: that is what it is charged for."""
         self.executing -= 1
         self._running_seats -= seats
         self._begun -= seats * started
-        self._charged -= seats * SERVICE_SECONDS
         self.start_r += seats * (now - started - SERVICE_SECONDS)
         if not self.executing:
-            self._begun = self._charged = 0.0  # what rounding has left
+            self._begun = 0.0  # what rounding has left
 
     def next_r(self, now: float) -> float:
         """Where its next request would begin, if those that run ended now: none is charged less than the usual."""
-        spent = self._running_seats * now - self._begun
-        return self.start_r + max(0.0, spent - self._charged)
+        seats = self._running_seats
+        return self.start_r + max(0.0, seats * now - self._begun - seats * SERVICE_SECONDS)
 
     def bound(self) -> None:
         """Nothing starts before it has come: a queue that used less than its share does not save it up."""
