@@ -36,14 +36,16 @@ NODE_PREFIX = "system:node:"
 MANY = 4
 """From so many groups or values on, a right to all of them is asked for first."""
 _PREFIX = "impersonate-"
+_OTHERS = frozenset({"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length", "connection"})
+"""What nearly every request has and nothing else."""
 _EXTRA = "impersonate-extra-"
 _AUTHENTICATION = "authentication.k8s.io"
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 
 
-def names_somebody(headers: Iterable[str]) -> bool:
+def names_somebody(headers: dict[str, str]) -> bool:
     """Whether one of the headers may be about impersonation; with none `impersonate` has nothing to do."""
-    return _PREFIX in " ".join(headers)
+    return not _OTHERS.issuperset(headers) and _PREFIX in " ".join(headers)
 
 
 async def impersonate(

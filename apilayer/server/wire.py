@@ -17,40 +17,48 @@ BODYLESS = frozenset({204, 304})
 
 
 class DateHeader:
-    """The Date header's value, made once per second."""
+    """The Date header, made once per second."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._value = b""
+        self._line = b""
 
-    def value(self) -> bytes:
-        """The present time as HTTP writes it."""
+    def line(self) -> bytes:
+        """The present time as HTTP writes it, with the header's name and CRLF."""
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._value = formatdate(second, usegmt=True).encode()
-        return self._value
+            self._line = b"Date: %s\r\n" % formatdate(second, usegmt=True).encode()
+        return self._line
 
 
 DATE = DateHeader()
 
 
-@lru_cache(maxsize=1024)
 def _lines(headers: Headers) -> bytes:
     return b"".join([b"%s: %s\r\n" % pair for pair in headers])
 
 
+@lru_cache(maxsize=1024)
+def _opening(status: int, content_type: bytes, headers: Headers) -> bytes:
+    """What many heads begin with."""
+    first = STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
+    return first + _lines(((b"Content-Type", content_type), *headers) if content_type else headers)
+
+
 def head(response: Response, headers: Headers, framing: bytes) -> bytes:
-    """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF."""
-    lines = b""
-    if headers:  # the first one differs from answer to answer, the others hardly
-        lines = b"%s: %s\r\n%s" % (*headers[0], _lines(headers[1:]))
+    """Everything before the body; `framing` is the header line (or lines) that delimit it, with CRLF.
+
+    The first one of `headers` differs from answer to answer, the others hardly.
+    """
+    parts = [_opening(response.status, response.content_type, headers[1:])]
+    if headers:
+        name, value = headers[0]
+        parts += name, b": ", value, b"\r\n"
     if response.headers:
-        lines += b"".join([b"%s: %s\r\n" % pair for pair in response.headers])
-    if response.content_type:
-        lines += b"Content-Type: %s\r\n" % response.content_type
-    first = STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode()
-    return b"%s%sDate: %s\r\n%s\r\n" % (first, lines, DATE.value(), framing)
+        parts.append(_lines(response.headers))
+    parts += DATE.line(), framing, b"\r\n"
+    return b"".join(parts)
 
 
 def chunk(batch: list[bytes]) -> bytes:
