@@ -26,7 +26,7 @@ from apilayer.pipeline.request import Repeated, values_of
 from apilayer.pipeline.request_info import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from apilayer.audit.interface import Record
     from apilayer.pipeline.authorization import Authorizer

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apilayer.pipeline import request_info
-from apilayer.pipeline.metrics import Labels, RequestMetrics, as_patched, labels_of
+from apilayer.pipeline.metrics import MAX_FRESH, Histogram, Labels, RequestMetrics, as_patched, labels_of
 from apilayer.server.request_metrics import request_families
 
 APPLY = "application/apply-patch+yaml"
@@ -32,6 +35,25 @@ async def metrics(client, path: str = "/metrics") -> str:
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     return answer.body.decode()
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.5, 1.0, 1.5, 2.0, 9.0]), max_size=3 * MAX_FRESH), st.integers(1, 400))
+def test_values_are_in_their_buckets_whenever_somebody_looks(values: list[float], look: int) -> None:
+    histogram, bounds = Histogram((1.0, 2.0)), (1.0, 2.0, inf)
+    for number, observed in enumerate(values, 1):
+        histogram.observe(observed)
+        if number % look == 0:
+            assert sum(histogram.counts) == number
+    if values:
+        histogram.take_back(values.pop())
+    assert histogram.cumulative() == [
+        (text, sum(value <= bound for value in values)) for text, bound in zip(("1", "2", "+Inf"), bounds, strict=True)
+    ]
+    assert histogram.total == sum(values), "none of these is rounded"
+    both = Histogram((1.0, 2.0))
+    both.add(histogram)
+    both.observe(1.0)
+    assert (sum(both.counts), both.total) == (len(values) + 1, sum(values) + 1)
 
 
 async def test_what_is_counted(client, server) -> None:
