@@ -160,14 +160,14 @@ class _Search:
             elif operation.kind is _CAS:
                 self.observed.add(operation.expected)
         # At one and the same time calls come before returns: such operations are taken as concurrent.
+        # No two events are alike in the first three, so operations are never compared.
         self.events = sorted(
             [(operation.called, 0, number, operation) for number, operation in enumerate(relevant)]
             + [
                 (operation.returned, 1, number, operation)
                 for number, operation in enumerate(relevant)
                 if operation.outcome is _OK
-            ],
-            key=lambda event: event[:3],
+            ]
         )
         state = initial if initial in self.observed else Unobserved.VALUE
         self.configurations: set[Configuration] = {(state, 0)}

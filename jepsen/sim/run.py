@@ -97,17 +97,15 @@ def run_seed(
         check, detail = violation.check, violation.detail
     except Exception as error:  # whatever the core, the driver or a bound raises is a finding
         check, detail = f"exception {type(error).__name__}", traceback.format_exc()
-    history = traffic.history
-    answered = sum(operation.outcome is Outcome.OK for operation in history.operations)
-    unknown = sum(operation.outcome is Outcome.UNKNOWN for operation in history.operations)
+    outcomes = [operation.outcome for operation in traffic.history.operations]
     return Report(
         seed=seed,
         options=options,
         digest=_digest(world, traffic),
         steps=world.steps,
         simulated_s=world.now / SECOND,
-        operations=answered,
-        unknown=unknown,
+        operations=outcomes.count(Outcome.OK),
+        unknown=outcomes.count(Outcome.UNKNOWN),
         elections=invariants.elections,
         faults=faults.injected,
         entries=len(invariants.applied),

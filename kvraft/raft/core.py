@@ -358,7 +358,8 @@ class Raft:
         """Batch ``seq`` of ``ready``, and every earlier one, is durable. Raises ``ValueError`` for any other."""
         self._log.persisted(seq)
         if self.role is _LEADER:
-            self._maybe_commit()
+            if self._log.durable_index > self._log.commit_index:
+                self._maybe_commit()
         elif self.role is _CANDIDATE:
             self._maybe_win_alone()
 
@@ -729,7 +730,8 @@ class Raft:
 
     def _acknowledged(self, m: Message) -> None:
         if self._replication.acknowledge(m.sender, m.index, patient=m.patient):
-            self._maybe_commit()
+            if m.index > self._log.commit_index:
+                self._maybe_commit()
             if m.sender == self._transferee:
                 self._maybe_send_timeout_now(m.sender)
 

@@ -30,14 +30,26 @@ def members(configuration: Configuration) -> tuple[int, ...]:
 class Replication:
     """The followers of one leader in one term, in the order of their ids."""
 
-    __slots__ = ("_config", "_configuration", "_log", "_matches", "_term", "due", "owes_commit", "progress")
+    __slots__ = (
+        "_config",
+        "_configuration",
+        "_log",
+        "_matches",
+        "_read_acks",
+        "_term",
+        "due",
+        "owes_commit",
+        "progress",
+    )
 
     def __init__(self, config: RaftConfig, configuration: Configuration, log: RaftLog, term: int) -> None:
         self._config = config
         self._configuration = configuration
         self._log = log
         self._term = term
+        # What a quorum is looked for in: of each follower ``match`` and ``read_ack``, and the leader's own.
         self._matches: dict[int, int] = {}
+        self._read_acks: dict[int, int] = {}
         self.progress: dict[int, Progress] = {}
         self._include(configuration)
         self.due = False
@@ -55,6 +67,7 @@ class Replication:
             for peer in peers
         }
         self._matches = {peer: progress.match for peer, progress in self.progress.items()}
+        self._read_acks = {peer: progress.read_ack for peer, progress in self.progress.items()}
         return [peer for peer in peers if peer not in known]
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -121,7 +134,7 @@ class Replication:
         progress = self.progress[peer]
         progress.active = True
         if round_id > progress.read_ack:
-            progress.read_ack = round_id
+            progress.read_ack = self._read_acks[peer] = round_id
         if progress.may_retry and (progress.match < self._log.last_index or progress.state is _PROBE):
             progress.may_retry = False
             progress.probe_sent = False
@@ -150,9 +163,8 @@ class Replication:
 
     def confirmed_round(self, latest: int) -> int:
         """The last read round that a quorum has answered; the leader itself has answered ``latest``."""
-        rounds = {peer: progress.read_ack for peer, progress in self.progress.items()}
-        rounds[self._config.node_id] = latest
-        return committed_index(self._configuration, rounds)
+        self._read_acks[self._config.node_id] = latest
+        return committed_index(self._configuration, self._read_acks)
 
     def quorum_active(self) -> bool:
         """Whether a quorum was heard from since this was last asked."""
