@@ -39,7 +39,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     commit: int = 0
 
 
-class Configuration(msgspec.Struct, frozen=True, array_like=True):
+class Configuration(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who takes part. ``outgoing`` is the old half of a joint configuration (Raft, section 6), else empty."""
 
     voters: tuple[int, ...]
@@ -47,7 +47,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     learners: tuple[int, ...] = ()
 
 
-class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The last entry that a snapshot covers, and the configuration as of it."""
 
     index: int
@@ -73,7 +73,7 @@ class MessageKind(enum.IntEnum):
     TIMEOUT_NOW = 13
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message between two cores.
 
     ``term`` is the sender's term (in a pre-vote: the term it would campaign in). ``index`` and ``log_term`` name an
@@ -118,7 +118,7 @@ class Role(enum.IntEnum):
     LEADER = 3
 
 
-class Ready(msgspec.Struct):
+class Ready(msgspec.Struct, gc=False):
     """What must happen now, in this order of independence.
 
     * ``messages``: send at once; on a leader this is how replication runs in parallel with its own disk.
