@@ -67,7 +67,7 @@ class SkipReadConfirmation(Raft):
         latest = self._rounds.latest
         for sender, reference, index in self._rounds.confirm(latest):
             if sender == self.node_id:
-                self._outbox.reads.append(ReadState(reference, index))
+                self._outbox.answer_reads([ReadState(reference, index)])
             else:
                 response = self._message(MessageKind.READ_INDEX_RESPONSE, sender, index=index, context=reference)
                 self._outbox.messages.append(response)

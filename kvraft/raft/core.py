@@ -318,7 +318,7 @@ class Raft:
         else:
             taken = self.leader != NO_NODE and self._forwarded.add(request_id)
         if not taken:
-            self._outbox.dropped_reads.append(request_id)
+            self._outbox.drop_reads([request_id])
 
     def campaign(self) -> None:
         """Start an election now. A node that leads, has no vote, or has yet to apply a change of who has one does
@@ -404,18 +404,9 @@ class Raft:
         elif self._following.owes_acknowledgement or self._forwarded.waiting:
             return True
         outbox, log = self._outbox, self._log  # no call for what is asked so often
-        if (  # noqa: SIM103 - ``bool`` is another call
-            outbox.messages
-            or log.commit_index > log.applied_index < log.durable_index
-            or log.handed_index < log.last_index
-            or outbox.after_persist
-            or outbox.hard_state_changed
-            or outbox.reads
-            or outbox.dropped_reads
-            or outbox.snapshot
-        ):
+        if outbox.messages or log.handed_index < log.last_index:
             return True
-        return False
+        return outbox.has_others or log.commit_index > log.applied_index < log.durable_index
 
     @property
     def owes_commit(self) -> bool:
@@ -514,14 +505,14 @@ class Raft:
         assert term > self.term or (term == self.term and self.vote in (NO_NODE, vote)), "a second vote"
         if (term, vote) != (self.term, self.vote):
             self.term, self.vote = term, vote
-            self._outbox.hard_state_changed = True
+            self._outbox.change_hard_state()
 
     def _set_leader(self, leader: int) -> None:
         """Follow ``leader`` (0: nobody) in the present term, anew. Reads asked of another go to it, or are dropped."""
         self.leader = leader
         self._following.forget()
         if leader == NO_NODE:
-            self._outbox.dropped_reads += self._forwarded.drop()
+            self._outbox.drop_reads(self._forwarded.drop())
         else:
             self._forwarded.ask_again()
 
@@ -530,7 +521,7 @@ class Raft:
         if self.role is _LEADER:
             self._step_down_reason = reason
             self._transferee = NO_NODE
-            self._outbox.dropped_reads += [read for sender, read in self._rounds.drop() if sender == self.node_id]
+            self._outbox.drop_reads([read for sender, read in self._rounds.drop() if sender == self.node_id])
         if term > self.term:
             self._set_hard_state(term, NO_NODE)
         self.role = _FOLLOWER
@@ -554,7 +545,7 @@ class Raft:
         self._set_hard_state(self.term + 1, self.node_id)
         self._election.open(self.configuration, self.node_id)
         # Nobody can answer before the own vote is durable, so it may be counted already.
-        self._outbox.after_persist += self._vote_requests(_VOTE, self.term, force)
+        self._outbox.send_after_persist(self._vote_requests(_VOTE, self.term, force))
 
     def _maybe_win_alone(self) -> None:
         """The only voter has won with its own vote, once that is durable: learners may hear from it then, and must
@@ -709,7 +700,7 @@ class Raft:
         if m.snapshot is None or m.snapshot.term > self.term or not self._heed(m.sender):
             return
         if self._following.restore(m.snapshot):
-            self._outbox.snapshot = m.snapshot
+            self._outbox.install(m.snapshot)
             self.configuration = m.snapshot.configuration
             self._members = members(self.configuration)
 
@@ -788,7 +779,7 @@ class Raft:
     def _maybe_confirm_reads(self) -> None:
         for sender, reference, index in self._rounds.confirm(self._replication.confirmed_round(self._rounds.latest)):
             if sender == self.node_id:
-                self._outbox.reads.append(ReadState(reference, index))
+                self._outbox.answer_reads([ReadState(reference, index)])
             else:
                 response = self._message(MessageKind.READ_INDEX_RESPONSE, sender, index=index, context=reference)
                 self._outbox.messages.append(response)
@@ -804,6 +795,6 @@ class Raft:
     def _handle_read_index_response(self, m: Message) -> None:
         requests = self._forwarded.answered(m.context)
         if m.reject:
-            self._outbox.dropped_reads += requests
+            self._outbox.drop_reads(requests)
         else:
-            self._outbox.reads += [ReadState(request_id, m.index) for request_id in requests]
+            self._outbox.answer_reads([ReadState(request_id, m.index) for request_id in requests])
