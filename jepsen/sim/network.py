@@ -107,7 +107,7 @@ class Network:
             if world.random() < 0.5:  # the port refuses connections, and the sender hears of it
                 world.after(self.latency, self._refused, message.sender, message.to)
             return
-        world.note("deliver", message)
+        world.record((world.now, "deliver", message))
         driver.receive(message)
         node.wake()
 

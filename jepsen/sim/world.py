@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import deque
+from functools import partial
 from heapq import heappop, heappush
 from itertools import repeat
 from math import floor
@@ -53,11 +54,11 @@ class World:
         "_done",
         "_folded",
         "_heap",
-        "_print",
         "_sequence",
         "halted",
         "now",
         "random",
+        "record",
         "rng",
         "sent",
         "trace",
@@ -76,7 +77,10 @@ class World:
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
         self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._sequence = 0
-        self._print = on_trace
+        self.record: Callable[[TraceEvent], None] = (
+            self.trace.append if on_trace is None else partial(self._print_too, on_trace)
+        )
+        """``note`` for what happens all the time."""
 
     @property
     def steps(self) -> int:
@@ -98,10 +102,11 @@ class World:
 
     def note(self, what: str, item: Any = "") -> None:
         """One event of the trace."""
-        event = (self.now, what, item)
+        self.record((self.now, what, item))
+
+    def _print_too(self, on_trace: Callable[[TraceEvent], None], event: TraceEvent) -> None:
         self.trace.append(event)
-        if self._print is not None:
-            self._print(event)
+        on_trace(event)
 
     def digest(self) -> bytes:
         """Of all that has happened."""

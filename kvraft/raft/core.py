@@ -219,7 +219,7 @@ class Raft:
         """
         if message.to != self.node_id or message.sender == message.to:
             return
-        if message.kind in _ANSWERS and message.sender not in self._members:
+        if message.sender not in self._members and message.kind in _ANSWERS:
             return
         if message.term > self.term:
             if not self._step_higher_term(message):
@@ -452,7 +452,7 @@ class Raft:
     def _build_follower_messages(self) -> None:
         if self._following.owes_acknowledgement:
             index = self._following.acknowledge()
-            self._outbox.promise(self._message(_APPEND_RESPONSE, self.leader, index=index), index)
+            self._outbox.promise(self._message(_APPEND_RESPONSE, self.leader, index), index)
         if self._forwarded.waiting:
             context = self._fresh_context()
             self._forwarded.ask(context)
@@ -693,7 +693,7 @@ class Raft:
         if self._outbox.is_hard_state_durable():
             matched, durable = self._following.matched, self._log.durable_index
             index = matched if matched < durable else durable
-        self._outbox.messages.append(self._message(_HEARTBEAT_RESPONSE, m.sender, index=index, context=m.context))
+        self._outbox.messages.append(self._message(_HEARTBEAT_RESPONSE, m.sender, index, m.context))
 
     def _handle_snapshot(self, m: Message) -> None:
         """A snapshot has arrived as a whole (7)."""

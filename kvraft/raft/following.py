@@ -70,8 +70,9 @@ class Following:
     def commit(self, index: int) -> None:
         """A heartbeat's commit index covers only what this node has acknowledged. More means that it lost entries
         since, of which nothing can be said."""
-        if index <= self._log.last_index:
-            self._log.commit_to(index)
+        log = self._log
+        if log.commit_index < index <= log.last_index:
+            log.commit_to(index)
 
     def restore(self, meta: SnapshotMeta) -> bool:
         """Take a received snapshot: whether it replaces state and log, or tells nothing new (then it is only

@@ -273,14 +273,14 @@ class Driver:
         """
         raft, inbox = self.raft, self._inbox
         forwarder, reads = self.forwarder, self.reads
-        offered: list[tuple[int, int]] = []
+        offered: tuple[tuple[int, int], ...] = ()
         room = self.config.max_messages_per_turn
         while inbox and room:
             room -= 1
             message = inbox.popleft()
             raft.step(message)
             if message.snapshot is not None:
-                offered.append((message.snapshot.index, message.snapshot.term))
+                offered += ((message.snapshot.index, message.snapshot.term),)
         if raft.leader != self._leader:
             self._notice_leader()
         if forwarder.held and raft.leader != NO_NODE:
@@ -299,10 +299,11 @@ class Driver:
             tells, self._telling = self._telling or self._awaited_by_peers > self.machine.applied_index, False
             raft.patient = not (self.machine.awaited or reads.count)
             wrote = self._handle(raft.ready(tell_commit=tells))
-        for snapshot in offered:
-            refused = self._arrived.pop(snapshot, None)
-            if refused is not None:
-                refused.abort()
+        if offered:
+            for snapshot in offered:
+                refused = self._arrived.pop(snapshot, None)
+                if refused is not None:
+                    refused.abort()
         return wrote
 
     def commit_if_due(self, *, due: bool) -> None:
