@@ -7,7 +7,7 @@ import random
 from collections import deque
 from functools import partial
 from heapq import heappop, heappush
-from itertools import repeat
+from itertools import count, repeat
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class World:
         "_done",
         "_folded",
         "_heap",
-        "_sequence",
+        "_numbers",
         "halted",
         "now",
         "random",
@@ -76,7 +76,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=8)
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
         self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
-        self._sequence = 0
+        self._numbers = count(1)
         self.record: Callable[[TraceEvent], None] = (
             self.trace.append if on_trace is None else partial(self._print_too, on_trace)
         )
@@ -93,8 +93,7 @@ class World:
 
     def plan(self, delay: int, function: Callable[[Any], None], argument: Any) -> None:
         """The same with one argument: what happens all the time is planned so, for this and the call cost less."""
-        sequence = self._sequence = self._sequence + 1
-        heappush(self._heap, (self.now + delay, sequence, function, argument))
+        heappush(self._heap, (self.now + delay, next(self._numbers), function, argument))
 
     def between(self, low: int, high: int) -> int:
         """A random number of ``[low, high)``; cheaper than ``randrange``."""
