@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apilayer.audit.counts import AuditCounts
     from apilayer.pipeline.authentication import User
     from apilayer.pipeline.authorization import Verdict
@@ -32,6 +34,9 @@ class Record:
 
     def decided(self, verdict: Verdict) -> None:
         """An authorizer has allowed or refused it."""
+
+    def names(self, metadata: Mapping[str, Any]) -> None:
+        """The object in the request's body, as it came, has these metadata: so nobody has to look for them again."""
 
     def share(self, annotations: dict[str, str]) -> None:
         """Further annotations are put into this dictionary until the request is answered."""

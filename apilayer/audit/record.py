@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from time import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -27,7 +27,7 @@ from apilayer.audit.policy import NOTHING, PANIC, REQUEST_RECEIVED, RESPONSE_COM
 from apilayer.audit.source import request_uri, source_ips, user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     import msgspec
 
@@ -101,6 +101,7 @@ class _Recording(Record):
         "_impersonated",
         "_info",
         "_known",
+        "_named",
         "_panic",
         "_recorded",
         "_reference",
@@ -119,6 +120,7 @@ class _Recording(Record):
     _annotations: dict[str, str]
     _shared: dict[str, str] | None
     _body: bytes | None
+    _named: bodies.Metadata | None
     _request_object: msgspec.Raw | None
     _impersonated: UserInfo | None
     _constraint: AuthenticationMetadata | None
@@ -167,6 +169,11 @@ class _Recording(Record):
             return
         self.annotate(DECISION, "allow" if verdict.allowed else "forbid")
         self.annotate(REASON, verdict.reason)
+
+    def names(self, metadata: Mapping[str, Any]) -> None:
+        if self._recorded:
+            said = (metadata.get(name, "") for name in ("name", "namespace", "uid", "resourceVersion"))
+            self._named = bodies.Metadata(*said)
 
     def share(self, annotations: dict[str, str]) -> None:
         if self._recorded:
@@ -218,6 +225,7 @@ class _Recording(Record):
         self._annotations = {}
         self._shared = None
         self._body = None
+        self._named = None
         self._request_object = None
         self._impersonated = None
         self._constraint = None
@@ -251,7 +259,7 @@ class _Recording(Record):
         assert reference is not None
         content_type = self._asked.headers.get("content-type", "")
         if info.verb in _NAMING:
-            found = bodies.metadata_of(body, content_type)
+            found = self._named or bodies.metadata_of(body, content_type)
             reference.name = reference.name or found.name
             reference.namespace = reference.namespace or found.namespace
             reference.uid, reference.resource_version = found.uid, found.resource_version

@@ -266,6 +266,8 @@ def _advice(call: Call, obj: Object, *, created: bool) -> list[str]:
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
     decoded = decode_body(body, call.content_type, call.row, field_validation=options.field_validation)
     obj = require_metadata(decoded.object)
+    if call.context.record.tells:
+        call.context.record.names(obj["metadata"])
     return obj, decoded.warnings + meta.drop_repeated_owners(obj["metadata"])
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from apilayer.api import protobuf
+from apilayer.audit import bodies
 from apilayer.audit.counts import AuditCounts
 from apilayer.audit.event import encoded
 from apilayer.audit.policy_file import parse_policy
@@ -134,6 +135,23 @@ async def test_the_name_comes_from_the_body(rig: Rig) -> None:
         assert "name" not in received["objectRef"]
         assert complete["objectRef"]["name"] == name
         assert "requestObject" not in complete
+
+
+async def test_what_the_body_says_of_its_object_is_what_came(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what becomes of it: who has decoded the body tells, and without that it is looked at once more."""
+    one = pod("one")
+    one["metadata"].pop("namespace")
+    _, made = await rig.told("POST", PODS, one)
+    kind = {"resource": "pods", "namespace": "default", "name": "one", "apiVersion": "v1"}
+    assert made["objectRef"] == kind, "without the uid that it gets"
+    one["metadata"] |= {"uid": "mine", "resourceVersion": "7"}
+    for name, sent in (("one", one), ("one", {**one, "spec": 5}), ("two", {**one, "spec": {"containers": None}})):
+        _, complete = await rig.told("PUT", f"{PODS}/{name}", sent)
+        assert complete["responseStatus"]["code"] in (400, 409)
+        assert complete["objectRef"] == {**kind, "name": name, "uid": "mine", "resourceVersion": "7"}
+    monkeypatch.setattr(bodies, "metadata_of", lambda *_: pytest.fail("it was known already"))
+    _, complete = await rig.told("PUT", f"{PODS}/one", one)
+    assert complete["objectRef"]["uid"] == "mine"
 
 
 async def test_bodies_as_sent_and_answered(rig: Rig) -> None:
