@@ -5,6 +5,7 @@ Messages are immutable and travel by reference. A node's end of it, its ``Line``
 
 from __future__ import annotations
 
+from heapq import heappush
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ class Network:
                     link.last_arrival = arrival
             elif options.duplication and random() < options.duplication:
                 world.plan(delay + floor(options.jitter * 4 * random()), self._arrive, (link, message))
-            world.plan(delay, self._arrive, (link, message))
+            # ``World.plan``, written out
+            heappush(world.heap, (world.now + delay, next(world.numbers), self._arrive, (link, message)))
 
     def _stop(self, link: Link, message: Message) -> None:
         if self._options.hold and len(link.held) < MAX_HELD:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from heapq import heappush
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ def founding_state(options: Options) -> State:
 
 class SimNode:
     """A node over all of its lives. ``driver`` is None while the process is down."""
+
+    __slots__ = (
+        *("_core", "_driver_type", "_held", "_hung_up", "_lessor_type", "_machine", "_next_request", "_paused_at"),
+        *("_paused_rate", "_role", "_seen", "_states", "_take_turn", "_turn_due", "base_rate", "disk", "driver"),
+        *("invariants", "leases", "life", "network", "node_id", "on_commit", "on_elected", "on_install", "options"),
+        *("paused", "tick_rate", "world"),
+    )
 
     def __init__(
         self,
@@ -202,7 +210,8 @@ class SimNode:
         """Something has arrived: a turn follows soon, and takes along whatever arrives until then."""
         if not self._turn_due and not self.paused and self.driver is not None:
             self._turn_due = True
-            self.world.plan(self.options.turn_delay, self._take_turn, self.life)
+            world = self.world  # ``World.plan``, written out
+            heappush(world.heap, (world.now + self.options.turn_delay, next(world.numbers), self._take_turn, self.life))
 
     def hear(self, what: Callable[[Driver], None]) -> None:
         """A question or an answer has come, or word that none will."""

@@ -53,10 +53,10 @@ class World:
         "_digest",
         "_done",
         "_folded",
-        "_heap",
-        "_numbers",
         "halted",
+        "heap",
         "now",
+        "numbers",
         "random",
         "record",
         "rng",
@@ -75,8 +75,8 @@ class World:
         self._folded = 0  # events that the digest has
         self._digest = hashlib.blake2b(digest_size=8)
         self.trace: deque[TraceEvent] = deque(maxlen=TRACE_LENGTH)
-        self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
-        self._numbers = count(1)
+        self.heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
+        self.numbers = count(1)
         self.record: Callable[[TraceEvent], None] = (
             self.trace.append if on_trace is None else partial(self._print_too, on_trace)
         )
@@ -92,8 +92,9 @@ class World:
         self.plan(delay, _call, (function, arguments))
 
     def plan(self, delay: int, function: Callable[[Any], None], argument: Any) -> None:
-        """The same with one argument: what happens all the time is planned so, for this and the call cost less."""
-        heappush(self._heap, (self.now + delay, next(self._numbers), function, argument))
+        """The same with one argument: what happens all the time is planned so, for this and the call cost less. The two
+        that plan most of all do it themselves."""
+        heappush(self.heap, (self.now + delay, next(self.numbers), function, argument))
 
     def between(self, low: int, high: int) -> int:
         """A random number of ``[low, high)``; cheaper than ``randrange``."""
@@ -123,7 +124,7 @@ class World:
     def halt(self) -> None:
         """Nothing more is to happen, whatever was planned."""
         self.halted = True
-        self._heap.clear()
+        self.heap.clear()
 
     def run(self, until: int) -> None:
         """Run events up to time ``until``, or until one of them halts the world."""
@@ -134,7 +135,7 @@ class World:
 
     def _run_some(self, until: int) -> bool:
         """Run a few hundred events. False: those were the last."""
-        heap, done = self._heap, self._done
+        heap, done = self.heap, self._done
         for _ in repeat(None, EVENTS_AT_ONCE):
             if not heap:
                 return False
