@@ -45,6 +45,7 @@ from kvraft.types import (
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
     Operation,
+    PlainPutRequest,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -156,7 +157,11 @@ class Client(MemberOperations):
         ignore_lease: bool = False,
     ) -> Coroutine[Any, Any, PutResponse]:
         """Set a key; with ``ignore_value`` or ``ignore_lease`` it must exist (``KeyNotFound``) and keeps its own."""
-        request = PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease)
+        request: Any = (  # of the two kinds in which a put is sent
+            PutRequest(key, value, lease, prev_kv, ignore_value, ignore_lease)
+            if lease or prev_kv or ignore_value or ignore_lease
+            else PlainPutRequest(key, value)
+        )
         return self._call(request, PutResponse, repeatable=False)  # as ``_write`` does
 
     async def delete_range(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> DeleteRangeResponse:

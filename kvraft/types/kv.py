@@ -67,8 +67,16 @@ class PutRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     ignore_lease: bool = False
 
 
+class PlainPutRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """What is sent in the place of a ``PutRequest`` that only puts a value; who receives it makes a ``PlainPut`` of it,
+    or a ``PutRequest``."""
+
+    key: bytes
+    value: bytes
+
+
 PlainPut = tuple[Literal[2], Annotated[bytes, msgspec.Meta(min_length=1)], bytes]
-"""How a ``PutRequest`` that only puts a value is sent: its tag, a key and the value, without the rest of its fields.
+"""A ``PutRequest`` that only puts a value, as it is sent: its tag, a key and the value, without the rest of its fields.
 
 Most of what a store is asked is that, and what is decoded as this needs no further look at what else it might be.
 """

@@ -42,6 +42,7 @@ from kvraft.types import (
     MemberUpdateRequest,
     MoveLeaderRequest,
     PlainPut,
+    PlainPutRequest,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -165,9 +166,9 @@ _plain_put_decoder: msgspec.msgpack.Decoder[PlainPut] = msgspec.msgpack.Decoder(
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
-def encode_request(request_id: bytes, request: Request) -> bytes:
+def encode_request(request_id: bytes, request: Request | PlainPutRequest) -> bytes:
     """One whole frame, header included."""
-    body = encode_request_body(request)
+    body = _encoder.encode(request)
     return _head(ID_BYTES + len(body), request_id) + body
 
 
@@ -176,7 +177,7 @@ def encode_request_body(request: Request) -> bytes:
     if type(request) is PutRequest and not (
         request.lease or request.prev_kv or request.ignore_value or request.ignore_lease
     ):
-        return _encoder.encode((2, request.key, request.value))  # see ``PlainPut``
+        return _encoder.encode(PlainPutRequest(request.key, request.value))
     return _encoder.encode(request)
 
 

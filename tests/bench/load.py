@@ -60,16 +60,19 @@ class ClosedLoop:
 
     async def _work(self, operation: Callable[[int], Awaitable[object]]) -> None:
         clock, note_start, note_latency = time.perf_counter, self._started.append, self._latencies.append
+        started = clock()
         while not self.over:
-            started = clock()
             try:
                 await operation(next(self._numbers))
             except Exception:
                 self.failures += 1
                 await trio.sleep(0.01)
+                started = clock()
             else:
                 note_start(started)
-                note_latency(clock() - started)
+                ended = clock()
+                note_latency(ended - started)
+                started = ended
 
     def figures(self, begin: float, end: float) -> Figures:
         """Of the operations that were started from ``begin`` until ``end``, by ``time.perf_counter``."""

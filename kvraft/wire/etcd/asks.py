@@ -35,6 +35,7 @@ to_message_range = by_names(
     " min_mod_revision max_mod_revision min_create_revision max_create_revision",
 )
 to_message_put = by_names(pb.PutRequest, "key value lease prev_kv ignore_value ignore_lease")
+to_message_plain_put = by_names(pb.PutRequest, "key value")
 to_message_delete_range = by_names(pb.DeleteRangeRequest, "key range_end prev_kv")
 
 

@@ -35,6 +35,7 @@ _CHANGED = of.by_names(types.AuthChangedResponse)
 METHODS: dict[type[Any], Method] = {
     types.RangeRequest: _method("KV/Range", to.to_message_range, pb.RangeResponse, of.to_range),
     types.PutRequest: _method("KV/Put", to.to_message_put, pb.PutResponse, of.to_put),
+    types.PlainPutRequest: _method("KV/Put", to.to_message_plain_put, pb.PutResponse, of.to_put),
     types.DeleteRangeRequest: _method(
         "KV/DeleteRange", to.to_message_delete_range, pb.DeleteRangeResponse, of.to_delete_range
     ),
