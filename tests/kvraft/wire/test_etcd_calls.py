@@ -83,9 +83,16 @@ PAIRS: list[tuple[Any, Any]] = [
 
 
 def test_every_method_is_here() -> None:
-    here = {type(request) for request, _ in PAIRS} | {types.LeaseKeepAliveRequest}
+    here = {type(request) for request, _ in PAIRS} | {types.LeaseKeepAliveRequest, types.PlainPutRequest}
     assert here == set(METHODS)
-    assert len({method.path for method in METHODS.values()}) == len(METHODS)
+    assert len({method.path for method in METHODS.values()}) == len(METHODS) - 1, "a plain put is a put"
+
+
+def test_a_plain_put_is_asked_as_the_put_that_it_is() -> None:
+    method = METHODS[types.PlainPutRequest]
+    assert (method.path, method.to_answer) == (METHODS[types.PutRequest].path, METHODS[types.PutRequest].to_answer)
+    plain, whole = types.PlainPutRequest(b"k", b"v"), types.PutRequest(b"k", b"v")
+    assert method.to_message(plain) == METHODS[types.PutRequest].to_message(whole)
 
 
 @pytest.mark.parametrize(("request_", "answer"), PAIRS, ids=lambda each: type(each).__name__)
