@@ -53,7 +53,7 @@ PARTS = {
         "The store",
         "Three members, 256-byte values, 10,000 keys. kvraft is asked through its native client; etcd by a gRPC "
         f"client that does nothing but frame, on connections to its leader. They take turns, {store.TURNS} of each, "
-        "while the other one is not running; the middle one counts.",
+        "while the other one is not running; the middle one counts, and of the ratios too.",
         lambda args: store.run(args.seconds),
     ),
     "grpc": Part(

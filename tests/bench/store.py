@@ -6,6 +6,7 @@ import shutil
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import cache, partial
 from itertools import product
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,7 +28,7 @@ FiguresByLoad = dict[tuple[str, tuple[int, int]], Figures]
 LOADS = ((1, 1), (16, 1), (64, 1), (4, 64))
 """Connections x operations in flight on each."""
 KINDS = ("write", "linearizable read", "serializable read")
-TURNS = 3
+TURNS = 5
 FILL_SECONDS = 2.0
 """At some 5,000 writes a second, of which etcd is capable here, every key is there after that."""
 VALUE = b"v" * 256
@@ -58,13 +59,6 @@ async def measure(contenders: Mapping[str, Contender], seconds: float) -> dict[s
     return results
 
 
-def middle(turns: Sequence[FiguresByLoad]) -> FiguresByLoad:
-    """Of each figure's turns the one with the middle rate."""
-    return {
-        place: sorted((turn[place] for turn in turns), key=lambda each: each.rate)[TURNS // 2] for place in turns[0]
-    }
-
-
 async def _turn(contender: Contender, kind: str, load: tuple[int, int], seconds: float) -> Figures:
     connections, in_flight = load
     async with AsyncExitStack() as stack:
@@ -90,19 +84,19 @@ def of_etcd(kind: str, etcd: EtcdConnection) -> Callable[[int], Awaitable[object
 
 def run(seconds: float) -> list[str]:
     """The table's lines (Markdown) for the native client."""
-    figures, memory = measured(seconds)
-    return table(figures["native"], figures.get("etcd", {}), memory)
+    turns, memory = measured(seconds)
+    return table(turns["native"], turns.get("etcd", []), memory)
 
 
 def run_over_grpc(seconds: float) -> list[str]:
     """The same with gRPC spoken to both."""
-    figures, memory = measured(seconds)
-    return table(figures["grpc"], figures.get("etcd", {}), memory)
+    turns, memory = measured(seconds)
+    return table(turns["grpc"], turns.get("etcd", []), memory)
 
 
 @cache
-def measured(seconds: float) -> tuple[dict[str, FiguresByLoad], list[float]]:
-    """Everybody's figures, measured once, and the memory of kvraft's members; no etcd where it is not installed.
+def measured(seconds: float) -> tuple[dict[str, list[FiguresByLoad]], list[float]]:
+    """Everybody's turns, measured once, and the memory of kvraft's members; no etcd where it is not installed.
 
     The stores take turns, since machines have good and bad moments, each with the machine to itself: members that
     nobody asks anything have heartbeats and timers nevertheless.
@@ -123,7 +117,7 @@ def measured(seconds: float) -> tuple[dict[str, FiguresByLoad], list[float]]:
                 found |= trio.run(measure, contenders, seconds)
         for name, figures in found.items():
             turns.setdefault(name, []).append(figures)
-    return {name: middle(figures) for name, figures in turns.items()}, memory
+    return turns, memory
 
 
 async def leader(urls: list[str]) -> str:
@@ -136,22 +130,29 @@ async def leader(urls: list[str]) -> str:
     raise LookupError("nobody leads")
 
 
-def table(ours: FiguresByLoad, theirs: FiguresByLoad, memory: list[float]) -> list[str]:
-    """Lines of Markdown: a row for each load, and what is to be said of all."""
+def table(ours: Sequence[FiguresByLoad], theirs: Sequence[FiguresByLoad], memory: Sequence[float]) -> list[str]:
+    """Lines of Markdown: a row for each load, and what is to be said of all. The turns of both stores, none of etcd's
+    where it is not installed."""
     lines = [
         "| operation | connections x in flight | kvraft /s | p50 ms | p99 ms | etcd /s | p50 ms | p99 ms | ratio |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for (kind, load), mine in ours.items():
-        name = f"{load[0]}x{load[1]}"
-        line = f"| {kind} | {name} | {mine.rate:,.0f} | {mine.p50_ms:.2f} | {mine.p99_ms:.2f} "
-        other = theirs.get((kind, load))
-        if other is None:
-            line += "| not installed | | | |"
+    for place in ours[0]:
+        kind, load = place
+        line = f"| {kind} | {load[0]}x{load[1]} | {_cells([turn[place] for turn in ours])} "
+        if theirs:
+            ratio = median(mine[place].rate / other[place].rate for mine, other in zip(ours, theirs, strict=True))
+            line += f"| {_cells([turn[place] for turn in theirs])} | {ratio:.2f} |"
         else:
-            line += f"| {other.rate:,.0f} | {other.p50_ms:.2f} | {other.p99_ms:.2f} | {mine.rate / other.rate:.2f} |"
+            line += "| not installed | | | |"
         lines.append(line)
-    failures = sum(figure.failures for figure in (*ours.values(), *theirs.values()))
+    failures = sum(figures.failures for turn in (*ours, *theirs) for figures in turn.values())
     lines += ["", f"Failed operations: {failures}. Memory of the kvraft members after this load: "]
     lines[-1] += ", ".join(f"{mib:.0f} MiB" for mib in memory) + "."
     return lines
+
+
+def _cells(turns: Sequence[Figures]) -> str:
+    """Of the turn with the middle rate."""
+    middle = sorted(turns, key=lambda each: each.rate)[len(turns) // 2]
+    return f"{middle.rate:,.0f} | {middle.p50_ms:.2f} | {middle.p99_ms:.2f}"
