@@ -75,6 +75,8 @@ class RequestParser:
         self._in_body = False
         self._head_bytes = 0
         self._header_count = 0
+        self._repeats = False
+        """Whether there has been a GET: who has sent one, as for a watch that then lasts, need not send another."""
         self._known = b""
         """What came after the target of a GET, up to its end; nothing once the connection is to close ..."""
         self._known_headers: dict[str, str] = {}
@@ -94,7 +96,9 @@ class RequestParser:
                 return
         self._parse(data)
         if self.failure is None and self._current is None and len(self.ready) == 1:
-            self._remember(data, self.ready[0])
+            if self._repeats:
+                self._remember(data, self.ready[0])
+            self._repeats = True
 
     def _remember(self, data: bytes, request: Incoming) -> None:
         """Keeps the headers of a GET without a body that came by itself: clients send the same ones with each.

@@ -78,10 +78,12 @@ async def _request(audit: Audit) -> None:
     request = Request("POST", PATH, "", {"user-agent": "kubectl/v1.36"}, None, _body, PATH, "127.0.0.1")
     record = audit.begin(request, "0f5e4b2c-1111-2222-3333-444444444444")
     info = parse("POST", PATH)
-    await record.received(info, USER)
+    if record.concerns(info, USER):
+        await record.received()
     record.decided(VERDICT)
     await request.read_body()
-    await record.answered(info, Response(201, BODY))
+    if record.tells:
+        await record.answered(info, Response(201, BODY))
 
 
 async def _body() -> bytes:
