@@ -73,7 +73,8 @@ class RecordingAudit(Audit):
     """Records what the policy says."""
 
     def __init__(self, policy: Policy, sink: Sink, counts: AuditCounts) -> None:
-        self._decide = lru_cache(maxsize=MAX_DECISIONS)(policy.decide)
+        remembered = lru_cache(maxsize=MAX_DECISIONS)(policy.decide)
+        self._decide: Decide = lambda user, info: (remembered if info.is_small else policy.decide)(user, info)
         self._sink = sink
         self._begun = counts
         self.counts = counts

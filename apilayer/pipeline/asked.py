@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from apilayer.pipeline.request_info import RequestInfo
     from apilayer.registry.options import Query
 
-MAX_REMEMBERED_CHARS = 512
-"""What is longer is worked out each time, so that what is remembered stays small."""
-
 
 class Asked(msgspec.Struct, frozen=True):
     """What a request asks for. Shared by all that ask for the same: do not change."""
@@ -35,11 +32,11 @@ class Asked(msgspec.Struct, frozen=True):
 def what_is_asked(method: str, path: str, query: str) -> Asked:
     """What a request asks for; `path` is percent-decoded. A list that is to be watched is a watch.
 
-    Raises StatusError 400.
+    What is long is worked out each time, so that what is remembered stays small. Raises StatusError 400.
     """
     return (
         _remembered(method, path, query)
-        if len(path) + len(query) <= MAX_REMEMBERED_CHARS
+        if len(path) + len(query) <= request_info.MAX_REMEMBERED_CHARS
         else _asked(method, path, query)
     )
 

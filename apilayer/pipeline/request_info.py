@@ -5,7 +5,6 @@ Source: Kubernetes' request attributes ("Authorization Overview", "Review your r
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from apilayer.api.selectors import FieldTerm, Requirement
 
 MAX_REMEMBERED_CHARS = 512
-"""Longer paths are parsed each time, so that what is remembered stays small."""
+"""What follows from longer requests is worked out each time, so that what is remembered stays small."""
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _OBJECT_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -43,13 +42,14 @@ class RequestInfo(msgspec.Struct, frozen=True, cache_hash=True):
     labels: tuple[Requirement, ...] = ()
     unreadable: tuple[str, ...] = ()
 
+    @property
+    def is_small(self) -> bool:
+        """Whether what follows from it may be remembered by it: what clients make long must not pile up."""
+        return len(self.path) <= MAX_REMEMBERED_CHARS and not (self.fields or self.labels or self.unreadable)
+
 
 def parse(method: str, path: str) -> RequestInfo:
     """The request's attributes; `path` is percent-decoded."""
-    return _parse_short(method, path) if len(path) <= MAX_REMEMBERED_CHARS else _parse(method, path)
-
-
-def _parse(method: str, path: str) -> RequestInfo:
     segments = path.split("/")[1:]
     if segments and segments[-1] == "":
         segments.pop()
@@ -83,9 +83,6 @@ def _parse(method: str, path: str) -> RequestInfo:
         legacy_watch=legacy_watch,
         malformed=malformed or len(rest) > 3,
     )
-
-
-_parse_short = lru_cache(maxsize=4096)(_parse)
 
 
 def _verb(method: str, name: str, *, legacy_watch: bool) -> str:

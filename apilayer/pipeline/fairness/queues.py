@@ -248,12 +248,13 @@ class QueueSet:
 
     def _advance(self, now: float) -> None:
         """Moves R on: the present state has been in effect since the last call."""
-        if self._lingering and self._lingering[0][0] <= now:
+        while self._lingering and self._lingering[0][0] <= now:
             until, _, ticket = heappop(self._lingering)
-            self._advance(until)
+            self._move(until)
             self._release(ticket)
-            self._advance(now)
-            return
+        self._move(now)
+
+    def _move(self, now: float) -> None:
         seconds = now - self._last
         if seconds <= 0:
             return

@@ -41,9 +41,11 @@ class RoleAuthorizer:
         key = user, info
         found = self._decided.get(key)
         if found is None:
+            found = self._decide(user, info)
             if len(self._decided) >= MAX_REMEMBERED:
                 self._decided.clear()
-            found = self._decided[key] = self._decide(user, info)
+            if info.is_small:
+                self._decided[key] = found
         return found
 
     def _decide(self, user: User, info: RequestInfo) -> Verdict:

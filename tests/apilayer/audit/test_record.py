@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,9 @@ from apilayer.audit.counts import AuditCounts
 from apilayer.audit.event import encoded
 from apilayer.audit.policy_file import parse_policy
 from apilayer.audit.record import RecordingAudit
+from apilayer.pipeline.authentication import User
 from apilayer.pipeline.request import BodyError, Request
+from apilayer.pipeline.request_info import RequestInfo
 from tests.apilayer.in_process import Server, serving
 
 if TYPE_CHECKING:
@@ -313,6 +316,18 @@ async def test_a_slow_request_says_so(rig: Rig, monkeypatch) -> None:
     monkeypatch.setattr("apilayer.audit.record.time", lambda: next(times))
     (event,) = await rig.told("GET", CONFIGMAPS)
     assert event["annotations"]["apiserver.latency.k8s.io/total"] == "1.25s"
+
+
+@pytest.mark.parametrize(("path", "kept"), [("/short", True), ("/" + "long" * 200, False)])
+async def test_what_the_policy_says_is_remembered_unless_the_path_is_long(path: str, kept: bool) -> None:
+    async def body() -> bytes:
+        return b""
+
+    audit = RecordingAudit(parse_policy(POLICY.encode())[0], Collected(), AuditCounts())
+    info = RequestInfo(path, "get")
+    before = getrefcount(info)
+    assert audit.begin(Request("GET", path, "", {}, None, body), "id").concerns(info, User("jane"))
+    assert (getrefcount(info) > before) == kept
 
 
 async def test_canaries_never_get_into_a_record(rig: Rig) -> None:

@@ -182,6 +182,16 @@ def test_watchers_keep_seats_after_a_write() -> None:
     assert simulation.started["b"] == [1.5]
 
 
+def test_any_number_of_seats_may_be_kept_until_the_same_moment() -> None:
+    queues = QueueSet(None, None, 0.0)
+    kept = [queues.enter(Work(1, 2, 0.5), (), LABEL, 0.0) for _ in range(5_000)]
+    for ticket in kept:
+        queues.finish(ticket, 1.0)
+    assert queues.seats_in_use > 0
+    queues.tick(2.0)
+    assert queues.seats_in_use == 0
+
+
 def test_waiting_requests_outlive_their_queue() -> None:
     queues = QueueSet(QUEUING, 1, 0.0)
     simulation = Simulation(queues)

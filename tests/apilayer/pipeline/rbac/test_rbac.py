@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from sys import getrefcount
 from typing import Any
 
 import pytest
@@ -158,6 +159,21 @@ def test_who_gets_in_by_which_binding_and_when_one_changes() -> None:
     for bound in list(source.list(f"rolebindings.{GROUP}")):
         source.put("rolebindings", bound, gone=True)
     assert not roles.decide(jane, pods).allowed
+
+
+@pytest.mark.parametrize(
+    ("info", "kept"),
+    [
+        (RequestInfo("/short", "get"), True),
+        (RequestInfo("/" + "long" * 200, "get"), False),
+        (RequestInfo("/api/v1/pods", "list", True, labels=(Requirement("a", "=", ("b",)),)), False),
+        (RequestInfo("/api/v1/pods", "list", True, unreadable=("labels",)), False),
+    ],
+)
+def test_a_decision_is_remembered_unless_what_is_asked_is_long(info: RequestInfo, kept: bool) -> None:
+    roles, before = RoleAuthorizer(Source()), getrefcount(info)
+    assert not roles.decide(User("jane"), info).allowed
+    assert (getrefcount(info) > before) == kept
 
 
 def test_a_binding_that_means_somebody_twice_counts_once() -> None:
