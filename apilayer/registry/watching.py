@@ -40,6 +40,21 @@ class Watch:
     `failure` is set when the watch cannot start where it was asked to: it is the only thing to send.
     """
 
+    __slots__ = (
+        "_alarm",
+        "_all",
+        "_bookmarks",
+        "_deadline",
+        "_next_bookmark",
+        "_scope",
+        "_watcher",
+        "end_bookmark",
+        "failure",
+        "initial",
+        "resource",
+        "start_revision",
+    )
+
     def __init__(
         self,
         cache: WatchCache,

@@ -2,7 +2,8 @@
 
 One task serves the connection and one cancel scope times it. Moving its deadline for every step would cost more than
 parsing the request, so it stays where it is while it is late enough; between requests one that comes too early only
-wakes the task. Only a stream has a second task, which notices when the peer goes away.
+wakes the task. There are thousands of streams that have nothing to send: while one lasts nothing is kept of its
+request, and somebody else notices when its peer goes away.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from apilayer.server.h1_parser import RequestParser
 from apilayer.server.secure_stream import SecureStream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from apilayer.pipeline.request import Headers, Identity, Stream
     from apilayer.server import websocket
     from apilayer.server.application import Application
-    from apilayer.server.h1_parser import Incoming
+    from apilayer.server.arrivals import Arrivals
+    from apilayer.server.h1_parser import BadMessage, Incoming
 else:
     websocket = Later("apilayer.server.websocket")
 
@@ -51,7 +55,35 @@ log = logging.getLogger("apilayer.server.h1")
 class H1Connection:
     """Serves one connection until either side is done with it."""
 
-    def __init__(self, stream: trio.abc.Stream, app: Application, certificate: Identity | None, peer: str = "") -> None:
+    __slots__ = (
+        "_app",
+        "_arrivals",
+        "_certificate",
+        "_clock",
+        "_closing",
+        "_deadline",
+        "_direct",
+        "_early",
+        "_head_begun",
+        "_parser",
+        "_patience_ends",
+        "_peer",
+        "_refused",
+        "_scope",
+        "_serving",
+        "_started",
+        "_stream",
+    )
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        app: Application,
+        certificate: Identity | None,
+        peer: str = "",
+        arrivals: Arrivals | None = None,
+    ) -> None:
+        """`arrivals` notices when the peer of a `SecureStream` goes away that is streamed to; else nobody does."""
         self._stream = stream
         self._app = app
         self._certificate = certificate
@@ -59,14 +91,16 @@ class H1Connection:
         self._parser = RequestParser(MAX_BODY_BYTES)
         self._direct = stream if isinstance(stream, SecureStream) else None
         """The stream, when it can send without waiting."""
+        self._arrivals = arrivals
+        self._early = bytearray()
+        """What has come while a stream was sent."""
         self._scope = trio.CancelScope()
         self._deadline = inf
         """That of the scope, which is dear to look at."""
         self._serving = False
         self._started = False
         self._closing = False
-        self._broken = False
-        self._time = trio.lowlevel.current_clock().current_time
+        self._clock = trio.lowlevel.current_clock()
         self._patience_ends = inf
         """When the next request must be there; not known while one is served."""
         self._head_begun = False
@@ -87,11 +121,11 @@ class H1Connection:
                     await self._serve()
                 if not self._scope.cancelled_caught or self._closing or self._serving:
                     break
-                if self._time() >= self._patience_ends:
+                if self._clock.current_time() >= self._patience_ends:
                     break
                 self._scope = trio.CancelScope()
                 self._end_at(self._patience_ends)
-            if self._scope.cancelled_caught and self._serving and not self._broken:
+            if self._scope.cancelled_caught and self._serving:
                 await self._give_up()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             return
@@ -109,19 +143,23 @@ class H1Connection:
         parser = self._parser
         while not self._closing or parser.ready:
             if parser.ready:
-                now = self._time()
+                now = self._clock.current_time()
                 if now >= self._deadline:  # the end of this scope, after which `run` opens another
                     await trio.lowlevel.checkpoint()
                 self._patience_ends, self._head_begun = inf, False
-                if not await self._answer(parser.ready.pop(0), now):
+                keep = await (await self._answer(parser.ready.pop(0), now))
+                self._serving = False
+                if not keep:
                     return
+                if self._early:
+                    parser.feed(bytes(self._early))
+                    self._early.clear()
                 if parser.ready:
                     await trio.lowlevel.checkpoint()  # others have their turn between requests that came together
             elif parser.failure is not None:
-                self._patience_ends = self._time() + HEAD_SECONDS
+                self._patience_ends = self._clock.current_time() + HEAD_SECONDS
                 self._end_at(self._patience_ends)
-                await self._stream.send_all(wire.plain_error(parser.failure.code, str(parser.failure)))
-                await self._linger()
+                await self._say(parser.failure)
                 return
             else:
                 self._set_patience()
@@ -133,10 +171,10 @@ class H1Connection:
     def _set_patience(self) -> None:
         """How long to wait for a request: its whole head must come in time, however steadily it trickles."""
         if self._patience_ends == inf:
-            self._patience_ends = self._time() + IDLE_SECONDS
+            self._patience_ends = self._clock.current_time() + IDLE_SECONDS
         if self._parser.mid_head and not self._head_begun:
             self._head_begun = True
-            self._patience_ends = min(self._patience_ends, self._time() + HEAD_SECONDS)
+            self._patience_ends = min(self._patience_ends, self._clock.current_time() + HEAD_SECONDS)
         if self._patience_ends < self._deadline:
             self._end_at(self._patience_ends)
 
@@ -150,8 +188,15 @@ class H1Connection:
         self._parser.feed(bytes(data))
         return True
 
-    async def _answer(self, incoming: Incoming, now: float) -> bool:
-        """Serves one request; False when the connection is to end."""
+    async def _say(self, failure: BadMessage | None) -> bool:
+        """What the peer did wrong, if it did; False, for the connection ends with it."""
+        if failure is not None:
+            await self._stream.send_all(wire.plain_error(failure.code, str(failure)))
+            await self._linger()
+        return False
+
+    async def _answer(self, incoming: Incoming, now: float) -> Awaitable[bool]:
+        """Serves one request: what sends the answer, which comes to False when the connection is to end."""
         uri = incoming.url.decode("latin-1")
         target, _, query = uri.partition("?")
         path = unquote(target) if "%" in target else target
@@ -176,21 +221,17 @@ class H1Connection:
         try:
             response, headers = await self._app.handle(request)
         except BodyError:
-            failure = self._parser.failure
-            if failure is not None:
-                await self._stream.send_all(wire.plain_error(failure.code, str(failure)))
-                await self._linger()
-            return False
+            return self._say(self._parser.failure)
         self._refused = response.status == TOO_MANY
         keep = incoming.keep_alive and not self._closing and not self._app.refusing
-        if response.stream is not None and self._parser.upgraded is not None and is_websocket_request(incoming.headers):
-            keep = await self._send_websocket(incoming, response.stream)
-        elif response.stream is not None:
-            keep = await self._send_stream(incoming, response, headers, keep=keep) and keep
-        else:
-            keep = await self._send(incoming, response, headers, keep=keep)
-        self._serving = False
-        return keep
+        if response.stream is None:
+            return self._send(incoming, response, headers, keep=keep)
+        if self._parser.upgraded is not None and is_websocket_request(incoming.headers):
+            return self._send_websocket(incoming, response.stream)
+        chunked = incoming.version == "1.1"
+        keep = keep and chunked and incoming.complete
+        framing = (b"Transfer-Encoding: chunked\r\n" if chunked else b"") + (b"" if keep else CLOSE)
+        return self._send_stream(response.stream, wire.head(response, headers, framing), chunked=chunked, keep=keep)
 
     async def _read_body(self, incoming: Incoming) -> bytes:
         if incoming.expects_continue and not incoming.complete and not incoming.too_large:
@@ -233,41 +274,30 @@ class H1Connection:
             await self._linger()
         return keep
 
-    async def _send_stream(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
-        """Sends parts as they are made; False when the peer went away or the end shows by closing."""
-        stream = response.stream
-        assert stream is not None
-        chunked = incoming.version == "1.1"
-        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-        if not keep or not chunked:
-            framing += CLOSE
+    async def _send_stream(self, stream: Stream, head: bytes, *, chunked: bool, keep: bool) -> bool:
+        """Sends parts as they are made; False when the end shows by closing. Cancelled when the peer goes away."""
         self._started = True
         self._end_at(inf)
-        early = bytearray()
-        finished = False
+        self._parser.rest()
+        arrivals, secure, framed = self._arrivals, self._direct, wire.chunk if chunked else b"".join
+        fd = -1 if arrivals is None or secure is None else secure.socket.fileno()
         try:
-            await self._stream.send_all(wire.head(response, headers, framing))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._notice_end, nursery.cancel_scope, early)
-                framed = wire.chunk if chunked else b"".join
-                direct = None
-                if chunked and self._direct is not None:
-                    direct = Sender("chunk", framed, self._direct.send_now)
-                stream.bind(nursery.cancel_scope, direct)
-                async with aclosing(stream.batches()) as batches:
-                    async for batch in batches:
-                        await self._stream.send_all(framed(batch))
-                finished = True
-                nursery.cancel_scope.cancel()
+            await self._stream.send_all(head)
+            del head
+            stream.bind(self._scope, Sender("chunk", framed, secure.send_now) if chunked and secure else None)
+            if arrivals is not None and fd >= 0:
+                arrivals.watch(fd, self._take_early)
+            async with aclosing(stream.batches()) as batches:
+                async for batch in batches:
+                    await self._stream.send_all(framed(batch))
         finally:
+            if arrivals is not None and fd >= 0:
+                arrivals.forget(fd)
             stream.close()
-        if not finished:
-            return False
+        self._end_at(inf)  # the stream may have moved it
         if chunked:
             await self._stream.send_all(b"0\r\n\r\n")
-        if early:
-            self._parser.feed(bytes(early))
-        return chunked and incoming.complete
+        return keep
 
     async def _send_websocket(self, incoming: Incoming, stream: Stream) -> bool:
         """Sends a stream as the client's upgrade asks; always False, for the connection ends with it."""
@@ -283,17 +313,20 @@ class H1Connection:
             stream.close()
         return False
 
-    async def _notice_end(self, scope: trio.CancelScope, early: bytearray) -> None:
-        """Reads on while a stream is sent: an end, an error or too much data ends the stream."""
+    def _take_early(self) -> bool:
+        """What has come while a stream is sent. An end, an error or too much ends the stream, and with it all."""
+        assert self._direct is not None
         try:
-            while len(early) <= MAX_EARLY_BYTES:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-                if not data:
-                    break
-                early += data
+            data = self._direct.receive_now()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("the peer of a stream went away")
-        scope.cancel()
+            data = b""
+        if data:
+            self._early += data
+        if data == b"" or len(self._early) > MAX_EARLY_BYTES:
+            self._scope.cancel()
+            return False
+        return True
 
     async def _linger(self) -> None:
         """Lets the peer read our last words: takes in, for a moment, what it is still sending."""

@@ -62,6 +62,22 @@ class Incoming(msgspec.Struct, eq=False):
 class RequestParser:
     """Feeds llhttp. `ready` holds requests with a complete head, in order; `failure` what ended the parsing."""
 
+    __slots__ = (
+        "_current",
+        "_head_bytes",
+        "_header_count",
+        "_in_body",
+        "_known",
+        "_known_headers",
+        "_max_body_bytes",
+        "_parser",
+        "_repeats",
+        "failure",
+        "mid_head",
+        "ready",
+        "upgraded",
+    )
+
     def __init__(self, max_body_bytes: int) -> None:
         self.ready: list[Incoming] = []
         self.failure: BadMessage | None = None
@@ -70,7 +86,8 @@ class RequestParser:
         self.mid_head = False
         """Whether part of a request's head has arrived, and not all of it."""
         self._max_body_bytes = max_body_bytes
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
+        """Made when it is needed."""
         self._current: Incoming | None = None
         self._in_body = False
         self._head_bytes = 0
@@ -81,6 +98,11 @@ class RequestParser:
         """What came after the target of a GET, up to its end; nothing once the connection is to close ..."""
         self._known_headers: dict[str, str] = {}
         """... and the headers that it holds."""
+
+    def rest(self) -> None:
+        """Lets go of what takes room, for there may be nothing to parse for long."""
+        if self._current is None:
+            self._parser = None
 
     def feed(self, data: bytes) -> None:
         """Takes in what came; never raises, see `failure`."""
@@ -124,8 +146,11 @@ class RequestParser:
                 return
         else:
             self._head_bytes += len(data)
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.upgraded = data[upgrade.args[0] :]
             last = self.ready[-1] if self.ready else self._current
@@ -172,6 +197,7 @@ class RequestParser:
         incoming = self._current
         assert incoming is not None
         parser = self._parser
+        assert parser is not None
         incoming.method = parser.get_method().decode("latin-1")
         incoming.version = parser.get_http_version()
         incoming.keep_alive = parser.should_keep_alive()

@@ -30,6 +30,8 @@ class SecureStream(trio.abc.Stream):
     end of the connection without TLS's own goodbye is an end, as it is to most of HTTP.
     """
 
+    __slots__ = ("_broken", "_may_be_pending", "_rest", "_waits_to_send", "socket")
+
     def __init__(self, transport: trio.SocketStream, context: ssl.SSLContext) -> None:
         """Raises OSError when the connection was reset already; it is the caller's to close then."""
         transport.socket.getpeername()
@@ -90,6 +92,18 @@ class SecureStream(trio.abc.Stream):
                 await self._wait(trio.lowlevel.wait_writable)
             except (OSError, ValueError) as error:
                 raise self._failure(error) from error
+
+    def receive_now(self) -> bytes | None:
+        """What has arrived, b"" at the end, None when nothing has. Raises BrokenResourceError, ClosedResourceError.
+
+        For who learns from the socket that something has; one whose TLS wants to send and cannot is broken.
+        """
+        try:
+            return self.socket.recv(RECORD_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except (OSError, ValueError) as error:
+            raise self._failure(error) from error
 
     # ------------------------------------------------------------------ sending
 

@@ -24,6 +24,8 @@ INITIAL_CHUNK_OBJECTS = 100
 class WatchStream:
     """`Stream` of one watch; frees the watch when it is closed."""
 
+    __slots__ = ("_began", "_columns", "_form", "_labels", "_metrics", "_sender", "_sent", "_watch")
+
     def __init__(self, watch: Watch, form: Form, metrics: RequestMetrics, labels: Labels) -> None:
         """`labels` are those under which the request is counted, once it is over."""
         self._watch = watch

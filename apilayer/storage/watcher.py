@@ -228,13 +228,12 @@ class Watcher:
         """Returns once there is something to take, the watch has ended or it was woken. For one task at a time."""
         if self._queue or self.closed or self.overflowed:
             return
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._waiting = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self._waiting = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     # ------------------------------------------------------------------ without a task switch
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import attrs
+import httptools
 import pytest
 import trio
 import trio.testing
 
-from apilayer.server.h1 import H1Connection
+from apilayer.pipeline.request import Request, Response
+from apilayer.server.arrivals import Arrivals
+from apilayer.server.h1 import MAX_EARLY_BYTES, H1Connection
+from apilayer.server.h1_parser import Incoming, RequestParser
 from apilayer.server.h2 import H2Connection
 from tests.apilayer.in_process import serving
 from tests.apilayer.server.conftest import Client
@@ -29,7 +34,7 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 class Steps(trio.abc.Instrument):
     """Counts how often the tasks of connections were run."""
 
-    def __init__(self, name: str = "H1Connection.run") -> None:
+    def __init__(self, name: str = "served.<locals>.connect") -> None:
         self.count = 0
         self._name = name
 
@@ -54,8 +59,10 @@ class Served:
 async def served(
     certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15, *, http2: bool = False
 ) -> AsyncIterator[Served]:
+    arrivals = Arrivals()
     async with serving() as server, trio.open_nursery() as nursery:
         clients: list[Client] = []
+        nursery.start_soon(arrivals.run)
 
         async def connect(task_status: trio.TaskStatus[None]) -> None:
             async with agreed(certificates) as (ours, theirs):
@@ -64,12 +71,15 @@ async def served(
                 clients.append(Client(theirs))
                 task_status.started()
                 app = server.app
-                await (H2Connection(ours, app, None, 100) if http2 else H1Connection(ours, app, None)).run()
+                kind = H2Connection(ours, app, None, 100) if http2 else H1Connection(ours, app, None, "", arrivals)
+                await kind.run()
+                ours.close()
 
         for _ in range(count):
             await nursery.start(connect)
         yield Served(server, clients)
         nursery.cancel_scope.cancel()
+    arrivals.close()
 
 
 async def test_a_watch_that_keeps_up_runs_no_task(certificates: Path) -> None:
@@ -83,6 +93,40 @@ async def test_a_watch_that_keeps_up_runs_no_task(certificates: Path) -> None:
             for watching in watches:
                 assert await watching.events(1) == [("ADDED", f"c{number}")]
         assert steps.count == 0
+        for watcher in it.server.registry.cache.watchers():
+            watcher.close()
+        assert [await watching.event() for watching in watches] == [None] * 3
+        assert steps.count
+
+
+async def test_nothing_is_kept_of_a_request_for_a_watch(certificates: Path) -> None:
+    async with served(certificates) as it:
+        assert (await it.clients[0].request("GET", "/version")).status == 200
+        await it.clients[0].watch(f"{CONFIGMAPS}?watch=1")
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        kept = {type(found) for found in gc.get_objects()}
+        assert RequestParser in kept
+        assert kept.isdisjoint({Incoming, Request, Response, httptools.HttpRequestParser})
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_leaves_or_sends_too_much_ends_the_watch(certificates: Path, leaves: bool) -> None:
+    async with served(certificates, 2) as it:
+        stays = await it.clients[1].watch(f"{CONFIGMAPS}?watch=1")
+        await it.clients[0].watch(f"{CONFIGMAPS}?watch=1")
+        cache = it.server.registry.cache
+        await it.clients[0].stream.send_all(b"x" * MAX_EARLY_BYTES)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(cache.watchers()) == 2
+        if leaves:
+            await trio.aclose_forcefully(it.clients[0].stream)
+        else:
+            await it.clients[0].stream.send_all(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(cache.watchers()) == 1
+        it.put(0)
+        assert await stays.events(1) == [("ADDED", "c0")]
 
 
 @pytest.mark.parametrize(
