@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from tests.bench import starting
 from tests.bench.clusters import resident_mib
 from tests.bench.http import HttpConnection, open_http, read_kubeconfig
 from tests.bench.load import Figures, closed_loop
@@ -189,4 +190,4 @@ def run(seconds: float) -> list[str]:
         f"| `--nodes {nodes}` | {sorted(times)[len(times) // 2]:.2f} | {max(times):.2f} |"
         for nodes, times in starts.items()
     ]
-    return lines
+    return [*lines, "", *starting.run()]
