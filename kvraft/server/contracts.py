@@ -37,6 +37,10 @@ class Disk(Protocol):
         """For how long the oldest batch has been waiting to become durable; 0 when none is."""
         ...
 
+    def first_of_last(self, size_bytes: int) -> int:
+        """The first entry of the files that hold the last ``size_bytes``, which is where cutting the log frees some."""
+        ...
+
 
 class Transport(Protocol):
     """What carries messages to peers: lossy, unordered, at most once is good enough."""
@@ -121,7 +125,9 @@ class DriverConfig:
     snapshot_entries: int = 10_000
     """The log is compacted when it holds so many applied and durable entries more than ``keep_entries``."""
     keep_entries: int = 5_000
-    """Entries that stay behind the compaction for followers that are a little behind."""
+    """Entries that stay behind the compaction for followers that are a little behind ..."""
+    keep_bytes: int = 64 << 20
+    """... but not more than so much: entries that many proposals share are large."""
     max_held_entries: int = 200_000
     """So many more at most stay for followers that a slow snapshot, or catching up after one, has left behind."""
     max_pending: int = 50_000

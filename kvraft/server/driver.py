@@ -471,6 +471,7 @@ class Driver:
                     self.proposed.end(index, self._timed_out(deadline))
 
     def _compact(self) -> None:
-        if index := self._retention.discard_to(self.raft, self.machine.durable_index, self.config):
+        first_kept = self._disk.first_of_last(self.config.keep_bytes)
+        if index := self._retention.discard_to(self.raft, self.machine.durable_index, self.config, first_kept):
             self.raft.compact(index)
             self._discard_to = index  # goes with the next batch: nothing is in a hurry here

@@ -35,6 +35,7 @@ from kvraft.server.peers import Peers
 from kvraft.server.service import Service
 from kvraft.server.timers import Timers
 from kvraft.server.turns import Turns
+from kvraft.storage.background import BackgroundSync
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status
@@ -135,7 +136,9 @@ class Member:
         self.machine.auth.tokens = self.auth.tokens
         self.machine.in_pieces = True
         self.log_store = LogStore.open(log_dir, sync=sync)
-        self.writer = LogWriter(self.log_store, self._durable, self._write_failed, self.syncs.written)
+        self._log_sync = BackgroundSync.open()
+        reports = self._durable, self._write_failed, self.syncs.written
+        self.writer = LogWriter(self.log_store, *reports, self._log_sync)
         self._opened.callback(self._close_log)
         self._know_each_other(joined)
         self._build()
@@ -236,6 +239,8 @@ class Member:
                 self._nursery = nursery
                 nursery.start_soon(self.turns.run)
                 nursery.start_soon(self._tick)
+                if self._log_sync is not None:
+                    nursery.start_soon(self._report_syncs, self._log_sync.descriptor)
                 nursery.start_soon(self.peers.run)
                 nursery.start_soon(self.membership.leave_when_removed)
                 for url, sock in self.listeners.peers:
@@ -293,6 +298,8 @@ class Member:
     def _close_log(self) -> None:
         if not self.writer.running:  # else its thread is still in there, for as long as the disk hangs
             self.log_store.close()
+            if self._log_sync is not None:
+                self._log_sync.close()
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
@@ -372,7 +379,18 @@ class Member:
         async for accepted in accept(sock):
             nursery.start_soon(self.peers.serve, accepted)
 
-    # ------------------------------------------------------------------ the disk thread's reports
+    # ------------------------------------------------------------------ the log's reports
+
+    async def _report_syncs(self, descriptor: int) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            try:
+                seq = self.writer.finish()
+            except KvraftError as error:
+                self.fail(error)
+                return
+            if seq:
+                self.turns.durable(seq)
 
     def _durable(self, seq: int) -> None:
         self._token.run_sync_soon(self.turns.durable, seq)

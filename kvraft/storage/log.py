@@ -12,18 +12,19 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import attrs
 import msgspec
 
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, old_log, segment
+from kvraft.storage.change import Change, LogBatch, LogMeta
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import lock_file, make_directory, sync_directory
-from kvraft.storage.segment import FIRST_RECORD, SUFFIX, Segment
+from kvraft.storage.segment import FIRST_RECORD, SUFFIX, Record, Segment
+from kvraft.storage.spares import Spares
 from kvraft.storage.writer import LogWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["LogBatch", "LogMeta", "LogStore", "LogWriter"]
 
@@ -31,16 +32,6 @@ Decoded = TypeVar("Decoded")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
-
-
-class LogMeta(msgspec.Struct, frozen=True, array_like=True):
-    """What the log knows beside its entries; whole in each record that changes any of it."""
-
-    hard_state: HardState = HardState()
-    compacted_index: int = 0
-    compacted_term: int = 0
-    cluster_id: int = 0
-    member_id: int = 0
 
 
 class _EntryTerm(msgspec.Struct, frozen=True, array_like=True):
@@ -54,51 +45,6 @@ _decode_meta = msgspec.msgpack.Decoder(LogMeta).decode
 _decode_term = msgspec.msgpack.Decoder(_EntryTerm).decode
 
 
-class LogBatch(msgspec.Struct, frozen=True, gc=False):
-    """One durable step, done in the order reset, entries, discard.
-
-    ``entries`` are contiguous; a first index at or below the last replaces everything from it on. ``reset`` empties
-    the log as a snapshot install does. ``discard_to`` (0: nothing) forgets entries at or below it. Batches become
-    durable in the order of ``seq``.
-    """
-
-    seq: int
-    hard_state: HardState | None = None
-    entries: Sequence[Entry] = ()
-    reset: SnapshotMeta | None = None
-    discard_to: int = 0
-
-    def empty(self) -> bool:
-        return self.hard_state is None and not self.entries and self.reset is None and not self.discard_to
-
-
-@attrs.define
-class _Change:
-    """What a group comes to: from ``first`` on the log is ``entries``. ``reset``: and nothing before them."""
-
-    first: int
-    entries: list[Entry]
-    meta: LogMeta
-    reset: bool = False
-
-    @property
-    def last(self) -> int:
-        return self.first + len(self.entries) - 1
-
-    def append(self, entries: Sequence[Entry], path: str) -> None:
-        """``entries`` take the place of everything from the first of them on."""
-        first, compacted = entries[0].index, self.meta.compacted_index
-        if not compacted < first <= self.last + 1:
-            raise StorageError(f"{path}: entry {first} does not follow {compacted}..{self.last}")
-        for expected, entry in enumerate(entries, first):
-            if entry.index != expected:
-                raise StorageError(f"{path}: entry {entry.index} where {expected} was due")
-        if first < self.first:
-            self.first, self.entries = first, list(entries)
-        else:
-            self.entries[first - self.first :] = entries
-
-
 class LogStore:
     """An open log. ``hard_state``, ``compacted_*`` and ``last_index`` are those of the last write."""
 
@@ -109,6 +55,7 @@ class LogStore:
         self._guard = threading.Lock()  # the writer's thread adds and drops what the loop looks up
         self._segments: list[Segment] = []
         self._descriptor = -1
+        self._spares = Spares(directory, segment.SEGMENT_BYTES) if sync else None
         self._meta = LogMeta()
         self.last_index = 0
         numbers = _segment_numbers(directory)
@@ -118,7 +65,7 @@ class LogStore:
         if numbers:
             self._open_last()
         else:
-            self._begin_segment(1, 1, _Change(1, [], LogMeta()), ())
+            self._begin_segment(1, 1, Change(1, [], LogMeta()))
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, sync: bool = True) -> Self:
@@ -148,9 +95,9 @@ class LogStore:
             meta = LogMeta() if raw is None else _decode_meta(raw)
             store = cls(path, lock, sync=True)
             try:
-                store._add(_Change(meta.compacted_index + 1, [], meta, reset=True))
+                store._add(Change(meta.compacted_index + 1, [], meta, reset=True))
                 for part in parts:
-                    store._add(_Change(part[0].index, list(part), meta))
+                    store._add(Change(part[0].index, list(part), meta))
             finally:
                 os.close(store._descriptor)
         old_log.remove(path)
@@ -183,6 +130,15 @@ class LogStore:
         """What has been written to the files that are there; one not read since the start counts as a full one."""
         with self._guard:
             return sum(known.end or segment.SEGMENT_BYTES for known in self._segments)
+
+    def first_of_last(self, size_bytes: int) -> int:
+        """The first entry of the files that hold the last ``size_bytes`` of the log, or all of it."""
+        with self._guard:
+            for known in reversed(self._segments):
+                size_bytes -= known.end or segment.SEGMENT_BYTES
+                if size_bytes <= 0:
+                    break
+            return known.first
 
     def term(self, index: int) -> int:
         """The term of entry ``index`` or of the compacted one; raises ``KeyError`` where there is none."""
@@ -263,7 +219,7 @@ class LogStore:
             )
         meta = msgspec.structs.replace(self._meta, cluster_id=cluster_id, member_id=member_id)
         try:
-            self._add(_Change(self.last_index + 1, [], meta))
+            self._add(Change(self.last_index + 1, [], meta))
         except OSError as error:
             raise storage_error(self.path, error) from error
 
@@ -299,9 +255,9 @@ class LogStore:
         except OSError as error:
             raise storage_error(self.path, error) from error
 
-    def _plan(self, group: Iterable[LogBatch]) -> _Change:
+    def _plan(self, group: Iterable[LogBatch]) -> Change:
         """What the group comes to."""
-        change = _Change(self.last_index + 1, [], self._meta)
+        change = Change(self.last_index + 1, [], self._meta)
         discard_to = 0
         for batch in group:
             if batch.hard_state is not None:
@@ -309,7 +265,7 @@ class LogStore:
             if batch.reset is not None:
                 index, term = batch.reset.index, batch.reset.term
                 meta = msgspec.structs.replace(change.meta, compacted_index=index, compacted_term=term)
-                change = _Change(index + 1, [], meta, reset=True)
+                change = Change(index + 1, [], meta, reset=True)
             if batch.entries:
                 change.append(batch.entries, self.path)
             discard_to = max(discard_to, batch.discard_to)
@@ -320,37 +276,80 @@ class LogStore:
             change.meta = msgspec.structs.replace(change.meta, compacted_index=discard_to, compacted_term=term)
         return change
 
-    def _add(self, change: _Change) -> None:
-        """Make ``change`` durable, then known, then forget what it has made superfluous. Raises ``OSError``."""
-        encoded = [_encode(entry) for entry in change.entries]
-        last = self._segments[-1]
-        is_room = last.end + sum(map(len, encoded)) <= segment.SEGMENT_BYTES
-        if is_room and not change.reset and change.first >= last.first:
-            self._append(last, change, encoded)
-        else:
-            self._begin_segment(last.number + 1, last.record_number + 1, change, encoded)
-        self._forget()
+    def write_unsynced(self, group: Iterable[LogBatch]) -> int | None:
+        """Write ``group`` as a record of the file under way, without a sync. Raises :class:`StorageError`.
 
-    def _append(self, last: Segment, change: _Change, encoded: Sequence[bytes]) -> None:
-        meta = b"" if change.meta == self._meta else _encode(change.meta)
-        data, record = segment.encode_record(last.record_number + 1, change.first, encoded, meta, last.end, last.seed)
-        segment.write_all(self._descriptor, data, last.end)
+        The descriptor of what is to be synced then, after which :meth:`synced` is due. None: nothing has been done,
+        for it takes more than that; :meth:`write` does it.
+        """
+        if not self._sync:
+            return None
         if failpoint.active:
-            failpoint.hit("log.after_write")
-        if self._sync:
-            _sync_data(self._descriptor)
+            failpoint.hit("log.before_write")
+        try:
+            change = self._plan(group)
+            following = self._following(change)
+            if following is None:
+                return None
+            self._append(*following)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self._know(change, following[1])
+        return self._descriptor
+
+    def synced(self) -> None:
+        """What ``write_unsynced`` has written is durable. Raises :class:`StorageError`."""
         if failpoint.active:
             failpoint.hit("log.after_sync")
+        try:
+            self._forget()
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
+    def _add(self, change: Change) -> None:
+        """Make ``change`` durable, then known, then forget what it has made superfluous. Raises ``OSError``."""
+        following = self._following(change)
+        if following is None:
+            last = self._segments[-1]
+            self._begin_segment(last.number + 1, last.record_number + 1, change)
+        else:
+            self._append(*following)
+            if self._sync:
+                _sync_data(self._descriptor)
+            if failpoint.active:
+                failpoint.hit("log.after_sync")
+            self._know(change, following[1])
+        self._forget()
+
+    def _following(self, change: Change) -> tuple[bytes, Record] | None:
+        """``change`` as the next record of the file under way; None where it has no place there."""
+        last = self._segments[-1]
+        if change.reset or change.first < last.first:
+            return None
+        meta = b"" if change.meta == self._meta else _encode(change.meta)
+        encoded = [_encode(entry) for entry in change.entries]
+        made = segment.encode_record(last.record_number + 1, change.first, encoded, meta, last.end, last.seed)
+        return made if made[1].end <= segment.SEGMENT_BYTES else None
+
+    def _append(self, data: bytes, record: Record) -> None:
+        segment.write_all(self._descriptor, data, record.end - len(data))
+        if failpoint.active:
+            failpoint.hit("log.after_write")
+
+    def _know(self, change: Change, record: Record) -> None:
         with self._guard:
-            last.add(record)
+            self._segments[-1].add(record)
             self._meta, self.last_index = change.meta, change.last
 
-    def _begin_segment(self, number: int, record_number: int, change: _Change, encoded: Sequence[bytes]) -> None:
+    def _begin_segment(self, number: int, record_number: int, change: Change) -> None:
         """Go on in a new file, which appears under its name with its first record in it."""
         seed, meta = secrets.randbits(32), _encode(change.meta)
+        encoded = [_encode(entry) for entry in change.entries]
         data, record = segment.encode_record(record_number, change.first, encoded, meta, FIRST_RECORD, seed)
         path = self._path_of(number)
-        descriptor = os.open(path + ".new", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        spare = self._spares.take() if self._spares is not None else None
+        new = spare or path + ".new"
+        descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC | (0 if spare else os.O_CREAT | os.O_TRUNC), 0o600)
         try:
             if self._sync:
                 segment.reserve(descriptor, max(segment.SEGMENT_BYTES, FIRST_RECORD + len(data)))
@@ -359,7 +358,7 @@ class LogStore:
                 os.fsync(descriptor)
             if failpoint.active:
                 failpoint.hit("log.before_rename")
-            os.rename(path + ".new", path)
+            os.rename(new, path)
             if self._sync:
                 sync_directory(self.path)
             if failpoint.active:
@@ -367,13 +366,13 @@ class LogStore:
         except BaseException:
             os.close(descriptor)
             raise
-        new = Segment(path, number, change.first, seed)
-        new.add(record)
+        begun = Segment(path, number, change.first, seed)
+        begun.add(record)
         with self._guard:
             for known in self._segments:
                 if known.end:
                     known.cut(change.first)
-            self._segments.append(new)
+            self._segments.append(begun)
             before, self._descriptor = self._descriptor, descriptor
             self._meta, self.last_index = change.meta, change.last
         if before >= 0:
@@ -396,7 +395,19 @@ class LogStore:
             self._segments = [known for known in segments if known not in superfluous]
         for known in superfluous:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(known.path)
+                written = known.end > segment.SEGMENT_BYTES // 2
+                if not (written and self._spares is not None and self._spares.keep(known.path)):
+                    os.unlink(known.path)
+
+    @property
+    def wants_spare(self) -> bool:
+        """Whether it is time for ``make_spare``, so that the next file need not be made when it is due."""
+        return self._spares is not None and self._segments[-1].end > segment.SEGMENT_BYTES // 2 and self._spares.wanted
+
+    def make_spare(self) -> None:
+        """Get the next file ready; from any thread, also while others write. Never raises."""
+        assert self._spares is not None
+        self._spares.make()
 
     # ------------------------------------------------------------------ files
 

@@ -1,7 +1,8 @@
-"""Who writes the log: the caller itself while little is written and the disk is quick, else one thread.
+"""Who syncs the log: the caller itself while little is written and the disk is quick; the kernel, in the background,
+while more is; and one thread where neither is good.
 
-What has queued up for the thread becomes one synced record; what is durable, or that the disk has failed, is reported
-from the thread. With little to write the two ways to it and back cost more than the disk does.
+What has queued up meanwhile becomes one synced record. With little to write the ways to another worker and back cost
+more than the disk does.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from kvraft.storage.errors import StorageError, storage_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvraft.storage.log import LogBatch, LogStore
+    from kvraft.storage.background import BackgroundSync
+    from kvraft.storage.change import LogBatch
+    from kvraft.storage.log import LogStore
 
 GROUP_BATCHES = 4096
 """The most batches in one record."""
 GROUP_BYTES = 16 << 20
 """A record takes no further batch once it holds this many bytes of entry data."""
 AT_ONCE_BYTES = 16 << 10
-"""A batch of more entry data goes to the thread: there is enough to do meanwhile."""
+"""For a batch of more entry data nobody waits: there is enough to do meanwhile."""
 SLOW_SECONDS = 0.02
 REST_SECONDS = 10.0
-"""After a write on the spot that was slow the thread writes everything for so long: a disk that stalls once is likely
+"""After a write of the caller's that was slow the thread does everything for so long: a disk that stalls once is likely
 to stall again, and a caller that waits for it answers nobody."""
 
 
@@ -37,8 +40,8 @@ class LogWriter:
 
     ``on_durable(last_seq)``: every batch up to ``last_seq`` is on disk. ``on_failed(error)``: nothing since the last
     report is known to be durable, nothing more is accepted, ever: after a failed sync the only truth is what a fresh
-    start reads. Both are called from the writer's thread. ``on_written(seconds)``: a write took so long; called by who
-    has done it.
+    start reads. Both are called from the thread. ``on_written(seconds)``: a write took so long; called by who has done
+    it. With ``background`` somebody waits for its descriptor, and then calls :meth:`finish`.
     """
 
     def __init__(
@@ -47,23 +50,29 @@ class LogWriter:
         on_durable: Callable[[int], None],
         on_failed: Callable[[StorageError], None],
         on_written: Callable[[float], None] = lambda _: None,
+        background: BackgroundSync | None = None,
     ) -> None:
         self._store = store
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._on_written = on_written
+        self._background = background
+        self._syncing: list[LogBatch] = []  # what the kernel is about to make durable, since ...
+        self._syncing_since = 0.0
+        self._behind: deque[LogBatch] = deque()  # what comes after that
         self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
         self._at_once_from = 0.0
         self._submitted: deque[tuple[int, float]] = deque()
         self._failed: StorageError | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="kvraft-log", daemon=True)
+        self._maker = threading.Thread()  # of the next file; this one never runs
 
     def start(self) -> None:
         self._thread.start()
 
     def submit(self, batch: LogBatch) -> bool:
-        """Write ``batch`` now, if that is likely quick, or queue it for the thread. Whether it is durable already.
+        """Write ``batch`` now, if that is likely quick, or have it written. Whether it is durable already.
 
         Raises :class:`StorageError` when the write fails, and after a failure or :meth:`close`.
         """
@@ -72,11 +81,18 @@ class LogWriter:
         if self._closed:
             raise StorageError("the log is closed")
         now = time.monotonic()
-        if not self._submitted and now >= self._at_once_from and _is_small(batch):
+        idle = not self._submitted
+        if idle and now >= self._at_once_from and _is_small(batch):
             self._write_now(batch, now)
             return True
         self._submitted.append((batch.seq, now))
-        self._queue.put(batch)
+        if self._syncing:
+            self._behind.append(batch)
+        elif not (idle and self._start_sync([batch], now)):
+            self._queue.put(batch)
+        if self._store.wants_spare and not self._maker.is_alive():
+            self._maker = threading.Thread(target=self._store.make_spare, name="kvraft-log-spare", daemon=True)
+            self._maker.start()
         return False
 
     def _write_now(self, batch: LogBatch, started: float) -> None:
@@ -86,10 +102,74 @@ class LogWriter:
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
+        self._written_here(started)
+
+    def _written_here(self, started: float) -> None:
         seconds = time.monotonic() - started
         if seconds > SLOW_SECONDS:
             self._at_once_from = started + seconds + REST_SECONDS
         self._on_written(seconds)
+
+    # ------------------------------------------------------------------ synced by the kernel
+
+    def _start_sync(self, group: list[LogBatch], now: float) -> bool:
+        """Write ``group``, and have it synced. False: that is for the thread, and nothing has been done."""
+        background = self._background
+        if background is None or now < self._at_once_from:
+            return False
+        try:
+            work = [batch for batch in group if not batch.empty()]
+            descriptor = self._store.write_unsynced(work) if work else None
+            if descriptor is None:
+                return False
+            background.start(descriptor)
+        except Exception as error:
+            self._failed = storage_error(self._store.path, error)
+            raise self._failed from error
+        seconds = time.monotonic() - now
+        if seconds > SLOW_SECONDS:
+            self._at_once_from = now + seconds + REST_SECONDS
+        self._syncing, self._syncing_since = group, now
+        return True
+
+    def finish(self) -> int:
+        """The kernel has synced: up to which batch everything is durable now; 0 when nothing is new.
+
+        What has queued up behind it is written. Raises :class:`StorageError`, as ``submit`` does.
+        """
+        if self._failed is not None:
+            raise self._failed
+        assert self._background is not None
+        try:
+            if not self._background.finish():
+                return 0
+            self._store.synced()
+            if failpoint.active:
+                failpoint.hit("log.before_report")
+        except Exception as error:
+            self._failed = storage_error(self._store.path, error)
+            raise self._failed from error
+        now = time.monotonic()
+        self._on_written(now - self._syncing_since)
+        group, self._syncing = self._syncing, []
+        for _ in group:
+            self._submitted.popleft()
+        if self._behind:
+            self._go_on(now)
+        return group[-1].seq
+
+    def _go_on(self, now: float) -> None:
+        following, _ = _group(self._behind.popleft(), self._behind.popleft, IndexError)
+        if self._closed or not self._start_sync(following, now):
+            for batch in (*following, *self._behind):
+                self._queue.put(batch)
+            self._behind.clear()
+
+    # ------------------------------------------------------------------ the whole of it
+
+    def first_of_last(self, size_bytes: int) -> int:
+        """See :meth:`LogStore.first_of_last`."""
+        return self._store.first_of_last(size_bytes)
 
     def oldest_pending_seconds(self) -> float:
         """How long the oldest batch that is not yet durable has waited; 0 when there is none."""
@@ -101,19 +181,26 @@ class LogWriter:
 
     @property
     def running(self) -> bool:
-        """Whether the thread is there, and may be using the store."""
-        return self._thread.is_alive()
+        """Whether the thread is there, or the kernel syncs: somebody may be using the store."""
+        return self._thread.is_alive() or bool(self._background and self._background.busy)
 
     def close(self, timeout_seconds: float | None = None) -> bool:
         """Write what is queued, report it, end the thread; False when that has not come about in time.
 
-        The store must not be closed then: the thread is still in the middle of a write that the disk does not end.
+        The store must not be closed then: the thread, or the kernel, is still in the middle of a write that the disk
+        does not end.
         """
+        ends = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         if not self._closed:
             self._closed = True
+            if self._background is not None and self._background.busy and self._background.wait(timeout_seconds):
+                try:
+                    self._on_durable(self.finish())
+                except StorageError as error:
+                    self._on_failed(error)
             self._queue.put(None)
         if self._thread.ident is not None:
-            self._thread.join(timeout_seconds)
+            self._thread.join(None if ends is None else max(ends - time.monotonic(), 0.0))
         return not self.running
 
     def _run(self) -> None:
@@ -145,21 +232,29 @@ class LogWriter:
         return going_on
 
     def _take(self) -> tuple[list[LogBatch], bool]:
-        """What is queued, up to the bounds; waits for the first batch."""
-        group: list[LogBatch] = []
-        room = GROUP_BYTES
+        """What is queued, up to the bounds; waits for the first batch. And whether more may come."""
+        first = self._queue.get()
+        return ([], False) if first is None else _group(first, self._queue.get_nowait, Empty)
+
+
+def _group(first: LogBatch, take: Callable[[], LogBatch | None], empty: type[Exception]) -> tuple[list[LogBatch], bool]:
+    """``first`` and what ``take`` gives, up to the bounds, until that is None, the end (then False), or raises."""
+    group, room = [first], GROUP_BYTES - _size(first)
+    while room > 0 and len(group) < GROUP_BATCHES:
         try:
-            batch = self._queue.get()
-            while batch is not None:
-                group.append(batch)
-                room -= sum(len(entry.data) for entry in batch.entries)
-                if room <= 0 or len(group) >= GROUP_BATCHES:
-                    return group, True
-                batch = self._queue.get_nowait()
-        except Empty:
+            batch = take()
+        except empty:
             return group, True
-        return group, False
+        if batch is None:
+            return group, False
+        group.append(batch)
+        room -= _size(batch)
+    return group, True
+
+
+def _size(batch: LogBatch) -> int:
+    return sum([len(entry.data) for entry in batch.entries])
 
 
 def _is_small(batch: LogBatch) -> bool:
-    return sum([len(entry.data) for entry in batch.entries]) <= AT_ONCE_BYTES
+    return _size(batch) <= AT_ONCE_BYTES

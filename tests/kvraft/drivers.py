@@ -26,6 +26,7 @@ class Log:
         self.entries_by_index: dict[int, Entry] = {}
         self.submitted: list[LogBatch] = []
         self.stalled_seconds = 0.0
+        self.first_kept = 0
 
     def submit(self, batch: LogBatch) -> bool:
         self.submitted.append(batch)
@@ -35,6 +36,9 @@ class Log:
 
     def oldest_pending_seconds(self) -> float:
         return self.stalled_seconds
+
+    def first_of_last(self, size_bytes: int) -> int:
+        return self.first_kept
 
     def term(self, index: int) -> int:
         return self.entries_by_index[index].term

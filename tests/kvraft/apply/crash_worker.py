@@ -22,6 +22,7 @@ from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, segment, writer
+from kvraft.storage.background import BackgroundSync
 from kvraft.storage.errors import StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
 from kvraft.storage.state import StateEnvironment
@@ -90,7 +91,9 @@ class Member:
         self.directory = directory
         self.machine, self.store = open_member(directory)
         self.durable = threading.Semaphore(0)
-        self.writer = LogWriter(self.store, lambda seq: self.durable.release(), self.failed)
+        self.sync = BackgroundSync.open()
+        reports = lambda seq: self.durable.release(), self.failed
+        self.writer = LogWriter(self.store, *reports, background=self.sync)
         self.writer.start()
         self.seq = 0
         self.copy: Defragmentation | None = None
@@ -104,11 +107,15 @@ class Member:
     def write(self, **batch) -> None:
         self.seq += 1
         try:
-            written = self.writer.submit(LogBatch(self.seq, **batch))
+            if self.writer.submit(LogBatch(self.seq, **batch)):
+                return
+            if self.sync is not None and self.sync.busy:
+                self.sync.wait(None)
+                assert self.writer.finish() == self.seq
+                return
         except StorageError as error:
             self.failed(error)
-        if not written:  # it was much: the thread reports it
-            self.durable.acquire()
+        self.durable.acquire()  # the thread reports it
 
     def run(self) -> None:
         machine, turn = self.machine, 0

@@ -103,3 +103,36 @@ def test_the_log_is_kept_for_a_snapshot_on_its_way_and_for_who_catches_up() -> N
     driver.snapshot_started(3, 1)
     driver.snapshot_sent(3, 0)
     assert driver._retention.promised == {}
+
+
+def test_the_log_is_cut_where_its_last_files_begin() -> None:
+    """Entries that many proposals share are large: those that count as few may be much."""
+    node = leader()
+    raft, driver = node.driver.raft, node.driver
+
+    def write_and_commit() -> None:
+        node.propose(str(raft.last_index))
+        node.turn()
+        node.acknowledge(raft.last_index)
+        node.machine.uncommitted = 1
+        driver.commit_if_due(due=True)
+
+    for _ in range(10):
+        write_and_commit()
+    assert raft.compacted_index == 0
+    node.log.first_kept = 5
+    write_and_commit()
+    assert raft.compacted_index == 4
+    driver.snapshot_started(3, 6)
+    heard = Message(MessageKind.HEARTBEAT_RESPONSE, 3, 1, raft.term)
+    driver.receive(heard)
+    node.turn()
+    node.log.first_kept = 9
+    write_and_commit()
+    assert raft.compacted_index == 4, "the snapshot's receiver will need what follows it"
+    driver.snapshot_sent(3, 0)
+    write_and_commit()
+    assert raft.compacted_index == 8
+    node.log.first_kept = raft.last_index + 100
+    write_and_commit()
+    assert raft.compacted_index <= node.machine.durable_index

@@ -8,10 +8,12 @@ import pytest
 import trio
 
 from kvraft.client import open_client
+from kvraft.storage import failpoint
+from kvraft.storage.errors import OutOfSpace
 from kvraft.storage.writer import AT_ONCE_BYTES
 from kvraft.types import PutRequest, PutResponse
 from kvraft.wire import native
-from tests.kvraft.members import open_members, until
+from tests.kvraft.members import PATIENCE_SECONDS, open_members, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +52,7 @@ async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str)
     if busy == "a turn is coming":
         member.wake.set()
     elif busy == "others wait":
-        for _ in range(3):  # much for the disk thread, whose report comes later
+        for _ in range(3):  # much, which the kernel syncs or the disk thread writes, and reports later
             propose(member, answers, b"v" * AT_ONCE_BYTES)
         member.driver.turn()
     else:
@@ -64,8 +66,22 @@ async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str)
     assert all(isinstance(answer, PutResponse) for answer in answers)
 
 
+async def test_a_sync_of_the_kernel_that_fails_ends_the_member(tmp_path: Path) -> None:
+    async def write_until_the_disk_is_full() -> None:
+        async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
+            await client.put(b"k", b"v")
+            failpoint.configure("log.after_sync=error@1")
+            await client.put(b"k", b"v" * 2 * AT_ONCE_BYTES)
+
+    with trio.fail_after(PATIENCE_SECONDS), pytest.raises(BaseExceptionGroup) as failed:
+        await write_until_the_disk_is_full()
+    failpoint.configure("")
+    assert failed.group_contains(OutOfSpace)
+
+
 async def test_a_report_of_the_disk_thread_may_come_late(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
+    monkeypatch.setattr(member.writer, "_background", None)
     monkeypatch.setattr(member.writer, "_on_durable", held.append)
     answers: list[object] = []
     propose(member, answers, b"v" * 2 * AT_ONCE_BYTES)

@@ -94,6 +94,21 @@ def test_what_is_discarded_goes_file_by_file(store, monkeypatch):
         store.entries(24, 26, 100)
 
 
+def test_where_the_last_files_begin(store, monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 400)
+    assert store.first_of_last(1) == 1
+    for index in range(1, 26):
+        store.write([LogBatch(index, entries=entries(index, 1, term=3))])
+    begins = [known.first for known in store._segments]
+    assert store.first_of_last(1) == begins[-1]
+    assert store.first_of_last(store.size_bytes()) == 1
+    assert store.first_of_last(1 << 40) == 1
+    assert store.first_of_last(store.size_bytes() - 300) == begins[0]
+    assert store.first_of_last(store.size_bytes() - 400) == begins[1]
+    store.write([LogBatch(26, discard_to=store.first_of_last(500) - 1)])
+    assert len(files(store)) == len([first for first in begins if first >= store.first_of_last(500)])
+
+
 def test_a_discard_ends_with_the_log(store):
     store.write([LogBatch(1, entries=entries(1, 3), discard_to=99)])
     assert (store.compacted_index, store.last_index) == (3, 3)
@@ -288,7 +303,7 @@ class LogModel(RuleBasedStateMachine):
         super().__init__()
         self.before, segment.SEGMENT_BYTES = segment.SEGMENT_BYTES, 250
         self.directory = tempfile.TemporaryDirectory()
-        self.store = LogStore.open(self.directory.name, sync=False)
+        self.store = LogStore.open(self.directory.name)
         self.known: dict[int, Entry] = {}
         self.compacted = (0, 0)
         self.hard_state = HardState()
@@ -303,8 +318,15 @@ class LogModel(RuleBasedStateMachine):
     def last(self) -> int:
         return max(self.known, default=self.compacted[0])
 
-    @rule(data=st.data(), batches=st.integers(1, 3))
-    def write(self, data, batches):
+    def write_group(self, group, by_kernel):
+        """Synced at once, or first written and then, somehow, synced."""
+        if not by_kernel or self.store.write_unsynced(group) is None:
+            self.store.write(group)
+        else:
+            self.store.synced()
+
+    @rule(data=st.data(), batches=st.integers(1, 3), by_kernel=st.booleans())
+    def write(self, data, batches, by_kernel):
         group = []
         for seq in range(batches):
             self.term += data.draw(st.integers(0, 1))
@@ -315,13 +337,13 @@ class LogModel(RuleBasedStateMachine):
             if new:
                 self.known = {i: e for i, e in self.known.items() if i < first} | {e.index: e for e in new}
             self.hard_state = hard or self.hard_state
-        self.store.write(group)
+        self.write_group(group, by_kernel)
 
     @precondition(lambda self: self.known)
-    @rule(data=st.data())
-    def discard(self, data):
+    @rule(data=st.data(), by_kernel=st.booleans())
+    def discard(self, data, by_kernel):
         target = data.draw(st.integers(self.compacted[0], self.last))
-        self.store.write([LogBatch(0, discard_to=target)])
+        self.write_group([LogBatch(0, discard_to=target)], by_kernel)
         if target > self.compacted[0]:
             self.compacted = (target, self.known[target].term)
             self.known = {i: e for i, e in self.known.items() if i > target}
@@ -336,7 +358,7 @@ class LogModel(RuleBasedStateMachine):
     @rule()
     def reopen(self):
         self.store.close()
-        self.store = LogStore.open(self.directory.name, sync=False)
+        self.store = LogStore.open(self.directory.name)
 
     @invariant()
     def same(self):
@@ -354,7 +376,7 @@ LogModel.TestCase.settings = settings(max_examples=40, stateful_step_count=25, d
 TestLogModel = LogModel.TestCase
 
 
-@pytest.mark.parametrize("room", [segment.SEGMENT_BYTES, 0], ids=["in the same file", "in a new file"])
+@pytest.mark.parametrize("room", [segment.SEGMENT_BYTES, 150], ids=["in the same file", "in a new file"])
 def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
     done = []
 
@@ -372,9 +394,9 @@ def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
     noted(log_module, "_sync_data", "sync")
     noted(log_module.os, "fsync", "sync")
     noted(log_module.os, "rename", "rename")
-    store.write([LogBatch(1, entries=entries(1, 1))])
+    store.write([LogBatch(1, entries=entries(1, 1, size=100))])
     assert store.last_index == 1
-    if room:
+    if room > 150:
         assert done == [("write", 0), ("sync", 0)]
     else:  # the file, then, once it has its name, the directory
         assert done == [("write", 0), ("sync", 0), ("rename", 0), ("sync", 0)]
