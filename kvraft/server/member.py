@@ -35,7 +35,6 @@ from kvraft.server.peers import Peers
 from kvraft.server.service import Service
 from kvraft.server.timers import Timers
 from kvraft.server.turns import Turns
-from kvraft.storage.background import BackgroundSync
 from kvraft.storage.log import LogStore
 from kvraft.storage.writer import LogWriter
 from kvraft.types import CompactRequest, Status
@@ -136,7 +135,7 @@ class Member:
         self.machine.auth.tokens = self.auth.tokens
         self.machine.in_pieces = True
         self.log_store = LogStore.open(log_dir, sync=sync)
-        self._log_sync = BackgroundSync.open()
+        self._log_sync = self.log_store.background_sync()
         reports = self._durable, self._write_failed, self.syncs.written
         self.writer = LogWriter(self.log_store, *reports, self._log_sync)
         self._opened.callback(self._close_log)

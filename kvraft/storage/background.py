@@ -18,6 +18,8 @@ _FDSYNC = 3
 _FLAG_RESFD = 1
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit, by machine."""
+_PATIENCE_SECONDS = 5.0
+"""A disk that does not end the first sync in this time is left to the thread."""
 
 
 class _ControlBlock(ctypes.Structure):
@@ -79,12 +81,19 @@ class BackgroundSync:
         self.busy = False
 
     @classmethod
-    def open(cls) -> Self | None:
-        """None where the system has none, or lets us have none (a sandbox, the limit ``fs.aio-max-nr``)."""
+    def open(cls, descriptor: int) -> Self | None:
+        """Tried with this file. None where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ..."""
         try:
-            return cls()
+            sync = cls()
         except OSError:
             return None
+        try:
+            sync.start(descriptor)
+            if sync.wait(_PATIENCE_SECONDS) and sync.finish():
+                return sync
+        except OSError:
+            sync.close()
+        return None
 
     @staticmethod
     def _checked(result: int) -> None:

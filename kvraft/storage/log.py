@@ -16,6 +16,7 @@ import msgspec
 
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, old_log, segment
+from kvraft.storage.background import BackgroundSync
 from kvraft.storage.change import Change, LogBatch, LogMeta
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import lock_file, make_directory, sync_directory
@@ -206,6 +207,10 @@ class LogStore:
         known.cut(ends)
 
     # ------------------------------------------------------------------ before the writer starts
+
+    def background_sync(self) -> BackgroundSync | None:
+        """Who can sync this log in the background; None where nobody can, or nothing is to be synced."""
+        return BackgroundSync.open(self._lock) if self._sync else None
 
     def initialise(self, cluster_id: int, member_id: int) -> None:
         """Say whose log this is, before the writer starts; again with the same ids is fine, others raise."""

@@ -22,7 +22,6 @@ from kvraft.apply.command import encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.raft.messages import Configuration, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, segment, writer
-from kvraft.storage.background import BackgroundSync
 from kvraft.storage.errors import StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
 from kvraft.storage.state import StateEnvironment
@@ -91,7 +90,7 @@ class Member:
         self.directory = directory
         self.machine, self.store = open_member(directory)
         self.durable = threading.Semaphore(0)
-        self.sync = BackgroundSync.open()
+        self.sync = self.store.background_sync()
         reports = lambda seq: self.durable.release(), self.failed
         self.writer = LogWriter(self.store, *reports, background=self.sync)
         self.writer.start()

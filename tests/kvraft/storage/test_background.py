@@ -19,8 +19,8 @@ PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
-def sync():
-    sync = BackgroundSync.open()
+def sync(store):
+    sync = store.background_sync()
     if sync is None:
         pytest.skip("this system has no asynchronous I/O for us")
     yield sync
@@ -88,9 +88,22 @@ def test_what_cannot_be_synced_is_an_error(sync):
     assert not sync.busy
 
 
-def test_another_system_has_none(monkeypatch):
+def test_where_there_is_none_there_is_none(store, monkeypatch):
+    reading, writing = os.pipe()
+    assert BackgroundSync.open(writing) is None
+    os.close(reading)
+    os.close(writing)
+    with monkeypatch.context() as patched:
+        patched.setattr(BackgroundSync, "wait", lambda *_: False)  # the disk hangs
+        assert store.background_sync() is None
     monkeypatch.setattr("kvraft.storage.background.platform.machine", lambda: "abacus")
-    assert BackgroundSync.open() is None
+    assert store.background_sync() is None
+
+
+def test_a_log_that_is_not_synced_needs_none(tmp_path):
+    store = LogStore.open(tmp_path, sync=False)
+    assert store.background_sync() is None
+    store.close()
 
 
 def test_much_is_synced_by_the_kernel_and_what_comes_meanwhile_together(store, writer, sync, reports):
