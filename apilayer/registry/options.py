@@ -188,7 +188,7 @@ class WriteOptions:
 
     Without a manager (the server's own changes) managedFields stay as they are. `force` is for applies: take what
     others own. `row` is the version that the request speaks, None the stored one. Without `admission` no plugin is
-    asked.
+    asked. `emptied`: the object may have empty lists that are stored as null (see `apilayer.api.decode.emptied`).
     """
 
     dry_run: bool = False
@@ -197,6 +197,7 @@ class WriteOptions:
     force: bool = False
     row: Resource | None = None
     admission: Admission | None = None
+    emptied: bool = False
 
     @staticmethod
     def parse(
@@ -207,13 +208,14 @@ class WriteOptions:
         applies: bool = False,
         row: Resource | None = None,
         admission: Admission | None = None,
+        emptied: bool = False,
     ) -> WriteOptions:
         """From the query of a create, update or patch (`kind` is e.g. CreateOptions). Raises StatusError 422.
 
         `applies` says that a patch is an apply. Without a field manager the User-Agent names the manager.
         """
         if not query and not applies:
-            return WriteOptions(manager=_program(user_agent), row=row, admission=admission)
+            return WriteOptions(manager=_program(user_agent), row=row, admission=admission, emptied=emptied)
         manager = _text(query, "fieldManager")
         force = _flag(query, "force") if kind == "PatchOptions" else None
         errors = []
@@ -230,7 +232,7 @@ class WriteOptions:
             raise status.invalid(kind, _META_GROUP, "", errors)
         strictness = cast("FieldValidation", validation or "Warn")
         by = manager or _program(user_agent)
-        return WriteOptions(bool(query.get("dryRun")), strictness, by, bool(force), row, admission)
+        return WriteOptions(bool(query.get("dryRun")), strictness, by, bool(force), row, admission, emptied)
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,8 @@ import attrs
 from apilayer.admission.chain import UNCONCERNED
 from apilayer.admission.plugin import CREATE, DELETE, UPDATE
 from apilayer.api import field, meta, status
+from apilayer.api.decode import message_name
+from apilayer.api.decode.emptied import without_empty
 from apilayer.api.defaults import apply_defaults, drop_disabled
 from apilayer.api.managed import FieldManager, keep_times
 from apilayer.api.validation import validate_create, validate_update
@@ -143,12 +145,13 @@ class ResourceStore:
             manager = self._managers[row.api_version, subresource] = FieldManager(row, subresource)
         return manager
 
-    def _track(self, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> None:
-        """Sets the managedFields of `new`, which the write makes of `old`."""
+    def _track(self, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> Object:
+        """Sets the managedFields of `new`, which the write makes of `old`. What comes of it is in the stored form."""
         if options.manager:
             self._fields(subresource, options).update(old, new, options.manager, self._time())
         elif old is not None and "managedFields" in old["metadata"]:
             new["metadata"].setdefault("managedFields", old["metadata"]["managedFields"])
+        return without_empty(new, message_name(self.resource)) if options.emptied else new
 
     def _review(
         self,
@@ -181,7 +184,8 @@ class ResourceStore:
         if applied:
             metadata.pop("resourceVersion", None)
         else:
-            self._track(None, obj, options, "")
+            obj = self._track(None, obj, options, "")
+            metadata = obj["metadata"]
         meta.init_metadata(metadata, self._clock())
         review = self._review(CREATE, namespace, metadata.get("name") or "", options)
         await review.mutate(obj, None)
@@ -253,8 +257,7 @@ class ResourceStore:
                 raise self._uid_conflict(namespace, name, uid, old)
             self._check_version(name, old, revision, patching=False)
             new = {**obj, "metadata": dict(metadata)}
-            self._track(old, new, options, subresource)
-            return new
+            return self._track(old, new, options, subresource)
 
         try:
             return await self._change(namespace, name, transform, options, subresource), False
@@ -288,8 +291,7 @@ class ResourceStore:
             old = present if pure else entry.object()
             patched = apply(old)
             self._complete(name, old, patched)
-            self._track(old, patched, options, subresource)
-            return patched
+            return self._track(old, patched, options, subresource)
 
         return await self._change(namespace, name, transform, options, subresource)
 

@@ -10,6 +10,7 @@ import msgspec
 from apilayer.api import field, meta, status
 from apilayer.api.conversion import from_storage, to_storage
 from apilayer.api.decode import decode_body, decode_options
+from apilayer.api.decode.emptied import names_empty_list
 from apilayer.api.gotext import quote
 from apilayer.api.managed import is_apply, read_configuration
 from apilayer.api.patch import apply_patch, patch_type_of
@@ -62,8 +63,8 @@ class Call(msgspec.Struct, frozen=True):
         """The Content-Type of the request's body."""
         return self.context.request.headers.get("content-type")
 
-    def write_options(self, kind: str, *, applies: bool = False) -> WriteOptions:
-        """The options of a write, of `kind` (e.g. CreateOptions). Raises StatusError 422."""
+    def write_options(self, kind: str, body: bytes = b"", *, applies: bool = False) -> WriteOptions:
+        """The options of a write, of `kind` (e.g. CreateOptions), with `body`. Raises StatusError 422."""
         user_agent = self.context.request.headers.get("user-agent", "")
         return WriteOptions.parse(
             self.context.query,
@@ -72,6 +73,7 @@ class Call(msgspec.Struct, frozen=True):
             applies=applies,
             row=self.row if self.row.stored_as is not None else None,
             admission=self.admission,
+            emptied=names_empty_list(body),
         )
 
 
@@ -135,7 +137,7 @@ class ResourceHandlers:
 
     async def _create(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
-        options = call.write_options("CreateOptions")
+        options = call.write_options("CreateOptions", body)
         obj, warnings = _decode(call, body, options)
         check_namespace(obj, call.namespace)
         obj = to_storage(call.row, obj)
@@ -145,7 +147,7 @@ class ResourceHandlers:
 
     async def _update(self, call: Call, form: Form) -> Response:
         body = await call.context.request.read_body()
-        options = call.write_options("UpdateOptions")
+        options = call.write_options("UpdateOptions", body)
         obj, warnings = _decode(call, body, options)
         check_name(obj, call.name)
         check_namespace(obj, call.namespace)
@@ -161,7 +163,7 @@ class ResourceHandlers:
             return await self._apply(call, form)
         patch_type_of(content_type)
         body = await call.context.request.read_body()
-        options = call.write_options("PatchOptions")
+        options = call.write_options("PatchOptions", body)
         latest: list[Patched] = []
 
         def apply(old: Object) -> Object:
@@ -171,6 +173,7 @@ class ResourceHandlers:
                 body,
                 call.row,
                 field_validation=options.field_validation,
+                emptied=options.emptied,
             )
             latest[:] = [patched]
             patched.warnings.extend(_check_result(call, patched.object))
@@ -264,7 +267,8 @@ def _advice(call: Call, obj: Object, *, created: bool) -> list[str]:
 
 
 def _decode(call: Call, body: bytes, options: WriteOptions) -> tuple[Object, list[str]]:
-    decoded = decode_body(body, call.content_type, call.row, field_validation=options.field_validation)
+    validation, emptied = options.field_validation, options.emptied
+    decoded = decode_body(body, call.content_type, call.row, field_validation=validation, emptied=emptied)
     obj = require_metadata(decoded.object)
     if call.context.record.tells:
         call.context.record.names(obj["metadata"])

@@ -14,6 +14,7 @@ import msgspec
 from apilayer.api import protobuf
 from apilayer.api.decode.check import Checker, json_kind
 from apilayer.api.decode.convert import converter
+from apilayer.api.decode.emptied import keep_empty
 from apilayer.api.encoding import jsontext
 from apilayer.api.encoding.jsontext import Pairs
 from apilayer.api.errors import DecodeError
@@ -76,11 +77,13 @@ def decode_body(
     resource: Resource,
     *,
     field_validation: FieldValidation = "Warn",
+    emptied: bool = False,
 ) -> Decoded:
     """The object of `resource`'s kind in `body`; absent kind and apiVersion are taken from the resource.
 
-    `field_validation` says what unknown and repeated fields are: an error, a warning or nothing. Raises
-    StatusError 400 for a body that cannot be decoded and 415 for a media type that is not served.
+    `field_validation` says what unknown and repeated fields are: an error, a warning or nothing. `emptied`: lists that
+    are empty stay (see `decode.emptied`). Raises StatusError 400 for a body that cannot be decoded and 415 for a media
+    type that is not served.
     """
     media_type = media_type_of(content_type)
     try:
@@ -100,13 +103,17 @@ def decode_body(
     head = f"{quote_kind(kind, api_version)} cannot be handled as a {resource.kind}"
     try:
         text = body if media_type == JSON else None
-        return _finish(document, repeated, resource, field_validation, text)
+        return _finish(document, repeated, resource, field_validation, text, emptied=emptied)
     except DecodeError as error:
         raise bad_request(f"{head}: {error}") from error
 
 
 def decode_document(
-    document: dict[str, Any], resource: Resource, *, field_validation: FieldValidation = "Warn"
+    document: dict[str, Any],
+    resource: Resource,
+    *,
+    field_validation: FieldValidation = "Warn",
+    emptied: bool = False,
 ) -> Decoded:
     """As `decode_body` for a document that is parsed already, e.g. the result of a patch.
 
@@ -118,7 +125,7 @@ def decode_document(
     except StatusError as error:
         raise DecodeError(str(error)) from error
     jsontext.check_depth(document)
-    return _finish(document, [], resource, field_validation)
+    return _finish(document, [], resource, field_validation, emptied=emptied)
 
 
 def decode_options(body: bytes, content_type: str | None, kind: str = "DeleteOptions") -> dict[str, Any]:
@@ -242,12 +249,16 @@ def _finish(
     resource: Resource,
     field_validation: FieldValidation,
     text: bytes | None = None,
+    *,
+    emptied: bool = False,
 ) -> Decoded:
     fields, problems = _convert(document, message_name(resource), text)
     if field_validation == "Strict" and (problems or repeated):
         texts = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if repeated else []
         raise DecodeError(f"strict decoding error: {', '.join(texts + problems)}")
     _keep_reset(document, fields)
+    if emptied and isinstance(document, dict):
+        keep_empty(document, fields, message_name(resource))
     obj = {"kind": resource.kind, "apiVersion": resource.api_version, **fields}
     return Decoded(obj, [] if field_validation == "Ignore" else repeated + problems)
 

@@ -80,15 +80,16 @@ def apply_patch(
     resource: Resource,
     *,
     field_validation: FieldValidation = "Warn",
+    emptied: bool = False,
 ) -> Patched:
     """`document`, an object of `resource`'s kind with kind and apiVersion, changed as `body` says.
 
-    The result is checked and canonical, but neither defaulted nor validated. `document` is left as it is.
-    Raises StatusError as the module's docstring says.
+    The result is checked and canonical, but neither defaulted nor validated; `emptied`: but for lists that are empty
+    (see `decode.emptied`). `document` is left as it is. Raises StatusError as the module's docstring says.
     """
     patch_type = patch_type_of(content_type)
     if patch_type == STRATEGIC_MERGE_PATCH:
-        return _strategic(document, body, resource, field_validation)
+        return _strategic(document, body, resource, field_validation, emptied=emptied)
     if patch_type == JSON_PATCH:
         operations, problems = _read_operations(body)
         try:
@@ -100,10 +101,12 @@ def apply_patch(
         if patch is None:
             raise status.bad_request("Invalid JSON Patch")
         patched = merge_patch.apply(document, patch)
-    return _finish(document, patched, problems, resource, field_validation)
+    return _finish(document, patched, problems, resource, field_validation, emptied=emptied)
 
 
-def _strategic(document: Object, body: bytes, resource: Resource, field_validation: FieldValidation) -> Patched:
+def _strategic(
+    document: Object, body: bytes, resource: Resource, field_validation: FieldValidation, *, emptied: bool
+) -> Patched:
     patch, problems = _read_object(body, "")
     try:
         patched = strategic.apply(document, patch or {}, schema_for(resource))
@@ -114,7 +117,7 @@ def _strategic(document: Object, body: bytes, resource: Resource, field_validati
             raise status.unprocessable() from error
         raise status.raw(error.code, _shown(resource, str(error)) or "the patch cannot be applied") from error
     try:
-        return _decode(patched, problems, resource, field_validation)
+        return _decode(patched, problems, resource, field_validation, emptied=emptied)
     except DecodeError as error:
         problem = restore_error(patched, message_name(resource)) or str(error)
         raise _invalid_patch(_shown(resource, go_value(patch or {})), problem) from error
@@ -126,6 +129,8 @@ def _finish(
     problems: list[str],
     resource: Resource,
     field_validation: FieldValidation,
+    *,
+    emptied: bool,
 ) -> Patched:
     if isinstance(patched, dict) and not (patched.get("kind") and patched.get("apiVersion")):
         raise _untyped(document, patched, field_validation)
@@ -133,15 +138,18 @@ def _finish(
         if not isinstance(patched, dict):
             raise DecodeError(_cannot_unmarshal(patched, "map[string]interface {}"))
         _check_other_kind(patched, resource)
-        return _decode(patched, problems, resource, field_validation)
+        return _decode(patched, problems, resource, field_validation, emptied=emptied)
     except DecodeError as error:
         raise _invalid_patch(_shown(resource, _sorted_text(document, patched, resource)), str(error)) from error
 
 
-def _decode(patched: Object, problems: list[str], resource: Resource, field_validation: FieldValidation) -> Patched:
+def _decode(
+    patched: Object, problems: list[str], resource: Resource, field_validation: FieldValidation, *, emptied: bool
+) -> Patched:
     """Check the result; what is wrong with the patch itself comes before what is wrong with the result."""
     strict = field_validation == "Strict"
-    decoded = decode_document(patched, resource, field_validation="Warn" if strict else field_validation)
+    leniency = "Warn" if strict else field_validation
+    decoded = decode_document(patched, resource, field_validation=leniency, emptied=emptied)
     if field_validation == "Ignore":
         return Patched(decoded.object, [])
     found = problems + decoded.warnings
