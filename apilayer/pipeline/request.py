@@ -91,6 +91,8 @@ class Request(msgspec.Struct, eq=False):
     """Path and query as they came; "" when nobody kept them."""
     peer: str = ""
     """The address that the connection comes from."""
+    may_park: bool = False
+    """Whether the answer may be made in another task's turn, where nothing can be waited for: see `Freshness`."""
 
 
 class BodyError(Exception):

@@ -87,14 +87,16 @@ class ResourceStore:
 
     # ------------------------------------------------------------------ read
 
-    async def get(self, namespace: str, name: str, resource_version: str = "") -> Entry:
+    async def get(self, namespace: str, name: str, resource_version: str = "", *, parked: bool = False) -> Entry:
         """One object: the latest by default, "0" as the cache has it, a revision at least as new.
 
+        `parked`: the latest need not come from the store, see `Freshness`; after that nothing is waited for.
         Raises StatusError 404, 500 for an unreadable resourceVersion, 504 for one that lies ahead.
         """
         key = self.key(namespace, name)
         if not resource_version:
-            entry = await self._read(key)
+            fresh = parked and await self._all.freshness.confirmed()
+            entry = self._cached(key) if fresh else await self._read(key)
         else:
             try:
                 revision = 0 if resource_version == "0" else named_revision(resource_version)
@@ -106,6 +108,13 @@ class ResourceStore:
         if entry is None:
             raise self.not_found(name)
         return entry
+
+    def _cached(self, key: bytes) -> Entry | None:
+        """As `_read` where the cache is as new as the store. Raises StatusError 500."""
+        reason = self._cache.corrupt.get(key)
+        if reason is not None:
+            raise status.internal_error(reason)
+        return self._cache.get(key)
 
     async def _read(self, key: bytes) -> Entry | None:
         record, _ = await self._store.get(key)

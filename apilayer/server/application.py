@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -20,6 +20,8 @@ from apilayer.server.router import Router
 from apilayer.server.shutdown import is_probe, try_elsewhere
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from apilayer.audit.interface import Audit
     from apilayer.pipeline.flow_control import FlowControl
     from apilayer.pipeline.request import Headers, Request
@@ -67,12 +69,16 @@ class Application:
 
     async def handle(self, request: Request) -> tuple[Response, Headers]:
         """The answer and the headers of every reply. Raises BodyError when the body cannot be read."""
-        if self.refusing and not is_probe(request.path):
-            return try_elsewhere(), ()
-        response, headers = await self._pipeline.handle(request)
+        response, headers = await self.answer(request)
         if response.size > compression.MIN_BYTES:
             await compression.compress(request, response)
         return response, headers
+
+    def answer(self, request: Request) -> Coroutine[Any, Any, tuple[Response, Headers]]:
+        """As `handle`, but that what is large is yet to be compressed."""
+        if self.refusing and not is_probe(request.path):
+            return _elsewhere()
+        return self._pipeline.handle(request)
 
     def time_limit(self, method: str, query: str) -> float:
         """How many seconds the request may take."""
@@ -90,3 +96,7 @@ class Application:
         body = orjson.dumps(error.status)
         framing = b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
         return wire.head(Response(error.code, body), (), framing) + body
+
+
+async def _elsewhere() -> tuple[Response, Headers]:
+    return try_elsewhere(), ()

@@ -4,6 +4,9 @@ One task serves the connection and one cancel scope times it. Moving its deadlin
 parsing the request, so it stays where it is while it is late enough; between requests one that comes too early only
 wakes the task. There are thousands of streams that have nothing to send: while one lasts nothing is kept of its
 request, and somebody else notices when its peer goes away.
+
+A request that waits for `Freshness` alone is parked: the task waits for the next one, and the answer is sent in the
+turn of who brings the word. Where something stands against that, the task is called back: by its scope, for it sleeps.
 """
 
 from __future__ import annotations
@@ -22,18 +25,23 @@ from apilayer.later import Later
 from apilayer.pipeline.request import MAX_BODY_BYTES, BodyError, Request, Response, Sender
 from apilayer.pipeline.turns import turn_to_send
 from apilayer.pipeline.websocket import is_websocket_request
-from apilayer.server import wire
+from apilayer.server import compression, wire
 from apilayer.server.h1_parser import RequestParser
+from apilayer.server.parked import Parked, going_on
 from apilayer.server.secure_stream import SecureStream
+from apilayer.storage.freshness import Freshness
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
     from apilayer.pipeline.request import Headers, Identity, Stream
     from apilayer.server import websocket
     from apilayer.server.application import Application
     from apilayer.server.arrivals import Arrivals
     from apilayer.server.h1_parser import BadMessage, Incoming
+
+    Answer = tuple[Response, Headers]
 else:
     websocket = Later("apilayer.server.websocket")
 
@@ -65,10 +73,12 @@ class H1Connection:
         "_direct",
         "_early",
         "_head_begun",
+        "_parked",
         "_parser",
         "_patience_ends",
         "_peer",
         "_refused",
+        "_rest",
         "_scope",
         "_serving",
         "_started",
@@ -106,6 +116,10 @@ class H1Connection:
         self._head_begun = False
         self._refused = False
         """Whether the last request was one too many."""
+        self._parked: Parked | None = None
+        """The request that is answered in another task's turn."""
+        self._rest: Callable[[], Awaitable[bool]] | None = None
+        """What the task has been called back for; comes to False when the connection is to end."""
 
     def shut_down(self) -> None:
         """Closes the connection as soon as no request is being served."""
@@ -119,6 +133,9 @@ class H1Connection:
             while True:
                 with self._scope:
                     await self._serve()
+                if self._scope.cancelled_caught and self._rest is not None:
+                    self._scope = trio.CancelScope(deadline=self._deadline)
+                    continue
                 if not self._scope.cancelled_caught or self._closing or self._serving:
                     break
                 if self._clock.current_time() >= self._patience_ends:
@@ -129,9 +146,18 @@ class H1Connection:
                 await self._give_up()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             return
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Nobody waits any longer for a request that is parked."""
+        if self._parked is not None:
+            self._parked.answering.close()
+            self._parked = None
 
     async def _give_up(self) -> None:
         """The request's time is over: says so if nothing has been said yet."""
+        self._abandon()
         if self._started:
             return
         with trio.move_on_after(LINGER_SECONDS):
@@ -140,14 +166,21 @@ class H1Connection:
     # ------------------------------------------------------------------ requests
 
     async def _serve(self) -> None:
-        parser = self._parser
-        while not self._closing or parser.ready:
+        parser, rest = self._parser, self._rest
+        if rest is not None:
+            self._rest = None
+            if not await rest():
+                return
+        while not self._closing or parser.ready or self._parked is not None:
             if parser.ready:
                 now = self._clock.current_time()
                 if now >= self._deadline:  # the end of this scope, after which `run` opens another
                     await trio.lowlevel.checkpoint()
                 self._patience_ends, self._head_begun = inf, False
-                keep = await (await self._answer(parser.ready.pop(0), now))
+                sending = await self._answer(parser.ready.pop(0), now)
+                if sending is None:
+                    continue
+                keep = await sending
                 self._serving = False
                 if not keep:
                     return
@@ -162,11 +195,18 @@ class H1Connection:
                 await self._say(parser.failure)
                 return
             else:
-                self._set_patience()
+                if self._parked is None:
+                    self._set_patience()
                 data = await self._stream.receive_some(RECEIVE_BYTES)
-                if not data:
+                if data:
+                    parser.feed(bytes(data))
+                if self._rest is not None:  # at the same time: this scope ends here
+                    await trio.lowlevel.checkpoint()
+                elif self._parked is not None:  # what comes now, or an end, comes after its answer
+                    if not await self._unpark():
+                        return
+                elif not data:
                     return
-                parser.feed(bytes(data))
 
     def _set_patience(self) -> None:
         """How long to wait for a request: its whole head must come in time, however steadily it trickles."""
@@ -195,8 +235,11 @@ class H1Connection:
             await self._linger()
         return False
 
-    async def _answer(self, incoming: Incoming, now: float) -> Awaitable[bool]:
-        """Serves one request: what sends the answer, which comes to False when the connection is to end."""
+    async def _answer(self, incoming: Incoming, now: float) -> Awaitable[bool] | None:
+        """Serves one request: what sends the answer, which comes to False when the connection is to end.
+
+        None: it has been parked.
+        """
         uri = incoming.url.decode("latin-1")
         target, _, query = uri.partition("?")
         path = unquote(target) if "%" in target else target
@@ -218,10 +261,23 @@ class H1Connection:
         self._serving, self._started = True, False
         if self._refused:  # those who come again, by hundreds in the same moment, are looked at one by one
             await turn_to_send()
+        answering = self._app.answer(request)
         try:
-            response, headers = await self._app.handle(request)
+            if incoming.method != "GET" or query or not incoming.complete or self._direct is None:
+                response, headers = await answering
+            else:
+                answer = await self._answer_or_park(incoming, request, answering)
+                if answer is None:
+                    return None
+                response, headers = answer
         except BodyError:
             return self._say(self._parser.failure)
+        if response.size > compression.MIN_BYTES:
+            await compression.compress(request, response)
+        return self._sending(incoming, response, headers)
+
+    def _sending(self, incoming: Incoming, response: Response, headers: Headers) -> Awaitable[bool]:
+        """What sends the answer, see `_answer`."""
         self._refused = response.status == TOO_MANY
         keep = incoming.keep_alive and not self._closing and not self._app.refusing
         if response.stream is None:
@@ -232,6 +288,75 @@ class H1Connection:
         keep = keep and chunked and incoming.complete
         framing = (b"Transfer-Encoding: chunked\r\n" if chunked else b"") + (b"" if keep else CLOSE)
         return self._send_stream(response.stream, wire.head(response, headers, framing), chunked=chunked, keep=keep)
+
+    # ------------------------------------------------------------------ parked requests
+
+    async def _answer_or_park(
+        self, incoming: Incoming, request: Request, answering: Coroutine[Any, Any, Answer]
+    ) -> Answer | None:
+        """The answer; None when the request has been parked."""
+        parser = self._parser
+        request.may_park = not parser.ready and parser.failure is None  # what has come after it waits for its answer
+        try:
+            waits_for = answering.send(None)
+        except StopIteration as done:
+            answer: Answer = done.value
+            return answer
+        if type(waits_for) is Freshness:
+            parked = Parked(incoming, request, answering, waits_for)
+            if waits_for.ask(partial(self._confirmed, parked)):
+                self._parked = parked
+                return None
+        return await going_on(answering, waits_for)
+
+    def _confirmed(self, parked: Parked, fresh: bool) -> None:
+        """Answers the parked request, in the turn of who has brought the word, if nothing stands against it."""
+        if self._parked is not parked:  # its time was over, or more has come in
+            return
+        if not fresh or self._closing or self._app.refusing:
+            self._call_back(self._unpark)
+            return
+        self._parked = None
+        response, headers = answer = parked.finish()
+        if response.size >= RECEIVE_BYTES:
+            self._call_back(partial(self._deliver, parked, answer))
+            return
+        assert self._direct is not None
+        self._refused, self._started = False, True
+        try:
+            sent = self._direct.send_now(self._head(parked.incoming, response, headers, keep=True) + response.body)
+        except trio.BusyResourceError:  # it is broken: whoever sends next is told how
+            sent = False
+        if sent:
+            self._serving = False
+            self._set_patience()
+        else:
+            self._call_back(self._send_left)
+
+    def _call_back(self, rest: Callable[[], Awaitable[bool]]) -> None:
+        self._rest = rest
+        self._scope.cancel()
+
+    async def _unpark(self) -> bool:
+        """Serves the parked request in this task, which reads the store for it."""
+        parked, self._parked = self._parked, None
+        assert parked is not None
+        return await self._deliver(parked, await going_on(parked.answering, parked.freshness))
+
+    async def _deliver(self, parked: Parked, answer: Answer) -> bool:
+        """Sends the answer in this task."""
+        response, headers = answer
+        if response.size > compression.MIN_BYTES:
+            await compression.compress(parked.request, response)
+        keep = await self._sending(parked.incoming, response, headers)
+        self._serving = False
+        return keep
+
+    async def _send_left(self) -> bool:
+        """Sends what the socket did not take at once."""
+        await self._stream.send_all(b"")
+        self._serving = False
+        return True
 
     async def _read_body(self, incoming: Incoming) -> bytes:
         if incoming.expects_continue and not incoming.complete and not incoming.too_large:
@@ -246,20 +371,23 @@ class H1Connection:
 
     # ------------------------------------------------------------------ answers
 
-    async def _send(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
-        unread = not incoming.complete
-        keep = keep and not unread
-        size = response.size
-        framing = b"" if response.status in wire.BODYLESS else b"Content-Length: %d\r\n" % size
+    @staticmethod
+    def _head(incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bytes:
+        framing = b"" if response.status in wire.BODYLESS else b"Content-Length: %d\r\n" % response.size
         if not keep:
             framing += CLOSE
         elif incoming.version == "1.0":
             framing += b"Connection: keep-alive\r\n"
-        head = wire.head(response, headers, framing)
+        return wire.head(response, headers, framing)
+
+    async def _send(self, incoming: Incoming, response: Response, headers: Headers, *, keep: bool) -> bool:
+        unread = not incoming.complete
+        keep = keep and not unread
+        head = self._head(incoming, response, headers, keep=keep)
         self._started = True
         if incoming.method == "HEAD" or response.status in wire.BODYLESS:
             await self._stream.send_all(head)
-        elif size < RECEIVE_BYTES:
+        elif response.size < RECEIVE_BYTES:
             data, direct = head + response.body, self._direct
             if direct is None:
                 await self._stream.send_all(data)

@@ -116,8 +116,10 @@ class ResourceHandlers:
     # ------------------------------------------------------------------ reads
 
     async def _get(self, call: Call, form: Form) -> Response:
-        versions = call.context.query.get("resourceVersion") if call.context.query else None
-        entry = await call.api.store.get(call.namespace, call.name, versions[0] if versions else "")
+        context = call.context
+        versions = context.query.get("resourceVersion") if context.query else None
+        parked = context.request.may_park and not context.record.tells  # who tells may have to wait for it
+        entry = await call.api.store.get(call.namespace, call.name, versions[0] if versions else "", parked=parked)
         return form.object(entry)
 
     async def _list(self, call: Call, form: Form) -> Response:

@@ -12,8 +12,11 @@ import attrs
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+
+CONFIRM_SECONDS = 2.0
+"""For so long `Store.confirm` is waited for."""
 
 
 class StoreError(Exception):
@@ -121,6 +124,13 @@ class Store(Protocol):
 
     async def current_revision(self) -> int:
         """The store's latest revision, linearizable."""
+
+    def confirm(self, then: Callable[[int], None]) -> bool:
+        """As `current_revision`, without a task: `then` is called once, later, in whose turn it may be.
+
+        With 0 when the store has not answered well within `CONFIRM_SECONDS`. It must not raise. False: nobody can be
+        asked at the moment, and it is not called.
+        """
 
     def watch(self, prefix: bytes, from_revision: int) -> AbstractAsyncContextManager[ChangeStream]:
         """Every change under `prefix` at or after `from_revision`, in order, without gap or duplicate."""

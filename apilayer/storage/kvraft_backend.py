@@ -22,10 +22,10 @@ from kvraft.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from kvraft.client import Client, WatchStream
-    from kvraft.types import Operation
+    from kvraft.types import Operation, Response
 
 _PUT = int(EventKind.PUT)
 _MOD = int(CompareTarget.MOD)
@@ -65,6 +65,7 @@ class KvraftStore:
     def __init__(self, client: Client, prefix: Prefix | None = None) -> None:
         self._client = client
         self._prefix = prefix or Prefix()
+        self._question = RangeRequest(self._prefix.outer(ROOT), count_only=True)
 
     async def get(self, key: bytes) -> tuple[Record | None, int]:
         """See `Store.get`."""
@@ -128,6 +129,14 @@ class KvraftStore:
         """See `Store.current_revision`."""
         with _translated():  # of a key that whoever may use the prefix may read
             return (await self._client.range(self._prefix.outer(ROOT), count_only=True)).revision
+
+    def confirm(self, then: Callable[[int], None]) -> bool:
+        """See `Store.confirm`."""
+
+        def heard(answer: Response | errors.KvraftError) -> None:
+            then(answer.revision if isinstance(answer, RangeResponse) else 0)
+
+        return self._client.ask(self._question, interface.CONFIRM_SECONDS, heard)
 
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[KvraftChanges]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from apilayer.storage.interface import KeyChanged, KeyExists, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from apilayer.storage.encryption.counts import SealingCounts
@@ -19,7 +19,7 @@ STORE_BUCKETS = (
     *(10.0, 15.0, 20.0, 30.0, 45.0, 60.0),
 )
 """Upper bounds in seconds, as kube-apiserver's."""
-
+_REVISION = ("getCurrentResourceRevision", b"")
 
 T = TypeVar("T")
 
@@ -85,7 +85,19 @@ class MeasuredStore:
 
     def current_revision(self) -> Coroutine[Any, Any, int]:
         """See `Store.current_revision`."""
-        return self._timed("getCurrentResourceRevision", b"", self._store.current_revision())
+        return self._timed(*_REVISION, self._store.current_revision())
+
+    def confirm(self, then: Callable[[int], None]) -> bool:
+        """See `Store.confirm`."""
+        start = perf_counter()
+
+        def heard(revision: int) -> None:
+            self._took(_REVISION, perf_counter() - start)
+            if not revision:
+                self.errors[_REVISION] = self.errors.get(_REVISION, 0) + 1
+            then(revision)
+
+        return self._store.confirm(heard)
 
     def watch(self, prefix: bytes, from_revision: int) -> AbstractAsyncContextManager[ChangeStream]:
         """See `Store.watch`."""

@@ -13,6 +13,7 @@ import trio
 
 from apilayer.storage.alarms import Alarms
 from apilayer.storage.deliveries import Deliveries
+from apilayer.storage.freshness import Freshness
 from apilayer.storage.interface import RevisionCompacted, StoreError
 from apilayer.storage.prefix import ROOT
 from apilayer.storage.resource_cache import ResourceCache
@@ -44,6 +45,7 @@ class WatchCache:
         self._by_prefix = {cache.prefix: cache for cache in self._caches.values()}
         self.alarms = Alarms()
         self.deliveries = Deliveries()
+        self.freshness = Freshness(store, self)
         self._advanced = trio.Event()
         self._stream: ChangeStream | None = None
         self._serving = False
@@ -143,6 +145,7 @@ class WatchCache:
             self.revision = revision
         waiting, self._advanced = self._advanced, trio.Event()
         waiting.set()
+        self.freshness.advanced()
 
     # ------------------------------------------------------------------ waiting for it
 

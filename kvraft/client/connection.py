@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Answer = Response | KvraftError
     Sink = Callable[[WatchBatch | KvraftError, int], None]
+    Then = Callable[[Answer], None]
     Handle = Callable[[Iterable[tuple[bytes, Answer, int]]], None]
     """Gets what has come together: to which request, the answer, its size in bytes. Raises ``ProtocolError``."""
 
@@ -79,15 +80,17 @@ class Slot:
 
     For trio it is the outcome that its task is woken with. Waiting is ``trio.lowlevel.wait_task_rescheduled``, of which
     it keeps what that gives to trio's loop: made anew for each request, that would be a tenth of what one costs.
+    With ``then`` no task waits: it is called with the answer, in the turn of who has received it.
     """
 
-    __slots__ = ("_pause", "_waiting", "answer", "connection", "deadline", "request_id", "task")
+    __slots__ = ("_pause", "_waiting", "answer", "connection", "deadline", "request_id", "task", "then")
 
     def __init__(self, connection: Connection, request_id: bytes) -> None:
         self.connection = connection
         self.request_id = request_id
         self.deadline = 0.0
         self.task: trio.lowlevel.Task | None = None
+        self.then: Then | None = None
         self.answer: Answer | None = None
         self._waiting = trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - driven by hand
         self._pause = self._waiting.send(None)
@@ -100,9 +103,16 @@ class Slot:
         return answer
 
     def settle(self, answer: Answer) -> None:
-        """Wake the task; once, and nobody looks for the slot any more."""
-        self.answer = answer
-        trio.lowlevel.reschedule(self.task, self)  # type: ignore[arg-type]
+        """Wake the task, or tell; once, and nobody looks for the slot any more."""
+        then = self.then
+        if then is None:
+            self.answer = answer
+            trio.lowlevel.reschedule(self.task, self)  # type: ignore[arg-type]
+            return
+        self.then = self.task = None
+        if not isinstance(answer, KvraftError):  # as in `unwrap`
+            self.connection.idle.append(self)
+        then(answer)
 
     def unwrap(self) -> Response:
         """What the task gets, or what is raised there; see ``outcome.Outcome``."""
@@ -187,10 +197,11 @@ class Connection:
         """
         return await self.begin(request, deadline).wait()
 
-    def begin(self, request: native.Request, deadline: float) -> Slot:
+    def begin(self, request: native.Request, deadline: float, then: Then | None = None) -> Slot:
         """The first part of ``call``, for who cannot afford a coroutine for it: the caller then waits, at once.
 
-        Raises what says that the request never left.
+        With ``then`` nobody waits: it is called once, later, with the answer or what ``call`` would raise. It must not
+        raise. Raises what says that the request never left.
         """
         if not self.alive:
             raise Unavailable("connection is closed")
@@ -199,7 +210,7 @@ class Connection:
         self._wire.send(slot.request_id, request)
         # Who has just been answered together with others is followed by them.
         alone = not pending and self._came_together <= 1
-        slot.deadline, slot.task = deadline, trio.lowlevel.current_task()
+        slot.deadline, slot.task, slot.then = deadline, trio.lowlevel.current_task(), then
         pending[slot.request_id] = slot
         # Alone: at once. Others are sending too: one write for all, when they have had their turn or fill a page.
         if not alone and channel.buffered_bytes < EARLY_FLUSH_BYTES:
@@ -300,6 +311,9 @@ class Connection:
                 self._handle_other(request_id, answer, size)
                 continue
             came += 1
+            if slot.then is not None:
+                slot.settle(answer)
+                continue
             slot.answer = answer  # what ``settle`` does, which most answers come to
             reschedule(slot.task, slot)  # type: ignore[arg-type]
         self._came_together = came

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from kvraft.client.connection import WireOf
+    from kvraft.client.connection import Then, WireOf
     from kvraft.wire import native
 
 T = TypeVar("T", bound=Response)
@@ -200,6 +200,20 @@ class Failover:
         return self._expect(await connection.call(request, deadline), kind)
 
     # ------------------------------------------------------------------ members
+
+    def ask(self, request: native.Request, seconds: float, then: Then) -> bool:
+        """Ask whoever is asked now, once and without a task: ``then`` is called later, with the answer or an error.
+
+        It must not raise. False: there is nobody to ask at the moment, and it is not called.
+        """
+        current = self._current
+        if current is None:
+            return False
+        try:
+            current.begin(request, self._time() + seconds, then)
+        except KvraftError:  # the connection has ended
+            return False
+        return True
 
     async def repeatable(self, request: native.Request, kind: type[T]) -> T:
         """Ask something that does no harm when it is done twice, until there is an answer or the time is over."""

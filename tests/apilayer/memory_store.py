@@ -23,7 +23,7 @@ from apilayer.storage.interface import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class MemoryStore:
@@ -108,6 +108,10 @@ class MemoryStore:
     async def current_revision(self) -> int:
         await trio.lowlevel.checkpoint()
         return self.revision
+
+    def confirm(self, then: Callable[[int], None]) -> bool:
+        trio.lowlevel.current_trio_token().run_sync_soon(lambda: then(self.revision))
+        return True
 
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[MemoryStream]:

@@ -220,6 +220,10 @@ class EncryptedStore:
         """See `Store.current_revision`."""
         return await self._store.current_revision()
 
+    def confirm(self, then: Callable[[int], None]) -> bool:
+        """See `Store.confirm`."""
+        return self._store.confirm(then)
+
     @asynccontextmanager
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[OpenedChanges]:
         """See `Store.watch`. Ends with StoreUnavailable when other keys are used that may open more."""

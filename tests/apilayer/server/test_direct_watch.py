@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from apilayer.audit.interface import NO_AUDIT
 from apilayer.pipeline.request import Request, Response
 from apilayer.server.arrivals import Arrivals
 from apilayer.server.h1 import MAX_EARLY_BYTES, H1Connection
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from apilayer.audit.interface import Audit
     from tests.apilayer.in_process import Server
+    from tests.apilayer.memory_store import MemoryStore
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -57,10 +60,16 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    certificates: Path, count: int = 1, buffer_bytes: int = 1 << 15, *, http2: bool = False
+    certificates: Path,
+    count: int = 1,
+    buffer_bytes: int = 1 << 15,
+    *,
+    http2: bool = False,
+    store: MemoryStore | None = None,
+    audit: Audit = NO_AUDIT,
 ) -> AsyncIterator[Served]:
     arrivals = Arrivals()
-    async with serving() as server, trio.open_nursery() as nursery:
+    async with serving(store, audit) as server, trio.open_nursery() as nursery:
         clients: list[Client] = []
         nursery.start_soon(arrivals.run)
 
@@ -74,6 +83,7 @@ async def served(
                 kind = H2Connection(ours, app, None, 100) if http2 else H1Connection(ours, app, None, "", arrivals)
                 await kind.run()
                 ours.close()
+                await trio.sleep_forever()  # the client may still have something to read
 
         for _ in range(count):
             await nursery.start(connect)

@@ -20,6 +20,19 @@ async def test_create_then_get(store: KvraftStore) -> None:
     assert await store.current_revision() == revision
 
 
+async def test_the_revision_is_told_without_a_task(store: KvraftStore) -> None:
+    told: list[int] = []
+    await store.current_revision()  # who has never been asked has no connection yet
+    for _ in range(3):
+        revision = await store.create(KEY, b"1")
+        assert store.confirm(told.append)
+        await store.delete(KEY, revision)
+        assert store.confirm(told.append)
+        await store.current_revision()
+    assert told[-1] == await store.current_revision()
+    assert (len(told), told) == (6, sorted(told))
+
+
 async def test_absent_key(store: KvraftStore) -> None:
     record, revision = await store.get(KEY)
     assert record is None

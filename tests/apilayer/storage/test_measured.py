@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 
 from apilayer.storage.interface import FutureRevision, KeyExists
 from apilayer.storage.measured import MeasuredStore
@@ -22,6 +24,10 @@ async def test_answers_and_errors() -> None:
     record, _ = await store.get(KEY)
     assert record is not None
     assert await store.delete(KEY, await store.update(KEY, b"3", record.revision)) == await store.current_revision()
+    told: list[int] = []
+    assert store.confirm(told.append)
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == [await store.current_revision()]
     numbers = {label: timing[0] for label, timing in store.timings.items()}
     assert numbers == {
         ("create", PREFIX): 2,
@@ -29,7 +35,7 @@ async def test_answers_and_errors() -> None:
         ("get", PREFIX): 1,
         ("update", PREFIX): 1,
         ("delete", PREFIX): 1,
-        ("getCurrentResourceRevision", b""): 1,
+        ("getCurrentResourceRevision", b""): 3,
     }
     assert all(sum(timing[2:]) == timing[0] for timing in store.timings.values())
     assert store.errors == {("list", PREFIX): 1}, "that a key is taken is an answer"

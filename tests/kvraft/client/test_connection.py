@@ -133,6 +133,32 @@ async def test_a_deadline_ends_the_wait_and_the_id_is_not_used_again(autojump_cl
         assert got[1:] == [PutResponse(2)]
 
 
+async def test_who_has_no_task_is_told_the_answer_or_what_there_was_instead(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened() as (connection, wire, far):
+        told: list[object] = []
+        connection.begin(PUT, trio.current_time() + 5, told.append)
+        wire.answer((wire.asked[0], PutResponse(1)))
+        assert told == [PutResponse(1)]  # in that very turn
+        for _ in range(2):
+            connection.begin(PUT, trio.current_time() + 5, told.append)
+        assert wire.asked[1] == wire.asked[0]
+        wire.answer((wire.asked[1], NoSpace()))
+        await trio.sleep(6)
+        assert [type(answer) for answer in told] == [PutResponse, NoSpace, DeadlineExceeded]
+        wire.answer((wire.asked[2], PutResponse(2)))  # nobody waits for it any longer
+        got: list[object] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(put, connection, got)
+            await trio.testing.wait_all_tasks_blocked()
+            assert wire.asked[-1] not in wire.asked[:-1]  # ids of what failed are not used again
+            connection.begin(PUT, trio.current_time() + 5, told.append)
+            far.close()
+        assert [type(told[-1]), type(got[0])] == [ConnectionLost, ConnectionLost]
+        assert len(told) == 4
+
+
 @pytest.mark.parametrize("together", [1, 2])
 async def test_a_lone_request_leaves_at_once_unless_others_are_about_to_follow(together: int) -> None:
     async with opened() as (connection, wire, far), trio.open_nursery() as nursery:

@@ -12,6 +12,7 @@ from kvraft.channel import Channel, accept, listen
 from kvraft.client import Patience, open_client
 from kvraft.embed import open_member
 from kvraft.errors import ConnectionLost, DeadlineExceeded, KvraftError, NotLeader, OutcomeUnknown, Unavailable
+from kvraft.types import RangeRequest, RangeResponse
 from kvraft.wire import native
 from kvraft.wire.frames import FrameDecoder
 from tests.kvraft.client.proxy import open_proxy
@@ -142,6 +143,24 @@ async def test_a_cancelled_caller_leaves_the_connection_to_the_others(member: Me
         assert client._current is not None
         assert not client._current._pending
         assert (await client.range(b"k2")).count == 1  # a cancelled caller takes nothing back
+
+
+async def test_who_has_no_task_is_told_once_or_not_at_all(member: Member) -> None:
+    told: list[object] = []
+    question = RangeRequest(b"k", count_only=True)
+    async with open_proxy(member.client_urls[0]) as proxy, open_client([proxy.url]) as client:
+        assert not client.ask(question, 1.0, told.append)  # there is no connection yet
+        revision = (await client.put(b"k", b"v")).revision
+        assert client.ask(question, 1.0, told.append)
+        await until(lambda: bool(told))
+        assert [answer.revision for answer in told if isinstance(answer, RangeResponse)] == [revision]
+        proxy.freeze()
+        assert client.ask(question, 60.0, told.append)
+        proxy.cut()
+        await until(lambda: len(told) == 2)
+        assert isinstance(told[1], ConnectionLost)
+        assert not client.ask(question, 1.0, told.append)
+    assert len(told) == 2
 
 
 async def test_a_leader_that_cannot_be_reached_is_not_asked_for_without_pause() -> None:
