@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import resource
+import ssl
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
+import trio.testing
 
 from apilayer.server import h1
+from apilayer.server.listener import Listener, bind
+from apilayer.server.tls import ServingTls
+from tests.apilayer.in_process import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -95,6 +106,28 @@ async def test_idle_and_slow_clients_are_let_go(server, monkeypatch: pytest.Monk
     async with server.connect() as slow:
         await slow.stream.send_all(b"GET / HTTP/1.1\r\nHost:")
         assert await slow.closed()
+
+
+async def test_who_comes_while_there_are_no_descriptors_waits(certificates: Path, caplog) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    theirs = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    with bind("127.0.0.1", 0) as sock, trio.socket.socket() as waiting:
+        async with serving() as server, trio.open_nursery() as nursery:
+            tls = ServingTls(certificates / "server.crt", certificates / "server.key")
+            listener = Listener(sock, tls, server.app)
+            nursery.start_soon(listener.run)
+            await trio.testing.wait_all_tasks_blocked()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))  # for further ones, those that are open stay
+            try:
+                await waiting.connect(("127.0.0.1", listener.port))
+                await trio.testing.wait_all_tasks_blocked()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+            assert "no connection can be accepted for now: Too many open files" in caplog.text
+            client = trio.SSLStream(trio.SocketStream(waiting), theirs, server_hostname="127.0.0.1")
+            with trio.fail_after(5):
+                await client.do_handshake()
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_body_that_never_comes(client) -> None:
