@@ -87,7 +87,7 @@ class StateMachine(Described):
         self._envelopes = Envelopes(self.access)
         self._entry_term = 0
         self._quota_bytes = quota_bytes
-        self._uncommitted_bytes = 0
+        self.uncommitted_bytes = 0
         self._measured_bytes = environment.sizes()[1]
         self.uncommitted = 0
         self.watch = WatchHub(self._store, watch_progress_seconds)
@@ -144,7 +144,7 @@ class StateMachine(Described):
     @property
     def used_bytes(self) -> int:
         """What the quota is compared with: the data in use at the last commit, and what has been applied since."""
-        return self._measured_bytes + self._uncommitted_bytes
+        return self._measured_bytes + self.uncommitted_bytes
 
     def statistics(self) -> dict[str, int]:
         """What has been done since the start, by what etcd's metrics call it, and how many keys there are."""
@@ -245,7 +245,7 @@ class StateMachine(Described):
     @property
     def has_room(self) -> bool:
         """Whether the quota allows what adds data; :meth:`admit` refuses it otherwise."""
-        return self._measured_bytes + self._uncommitted_bytes < self._quota_bytes
+        return self._measured_bytes + self.uncommitted_bytes < self._quota_bytes
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:
@@ -275,7 +275,7 @@ class StateMachine(Described):
                 answers.append(given)
                 if failpoint.active:
                     failpoint.hit("state.between_entries")
-                if self._uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
+                if self.uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
                     self.commit()
             self.watch.publish(self._store.take_changes())
             if failpoint.active:
@@ -313,7 +313,7 @@ class StateMachine(Described):
         meta = environment.meta
         meta.applied_index, meta.applied_term = entry.index, entry.term
         self.uncommitted += operations
-        self._uncommitted_bytes += len(entry.data)
+        self.uncommitted_bytes += len(entry.data)
         return answers
 
     def _apply_piece(self, commands: Sequence[Command]) -> list[Response | KvraftError] | None:
@@ -348,7 +348,7 @@ class StateMachine(Described):
         self._environment.commit()
         self._measured_bytes = self._environment.sizes()[1]
         self.uncommitted = 0
-        self._uncommitted_bytes = 0
+        self.uncommitted_bytes = 0
 
     @property
     def compacting(self) -> bool:
@@ -461,7 +461,7 @@ class StateMachine(Described):
         self._store.forget()
         self.auth.forget()
         self.uncommitted = 0
-        self._uncommitted_bytes = 0
+        self.uncommitted_bytes = 0
         self._measured_bytes = self._environment.sizes()[1]
 
     @property

@@ -22,6 +22,7 @@ from kvraft.server.alarms import SpaceWatch
 from kvraft.server.auth import AuthService
 from kvraft.server.autocompact import parse_retention
 from kvraft.server.clients import ClientConnection, see_off
+from kvraft.server.commits import COMMIT_SECONDS, CommitClock
 from kvraft.server.config import ConfigError, MemberConfig
 from kvraft.server.corruption import CorruptionCheck
 from kvraft.server.driver import Driver, DriverConfig
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
-COMMIT_SECONDS = 0.5
-"""A commit of the state takes tens of milliseconds of the loop under load; what is not in it is in the log."""
 APPLY_BYTES = 64 << 10
 """What one turn applies: its answers leave at the end of the turn, so that clients work while the rest is applied."""
 SLOW_LOG_SECONDS = 0.1
@@ -332,7 +331,7 @@ class Member:
 
     async def _tick(self) -> None:
         due = trio.current_time() + TICK_SECONDS
-        next_commit = due
+        next_look, commits = due, CommitClock(due)
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
@@ -344,11 +343,12 @@ class Member:
             self.service.leases.tick()
             due = max(due + TICK_SECONDS, now)
             self.machine.watch.notify_progress(now)
-            if now >= next_commit and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
-                next_commit = now + COMMIT_SECONDS
+            if now >= next_look and self.writer.oldest_pending_seconds() < SLOW_LOG_SECONDS:
+                next_look = now + COMMIT_SECONDS
                 self._space.look()
                 try:
-                    self.driver.commit_if_due(due=True)
+                    machine = self.machine
+                    self.driver.commit_if_due(due=commits.due(now, machine.uncommitted, machine.uncommitted_bytes))
                 except KvraftError as error:
                     self.fail(error)
                     return
