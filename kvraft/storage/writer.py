@@ -29,6 +29,8 @@ GROUP_BYTES = 16 << 20
 """A record takes no further batch once it holds this many bytes of entry data."""
 AT_ONCE_BYTES = 16 << 10
 """For a batch of more entry data nobody waits: there is enough to do meanwhile."""
+BACKGROUND_BYTES = 1 << 20
+"""What has more than this is the thread's: to checksum and copy it takes a while, too."""
 SLOW_SECONDS = 0.02
 REST_SECONDS = 10.0
 """After a write of the caller's that was slow the thread does everything for so long: a disk that stalls once is likely
@@ -102,20 +104,21 @@ class LogWriter:
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
-        self._written_here(started)
+        self._on_written(self._took(started))
 
-    def _written_here(self, started: float) -> None:
+    def _took(self, started: float) -> float:
+        """For how long the caller has been kept since ``started``."""
         seconds = time.monotonic() - started
         if seconds > SLOW_SECONDS:
             self._at_once_from = started + seconds + REST_SECONDS
-        self._on_written(seconds)
+        return seconds
 
     # ------------------------------------------------------------------ synced by the kernel
 
     def _start_sync(self, group: list[LogBatch], now: float) -> bool:
         """Write ``group``, and have it synced. False: that is for the thread, and nothing has been done."""
         background = self._background
-        if background is None or now < self._at_once_from:
+        if background is None or now < self._at_once_from or sum(map(_size, group)) > BACKGROUND_BYTES:
             return False
         try:
             work = [batch for batch in group if not batch.empty()]
@@ -126,9 +129,7 @@ class LogWriter:
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
-        seconds = time.monotonic() - now
-        if seconds > SLOW_SECONDS:
-            self._at_once_from = now + seconds + REST_SECONDS
+        self._took(now)
         self._syncing, self._syncing_since = group, now
         return True
 

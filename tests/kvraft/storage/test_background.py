@@ -12,7 +12,7 @@ from kvraft.storage import failpoint, segment
 from kvraft.storage.background import BackgroundSync
 from kvraft.storage.errors import OutOfSpace, StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
-from kvraft.storage.writer import AT_ONCE_BYTES, REST_SECONDS, SLOW_SECONDS
+from kvraft.storage.writer import AT_ONCE_BYTES, BACKGROUND_BYTES, REST_SECONDS, SLOW_SECONDS
 from tests.kvraft.storage.test_writer import Reports
 
 PATIENCE_SECONDS = 30.0
@@ -137,6 +137,15 @@ def test_a_new_file_is_the_threads_and_what_comes_behind_it_goes_behind_it(store
     reports.wait(lambda: reports.durable[-1:] == [5])
     assert store.last_index == 5
     writer.submit(much(6, 6))
+
+
+def test_very_much_is_the_threads(store, writer, sync, reports):
+    assert not writer.submit(LogBatch(1, entries=[Entry(1, 1, 0, b"x" * (BACKGROUND_BYTES + 1))]))
+    assert not sync.busy
+    reports.wait(lambda: reports.durable == [1])
+    assert not writer.submit(much(2, 2))
+    assert sync.busy
+    assert ended(writer, sync) == 2
 
 
 def test_nothing_is_forgotten_before_that_is_durable(store, writer, sync, monkeypatch):
