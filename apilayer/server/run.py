@@ -229,7 +229,10 @@ async def _import_the_rest() -> None:
     more = True
     while more:
         await trio.sleep(IMPORT_PAUSE_SECONDS)
-        more = import_next()
+        try:
+            more = import_next()
+        except OSError as error:  # out of descriptors, say: who wants it comes to it again
+            log.warning("a module cannot be loaded ahead of its use: %s", error)
     gc.collect()
     gc.freeze()  # what is here now stays: to look for garbage in it again and again costs a write more than its rules
 
