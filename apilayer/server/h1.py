@@ -266,10 +266,15 @@ class H1Connection:
             if incoming.method != "GET" or query or not incoming.complete or self._direct is None:
                 response, headers = await answering
             else:
-                answer = await self._answer_or_park(incoming, request, answering)
-                if answer is None:
-                    return None
-                response, headers = answer
+                request.may_park = not self._parser.ready and self._parser.failure is None  # else these would wait
+                try:
+                    waits_for = answering.send(None)
+                except StopIteration as done:
+                    response, headers = done.value
+                else:
+                    if type(waits_for) is Freshness and self._park(incoming, request, answering, waits_for):
+                        return None
+                    response, headers = await going_on(answering, waits_for)
         except BodyError:
             return self._say(self._parser.failure)
         if response.size > compression.MIN_BYTES:
@@ -291,23 +296,15 @@ class H1Connection:
 
     # ------------------------------------------------------------------ parked requests
 
-    async def _answer_or_park(
-        self, incoming: Incoming, request: Request, answering: Coroutine[Any, Any, Answer]
-    ) -> Answer | None:
-        """The answer; None when the request has been parked."""
-        parser = self._parser
-        request.may_park = not parser.ready and parser.failure is None  # what has come after it waits for its answer
-        try:
-            waits_for = answering.send(None)
-        except StopIteration as done:
-            answer: Answer = done.value
-            return answer
-        if type(waits_for) is Freshness:
-            parked = Parked(incoming, request, answering, waits_for)
-            if waits_for.ask(partial(self._confirmed, parked)):
-                self._parked = parked
-                return None
-        return await going_on(answering, waits_for)
+    def _park(
+        self, incoming: Incoming, request: Request, answering: Coroutine[Any, Any, Answer], freshness: Freshness
+    ) -> bool:
+        """Parks a request until it is known what is fresh; False when nobody can be asked."""
+        parked = Parked(incoming, request, answering, freshness)
+        if not freshness.ask(partial(self._confirmed, parked)):
+            return False
+        self._parked = parked
+        return True
 
     def _confirmed(self, parked: Parked, fresh: bool) -> None:
         """Answers the parked request, in the turn of who has brought the word, if nothing stands against it."""

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from kvraft.errors import RequestTooLarge
 from kvraft.wire import native
-from kvraft.wire.frames import TaggedDecoder
+from kvraft.wire.frames import HEADER_BYTES, TaggedDecoder
 
 if TYPE_CHECKING:
     from kvraft.channel import Channel
     from kvraft.client.connection import Handle
+
+_BODY = HEADER_BYTES + native.ID_BYTES
 
 
 class NativeWire:
@@ -38,5 +40,9 @@ class NativeWire:
 
     def receive(self, data: bytes) -> None:
         """See ``connection.Wire``."""
+        if self._frames.is_one(data):  # as whatever is answered alone
+            body = data[_BODY:]
+            self._handle(((data[HEADER_BYTES:_BODY], native.decode_answer(body), len(body)),))
+            return
         request_ids, bodies = self._frames.feed(data)
         self._handle(zip(request_ids, native.decode_answers(bodies), map(len, bodies), strict=True))

@@ -92,6 +92,11 @@ class TaggedDecoder(StreamDecoder[tuple[list[bytes], list[bytes]]]):
 
     __slots__ = ()
 
+    def is_one(self, data: bytes) -> bool:
+        """Whether this is one whole frame and nothing else, so that it need not be fed."""
+        length = len(data) - HEADER_BYTES
+        return not self._rest and self._min <= length <= self._max and int.from_bytes(data[:HEADER_BYTES]) == length
+
     def _cut(self, data: bytes) -> tuple[tuple[list[bytes], list[bytes]], int]:
         tags: list[bytes] = []
         rests: list[bytes] = []

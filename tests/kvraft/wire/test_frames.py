@@ -24,7 +24,9 @@ def test_any_chunking_gives_the_same_frames(kind, sent: list[bytes], sizes: list
     decoder, got, position, turn = kind(200, 5), [], 0, 0
     while position < len(stream):
         size = sizes[turn % len(sizes)]
-        got += whole(kind, decoder.feed(stream[position : position + size]))
+        data = stream[position : position + size]
+        one = kind is TaggedDecoder and decoder.is_one(data)
+        got += [data[4:]] if one else whole(kind, decoder.feed(data))
         position, turn = position + size, turn + 1
     assert got == sent
     assert decoder.buffered_bytes == 0
@@ -47,6 +49,16 @@ def test_garbage_is_cut_or_refused_and_never_hoarded(kind, data: bytes, size: in
 def test_a_length_out_of_bounds_is_refused_before_its_body_arrives(kind, length: int) -> None:
     with pytest.raises(ProtocolError, match=f"frame of {length} bytes; 5 to 100 are allowed"):
         kind(100, 5).feed(length.to_bytes(4) + b"tag.")
+
+
+def test_what_is_one_frame_by_itself() -> None:
+    decoder = TaggedDecoder(100, 5)
+    one = frame(b"1234body")
+    assert decoder.is_one(one)
+    for other in (b"", one[:3], one[:4], one[:-1], one + b"\0", one + one, frame(b"1234"), frame(bytes(101))):
+        assert not decoder.is_one(other)
+    decoder.feed(one[:1])
+    assert not decoder.is_one(one)
 
 
 def test_a_tag_is_the_first_four_bytes() -> None:
