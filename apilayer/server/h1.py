@@ -266,7 +266,8 @@ class H1Connection:
             if incoming.method != "GET" or query or not incoming.complete or self._direct is None:
                 response, headers = await answering
             else:
-                request.may_park = not self._parser.ready and self._parser.failure is None  # else these would wait
+                parser = self._parser  # what has come after the request would wait
+                request.may_park = incoming.keep_alive and not parser.ready and parser.failure is None
                 try:
                     waits_for = answering.send(None)
                 except StopIteration as done:

@@ -221,6 +221,40 @@ async def test_what_comes_before_the_answer_is_answered_after_it(certificates: P
         assert (names, (await client.answer()).status) == (["c1", "c2", "c1"], 400)
 
 
+class AtStep(trio.abc.Instrument):
+    """Does something once, when the task of a connection has been woken and is about to run."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if "served.<locals>.connect" in task.name:
+            trio.lowlevel.remove_instrument(self)
+            self._do()
+
+
+@pytest.mark.parametrize("word", [0, None])
+async def test_the_word_comes_with_what_the_client_sends(certificates: Path, word: int | None) -> None:
+    async with rig(certificates) as it:
+        (client,) = it.clients
+        await it.ask(client)
+        then = it.store.asked.pop(0)
+        trio.lowlevel.add_instrument(AtStep(lambda: then(it.store.revision if word is None else word)))
+        await it.ask(client, "/version")
+        assert (await client.answer()).json["metadata"]["name"] == "c1"
+        assert (it.store.reads, it.running) == (int(word == 0), 0)
+        assert "major" in (await client.answer()).json
+
+
+async def test_the_last_request_of_a_connection(certificates: Path) -> None:
+    async with rig(certificates) as it:
+        (client,) = it.clients
+        await it.ask(client, Connection="close")
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"], it.store.asked) == (200, "close", [])
+        assert await client.closed()
+
+
 async def test_a_client_that_goes_away_leaves_nothing_behind(certificates: Path) -> None:
     async with rig(certificates, 3) as it:
         for client in it.clients[:2]:
