@@ -60,7 +60,7 @@ class Echo:
     async def _route(self, context: Context) -> Response:
         return Response(200, b"%d" % len(await context.request.read_body()))
 
-    async def handle(self, request: Request) -> tuple[Response, Headers]:
+    async def answer(self, request: Request) -> tuple[Response, Headers]:
         return await self._pipeline.handle(request)
 
     def time_limit(self, method: str, query: str) -> float:
