@@ -244,7 +244,7 @@ async def test_a_watch_is_told_when_it_starts_and_when_it_ends(rig: Rig) -> None
 
 
 async def test_what_nobody_foresaw(rig: Rig, monkeypatch, caplog) -> None:
-    async def failing(*_: object) -> None:
+    async def failing(*_: object, **__: object) -> None:
         raise KeyError("canary-in-a-message")
 
     monkeypatch.setattr(rig.server.registry.of("pods").store, "get", failing)
