@@ -5,7 +5,7 @@ A task for each, and its wait in trio's loop, would be a seventh of what an idle
 
 from __future__ import annotations
 
-import select
+import selectors
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,28 +21,28 @@ class Arrivals:
     """Sockets that nobody waits for. To be closed."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._take: dict[int, Callable[[], bool]] = {}
+        self._selector = selectors.DefaultSelector()
 
     def watch(self, fd: int, take: Callable[[], bool]) -> None:
         """From now on `take` takes in what has come on the socket; False: it wants no more. It must not raise."""
-        self._epoll.register(fd, select.EPOLLIN)
-        self._take[fd] = take
+        self._selector.register(fd, selectors.EVENT_READ, take)
 
     def forget(self, fd: int) -> None:
         """Ends that, if it has not ended. The socket is still open."""
-        if self._take.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
 
     async def run(self) -> None:
         """Notices until cancelled."""
+        watched = self._selector.get_map()
         while True:
-            await trio.lowlevel.wait_readable(self._epoll)
-            for fd, _ in self._epoll.poll(0, AT_ONCE):
-                take = self._take.get(fd)  # one before it may have ended it
-                if take is not None and not take():
-                    self.forget(fd)
+            await trio.lowlevel.wait_readable(self._selector)
+            for place, (key, _) in enumerate(self._selector.select(0), 1):
+                if watched.get(key.fd) is key and not key.data():  # one before it may have ended it
+                    self.forget(key.fd)
+                if not place % AT_ONCE:
+                    await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
         """Once nothing is to be watched any more, and `run` has ended."""
-        self._epoll.close()
+        self._selector.close()
