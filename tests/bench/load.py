@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,7 +48,8 @@ class ClosedLoop:
         self._operations = operations
         self._in_flight = in_flight
         self._numbers = iter(range(1 << 62))
-        self._started, self._latencies = array("d"), array("d")
+        self._ends: list[array[float]] = []
+        """When each of a task's operations ended, which is when its next one began; a new array after a failure."""
         self.failures = 0
         self.over = False
 
@@ -59,29 +61,34 @@ class ClosedLoop:
                     nursery.start_soon(self._work, operation)
 
     async def _work(self, operation: Callable[[int], Awaitable[object]]) -> None:
-        clock, note_start, note_latency = time.perf_counter, self._started.append, self._latencies.append
-        started = clock()
+        """As lean as can be: the load has the machine to share with whom it loads."""
+        clock, numbers = time.perf_counter, self._numbers
+        note_end = self._begin(clock())
         while not self.over:
             try:
-                await operation(next(self._numbers))
+                await operation(next(numbers))
             except Exception:
                 self.failures += 1
                 await trio.sleep(0.01)
-                started = clock()
+                note_end = self._begin(clock())
             else:
-                note_start(started)
-                ended = clock()
-                note_latency(ended - started)
-                started = ended
+                note_end(clock())
+
+    def _begin(self, now: float) -> Callable[[float], None]:
+        self._ends.append(array("d", (now,)))
+        return self._ends[-1].append
 
     def figures(self, begin: float, end: float) -> Figures:
         """Of the operations that were started from ``begin`` until ``end``, by ``time.perf_counter``."""
-        pairs = zip(self._started, self._latencies, strict=True)
-        return Figures.of([latency for started, latency in pairs if begin <= started < end], end - begin, self.failures)
+        latencies = [
+            ended - started for ends in self._ends for started, ended in pairwise(ends) if begin <= started < end
+        ]
+        return Figures.of(latencies, end - begin, self.failures)
 
     def forget(self) -> None:
         """Keep nothing of what has been, for loads of many minutes."""
-        del self._started[:], self._latencies[:]
+        for ends in self._ends:
+            del ends[:-1]
 
 
 async def closed_loop(

@@ -69,7 +69,8 @@ async def _turn(contender: Contender, kind: str, load: tuple[int, int], seconds:
 def of_kvraft(kind: str, client: Client) -> Callable[[int], Awaitable[object]]:
     """One operation through the native client."""
     if kind == "write":
-        return lambda number: client.put(key_of(number), VALUE)
+        put, keys, value = client.put, _keys, VALUE
+        return lambda number: put(keys[number % KEYS], value)
     serializable = kind == "serializable read"
     return lambda number: client.range(key_of(number), serializable=serializable)
 

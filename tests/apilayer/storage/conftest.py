@@ -3,7 +3,6 @@ Debian's etcd, and the store in memory that stands for them in other tests."""
 
 from __future__ import annotations
 
-import shutil
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from apilayer.storage.kvraft_backend import KvraftStore
 from kvraft.client import open_client
 from kvraft.embed import open_member
 from tests.apilayer.memory_store import MemoryStore
+from tests.apilayer.storage.backends import IN_MEMORY, ON_A_STORE
 from tests.apilayer.storage.encryption.configurations import keyed, rule, sealing
 from tests.kvraft.client.etcd.stores import start
 
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
     from apilayer.storage.interface import Store
     from tests.kvraft.processes import Processes
-
-BACKENDS = [
-    "memory",
-    "sealed",
-    "kvraft",
-    "kvraft as etcd3",
-    pytest.param(
-        "etcd3",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed"),
-        ],
-    ),
-]
 
 
 @contextmanager
@@ -69,7 +55,7 @@ async def _on_kvraft(directory: Path, backend: str) -> AsyncIterator[KvraftStore
                 yield EtcdStore(client)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*IN_MEMORY, *ON_A_STORE])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
