@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from apilayer.api.decode.convert import converter
 from apilayer.api.types import message
 
 if TYPE_CHECKING:
@@ -52,6 +51,23 @@ def _messages(field: Field, value: Any, made: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def without_empty(obj: Object, name: str) -> Object:
-    """An object of the message `name` as it is stored."""
-    members = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
-    return {"kind": obj["kind"], "apiVersion": obj["apiVersion"], **converter(name)(members)}
+    """An object of the message `name` as it is stored; what has no such list in it is left as it is."""
+    fields = message(name).json_fields
+    changed = {key: stored for key, value in obj.items() if (stored := _stored(fields.get(key), value)) is not value}
+    return {**obj, **changed} if changed else obj
+
+
+def _stored(field: Field | None, value: Any) -> Any:
+    if field is None:
+        return value
+    if field.repeated and field.always and value == []:
+        return None
+    if not field.is_message or not value:
+        return value
+    if field.repeated:
+        items = [without_empty(item, field.type) for item in value]
+        return items if any(item is not before for item, before in zip(items, value, strict=True)) else value
+    if field.is_map:
+        members = {key: without_empty(item, field.type) for key, item in value.items()}
+        return members if any(members[key] is not value[key] for key in value) else value
+    return without_empty(value, field.type) if value.__class__ is dict else value

@@ -66,3 +66,22 @@ def test_lists_within_lists_and_those_that_may_be_left_out() -> None:
     assert without_empty(kept, "core/v1.Pod") == plain
     kept["spec"]["volumes"][1]["projected"]["sources"] = None
     assert kept == plain
+
+
+async def test_an_object_with_objects_of_another_kind_in_it_keeps_them(client) -> None:
+    """Claims in a StatefulSet have a kind of their own, which is not among what is decoded."""
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    labels = {"a": "b"}
+    container = {"name": "c", "image": "i", "args": []}
+    spec = {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        "volumeClaimTemplates": [claim],
+    }
+    body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec}
+    made = await client.request("POST", "/apis/apps/v1/namespaces/default/statefulsets?fieldManager=a", body)
+    assert made.status == 201, made.json
+    assert made.json["spec"]["volumeClaimTemplates"][0]["kind"] == "PersistentVolumeClaim"
