@@ -105,8 +105,13 @@ class Checker:
         if isinstance(value, (Pairs, dict)):
             return self._message(value, SCHEMA, path)
         if isinstance(value, list):
-            return [self._schema_union(item, field, struct, f"{path}[{index}]") for index, item in enumerate(value)]
-        if isinstance(value, bool) or (field.type == "SchemaOrStrings" and type(value) is str):
+            return [
+                item
+                if field.type == "SchemaOrStrings" and type(item) is str
+                else self._schema_union(item, field, struct, f"{path}[{index}]")
+                for index, item in enumerate(value)
+            ]
+        if isinstance(value, bool):
             return value
         return self._mismatch(value, field.go_type, struct)
 

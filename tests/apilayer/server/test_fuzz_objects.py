@@ -63,6 +63,7 @@ async def write_everything(seed: int) -> None:
 @settings(deadline=None, max_examples=4)
 @given(SEEDS)
 @example(61)  # an empty list beside a claim in a StatefulSet
+@example(931)  # a name alone where a schema has a list of them
 def test_random_objects_of_every_kind(seed: int) -> None:
     trio.run(write_everything, seed)
 
