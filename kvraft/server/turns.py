@@ -70,6 +70,12 @@ class Turns:
 
     async def run(self) -> None:
         """Take a turn whenever the member is woken."""
+        try:
+            await self._run()
+        finally:
+            self._calm = False  # reports that come later find nobody who takes a turn
+
+    async def _run(self) -> None:
         member, driver, watch, pace = self._member, self._member.driver, self._member.machine.watch, Pace()
         pause: float | None = None
         while True:

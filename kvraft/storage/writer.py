@@ -7,6 +7,7 @@ more than the disk does.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -93,9 +94,14 @@ class LogWriter:
         elif not (idle and self._start_sync([batch], now)):
             self._queue.put(batch)
         if self._store.wants_spare and not self._maker.is_alive():
-            self._maker = threading.Thread(target=self._store.make_spare, name="kvraft-log-spare", daemon=True)
-            self._maker.start()
+            self._make_spare()
         return False
+
+    def _make_spare(self) -> None:
+        maker = threading.Thread(target=self._store.make_spare, name="kvraft-log-spare", daemon=True)
+        with contextlib.suppress(RuntimeError):  # there can be no more threads: the next file is made when it is due
+            maker.start()
+            self._maker = maker
 
     def _write_now(self, batch: LogBatch, started: float) -> None:
         try:
@@ -200,8 +206,9 @@ class LogWriter:
                 except StorageError as error:
                     self._on_failed(error)
             self._queue.put(None)
-        if self._thread.ident is not None:
-            self._thread.join(None if ends is None else max(ends - time.monotonic(), 0.0))
+        for thread in (self._thread, self._maker):
+            if thread.ident is not None:
+                thread.join(None if ends is None else max(ends - time.monotonic(), 0.0))
         return not self.running
 
     def _run(self) -> None:

@@ -96,3 +96,16 @@ async def test_a_report_of_the_disk_thread_may_come_late(member: Member, monkeyp
     member.turns.soon()
     await until(lambda: len(answers) == 3)
     assert all(isinstance(answer, PutResponse) for answer in answers)
+
+
+async def test_what_is_reported_after_the_end_takes_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_members(tmp_path, 1) as members:
+        async with open_client(members.urls) as client:
+            await client.put(b"k", b"v")
+        member = members.running["m1"]
+        await until(lambda: not member.wake.is_set)
+        await members.stop("m1")
+        taken: list[int] = []
+        monkeypatch.setattr(member.driver, "turn", lambda: taken.append(1))
+        member.turns.durable(0)  # the state is closed
+        assert not taken

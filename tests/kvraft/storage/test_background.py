@@ -247,3 +247,18 @@ def test_the_next_file_is_got_ready_by_a_thread_of_its_own(store, writer, sync, 
     writer._maker.join(PATIENCE_SECONDS)
     assert len(store._spares) == 1
     assert ended(writer, sync) == 2
+
+
+def test_without_another_thread_there_is_no_file_ready(store, writer, sync, monkeypatch):
+    """And nothing else is lost by that."""
+
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 3 * AT_ONCE_BYTES)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for seq in (1, 2):
+        writer.submit(much(seq, seq))
+        assert ended(writer, sync) == seq
+    assert store.wants_spare
+    assert store.last_index == 2

@@ -53,18 +53,19 @@ def test_a_file_that_is_forgotten_becomes_a_later_one(store):
     assert not names(store, spares.SUFFIX)
 
 
-def test_what_a_file_held_before_is_not_taken_for_what_it_holds(store):
+def test_what_a_file_held_before_is_not_taken_for_what_it_holds(tmp_path, monkeypatch):
     """Every file has been another one before; the end of what is in it is found all the same."""
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", SIZE)
+    store = LogStore.open(tmp_path)
     fill(store, 1, 200, discard=True)
     assert len(names(store, spares.SUFFIX)) == 1, "written over and over"
     for index in range(200, 212):
         store.close()
-        again = LogStore.open(store.path)
-        store._descriptor, store._lock = again._descriptor, again._lock  # what the fixture closes
-        assert (again.compacted_index, again.last_index) == (index - 2, index - 1)
-        assert again.entries(index - 1, index, 1000) == [entry(index - 1)]
-        fill(again, index, index + 1, discard=True)
-        store._descriptor = again._descriptor
+        store = LogStore.open(tmp_path)
+        assert (store.compacted_index, store.last_index) == (index - 2, index - 1)
+        assert store.entries(index - 1, index, 1000) == [entry(index - 1)]
+        fill(store, index, index + 1, discard=True)
+    store.close()
 
 
 def test_its_old_name_is_gone_for_good_before_it_is_written_to(store, monkeypatch):
