@@ -174,7 +174,6 @@ def say_durable(index: int) -> None:
 
 def open_member(directory: Path) -> tuple[StateMachine, LogStore]:
     """Open both, finish what a crash has interrupted, replay the log."""
-    segment.SEGMENT_BYTES, writer.AT_ONCE_BYTES = SEGMENT_BYTES, AT_ONCE_BYTES
     machine = StateMachine.open(directory / "state")
     store = LogStore.open(directory / "log")
     store.initialise(CLUSTER_ID, MEMBER_ID)
@@ -190,6 +189,7 @@ def replay(machine: StateMachine, store: LogStore) -> None:
 
 
 def main() -> None:
+    segment.SEGMENT_BYTES, writer.AT_ONCE_BYTES = SEGMENT_BYTES, AT_ONCE_BYTES
     member = Member(Path(sys.argv[1]), *sys.argv[2:] or [""])
     replay(member.machine, member.store)
     member.run()

@@ -17,6 +17,7 @@ import pytest
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import KvraftError
 from kvraft.mvcc.check import check_command
+from kvraft.storage import segment, writer
 from kvraft.storage.failpoint import FAILPOINTS
 from kvraft.types import RangeRequest
 from tests.kvraft.apply import crash_worker as worker
@@ -42,7 +43,10 @@ def snapshot(tmp_path_factory) -> bytes:
 
 
 @pytest.fixture
-def directory(tmp_path, snapshot) -> Path:
+def directory(tmp_path, snapshot, monkeypatch) -> Path:
+    """For the worker, whose sizes are ours as well while we look at what it has left."""
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", worker.SEGMENT_BYTES)
+    monkeypatch.setattr(writer, "AT_ONCE_BYTES", worker.AT_ONCE_BYTES)
     (tmp_path / "snapshot").write_bytes(snapshot)
     return tmp_path
 
