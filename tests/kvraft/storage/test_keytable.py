@@ -55,11 +55,24 @@ def test_it_is_an_ordered_map(environment, threshold, steps):
             else:
                 expected = [(k, model[k]) for k in sorted(model) if k >= key and (argument is None or k < argument)]
                 assert list(table.walk(key, argument)) == expected
-                assert sum(table.counts(key, argument, 2)) == len(expected)
+                for batch in 1, 2, 500:
+                    assert sum(table.counts(key, argument, batch)) == len(expected)
         for key in sorted(model):
             assert table.pop(key) == model[key]
         assert txn.stat(environment.open_db(b"top", txn=txn))["entries"] == 0
         assert txn.stat(environment.open_db(b"long", txn=txn))["entries"] == 0
+        txn.abort()
+
+
+def test_a_count_ends_in_the_middle_of_what_is_read_for_it(environment):
+    with environment.begin(write=True) as txn:
+        table = table_in(environment, txn, THRESHOLD)
+        for number in range(700):
+            table.put(b"%03d" % number, b"")
+        for end in 0, 1, 15, 16, 17, 79, 80, 81, 500, 699, 700:
+            counted = list(table.counts(b"000", b"%03d" % end, 500))
+            assert sum(counted) == end
+            assert max(counted) <= 500
         txn.abort()
 
 
