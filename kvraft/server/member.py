@@ -134,9 +134,9 @@ class Member:
         self.machine.auth.tokens = self.auth.tokens
         self.machine.in_pieces = True
         self.log_store = LogStore.open(log_dir, sync=sync)
-        self._log_sync = self.log_store.background_sync()
+        self._log_background = self.log_store.background_write()
         reports = self._durable, self._write_failed, self.syncs.written
-        self.writer = LogWriter(self.log_store, *reports, self._log_sync)
+        self.writer = LogWriter(self.log_store, *reports, self._log_background)
         self._opened.callback(self._close_log)
         self._know_each_other(joined)
         self._build()
@@ -237,8 +237,8 @@ class Member:
                 self._nursery = nursery
                 nursery.start_soon(self.turns.run)
                 nursery.start_soon(self._tick)
-                if self._log_sync is not None:
-                    nursery.start_soon(self._report_syncs, self._log_sync.descriptor)
+                if self._log_background is not None:
+                    nursery.start_soon(self._report_writes, self._log_background.descriptor)
                 nursery.start_soon(self.peers.run)
                 nursery.start_soon(self.membership.leave_when_removed)
                 for url, sock in self.listeners.peers:
@@ -296,8 +296,8 @@ class Member:
     def _close_log(self) -> None:
         if not self.writer.running:  # else its thread is still in there, for as long as the disk hangs
             self.log_store.close()
-            if self._log_sync is not None:
-                self._log_sync.close()
+            if self._log_background is not None:
+                self._log_background.close()
 
     async def stop(self) -> None:
         """Hand leadership over if it is ours and somebody can take it, then end ``run``."""
@@ -380,7 +380,7 @@ class Member:
 
     # ------------------------------------------------------------------ the log's reports
 
-    async def _report_syncs(self, descriptor: int) -> None:
+    async def _report_writes(self, descriptor: int) -> None:
         while True:
             await trio.lowlevel.wait_readable(descriptor)
             try:

@@ -1,25 +1,33 @@
-"""A sync that the kernel does in the background: Linux's asynchronous I/O, and of that ``IOCB_CMD_FDSYNC`` alone.
+"""A write that the kernel does in the background: Linux's asynchronous I/O, directly to the disk and durable.
 
-A thread of ours that waits for ``fdatasync`` needs the interpreter's lock before it and after it, which the loop has.
-The kernel's worker needs nothing of ours, and tells by a descriptor that the loop waits for like for any other. See
-io_submit(2) and ``linux/aio_abi.h``, where the numbers are from.
+A thread of ours that waits for the disk needs the interpreter's lock before it and after it, which the loop has. The
+kernel needs nothing of ours, and tells by a descriptor that the loop waits for like for any other. Past the page cache
+(``O_DIRECT``) it really goes on in the background, and there is less to do: nothing is copied there, and nothing has to
+be searched there for what is to be synced. See io_submit(2) and ``linux/aio_abi.h``, where the numbers are from.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import mmap
 import os
 import platform
 import select
 import sys
 from typing import Self
 
-_FDSYNC = 3
+from kvraft.storage.direct import BLOCK_BYTES
+
+ROOM_BYTES = (1 << 20) + (64 << 10)
+"""The most that is written at once."""
+_PWRITE = 1
+_RWF_DSYNC = 2
 _FLAG_RESFD = 1
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit, by machine."""
 _PATIENCE_SECONDS = 5.0
-"""A disk that does not end the first sync in this time is left to the thread."""
+"""A disk that does not end the first write in this time is left to the thread."""
 
 
 class _ControlBlock(ctypes.Structure):
@@ -52,8 +60,8 @@ class _Event(ctypes.Structure):
     )
 
 
-class BackgroundSync:
-    """One sync at a time. ``descriptor`` becomes readable when it has ended; then :meth:`finish` says how."""
+class BackgroundWrite:
+    """One write at a time. ``descriptor`` becomes readable when it has ended; then :meth:`finish` says how."""
 
     def __init__(self) -> None:
         """Raises ``OSError`` where the system has none."""
@@ -66,7 +74,14 @@ class BackgroundSync:
         self._context = ctypes.c_ulong(0)
         self._checked(self._call(ctypes.c_long(setup), ctypes.c_uint(1), ctypes.byref(self._context)))
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._block = _ControlBlock(opcode=_FDSYNC, flags=_FLAG_RESFD, result_descriptor=self.descriptor)
+        self._buffer = mmap.mmap(-1, ROOM_BYTES)  # the kernel reads it meanwhile, and wants it aligned
+        self._block = _ControlBlock(
+            opcode=_PWRITE,
+            rw_flags=_RWF_DSYNC,
+            buffer=ctypes.addressof(ctypes.c_char.from_buffer(self._buffer)),
+            flags=_FLAG_RESFD,
+            result_descriptor=self.descriptor,
+        )
         self._blocks = (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
         self._event = _Event()
         self._submit_arguments = (ctypes.c_long(submit), self._context, ctypes.c_long(1), self._blocks)
@@ -81,18 +96,21 @@ class BackgroundSync:
         self.busy = False
 
     @classmethod
-    def open(cls, descriptor: int) -> Self | None:
-        """Tried with this file. None where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ..."""
+    def open(cls, descriptor: int, offset: int, before: bytes) -> Self | None:
+        """Tried with this write, of what is there anyway; see :meth:`start`.
+
+        None where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ...
+        """
         try:
-            sync = cls()
+            found = cls()
         except OSError:
             return None
         try:
-            sync.start(descriptor)
-            if sync.wait(_PATIENCE_SECONDS) and sync.finish():
-                return sync
+            found.start(descriptor, offset, before, b"")
+            if found.wait(_PATIENCE_SECONDS) and found.finish():
+                return found
         except OSError:
-            sync.close()
+            found.close()
         return None
 
     @staticmethod
@@ -100,31 +118,49 @@ class BackgroundSync:
         if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    def start(self, descriptor: int) -> None:
-        """Sync the data of an open file. Raises ``OSError``: no sync has been started."""
-        self._block.descriptor = descriptor
+    @staticmethod
+    def takes(before: bytes, data: bytes) -> bool:
+        """Whether there is room for that."""
+        return len(before) + len(data) <= ROOM_BYTES
+
+    def start(self, descriptor: int, offset: int, before: bytes, data: bytes) -> None:
+        """Make ``before + data`` durable at ``offset``, and zeros behind it up to the end of its last block.
+
+        ``descriptor`` and ``before`` are a :class:`~kvraft.storage.direct.DirectFile`'s, ``offset`` is where its last
+        block begins. Raises ``OSError``: nothing has been started.
+        """
+        size = len(before) + len(data)
+        whole = -(-size // BLOCK_BYTES) * BLOCK_BYTES or BLOCK_BYTES
+        self._buffer[: len(before)] = before
+        self._buffer[len(before) : size] = data
+        self._buffer[size:whole] = bytes(whole - size)
+        block = self._block
+        block.descriptor, block.offset, block.size = descriptor, offset, whole
         self._checked(self._call(*self._submit_arguments))
         self.busy = True
 
     def finish(self) -> bool:
-        """Whether the sync has ended. Raises ``OSError`` if it has failed."""
+        """Whether the write has ended. Raises ``OSError`` if it has failed."""
         try:
             os.eventfd_read(self.descriptor)
         except BlockingIOError:
             return False
         self._checked(self._call(*self._events_arguments))
         self.busy = False
-        if self._event.result < 0:
-            raise OSError(-self._event.result, os.strerror(-self._event.result))
+        result = self._event.result
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        if result != self._block.size:
+            raise OSError(errno.EIO, f"{result} of {self._block.size} bytes were written")
         return True
 
     def wait(self, timeout_seconds: float | None) -> bool:
-        """Wait until the sync has ended, for so long at most. Whether ``finish`` has something to say."""
+        """Wait until the write has ended, for so long at most. Whether ``finish`` has something to say."""
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(None if timeout_seconds is None else timeout_seconds * 1000))
 
     def close(self) -> None:
-        """Not while ``busy``: the kernel would have us wait for the sync."""
+        """Not while ``busy``: the kernel would have us wait for the write."""
         os.close(self.descriptor)
         self._call(ctypes.c_long(self._destroy), self._context)

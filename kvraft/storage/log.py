@@ -16,8 +16,9 @@ import msgspec
 
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, old_log, segment
-from kvraft.storage.background import BackgroundSync
+from kvraft.storage.background import BackgroundWrite
 from kvraft.storage.change import Change, LogBatch, LogMeta
+from kvraft.storage.direct import DirectFile
 from kvraft.storage.errors import StorageError, storage_error
 from kvraft.storage.files import lock_file, make_directory, sync_directory
 from kvraft.storage.segment import FIRST_RECORD, SUFFIX, Record, Segment
@@ -56,6 +57,8 @@ class LogStore:
         self._guard = threading.Lock()  # the writer's thread adds and drops what the loop looks up
         self._segments: list[Segment] = []
         self._descriptor = -1
+        self._direct = DirectFile()
+        self._under_way: tuple[Change, Record] | None = None
         self._spares = Spares(directory, segment.SEGMENT_BYTES) if sync else None
         self._meta = LogMeta()
         self.last_index = 0
@@ -208,9 +211,11 @@ class LogStore:
 
     # ------------------------------------------------------------------ before the writer starts
 
-    def background_sync(self) -> BackgroundSync | None:
-        """Who can sync this log in the background; None where nobody can, or nothing is to be synced."""
-        return BackgroundSync.open(self._lock) if self._sync else None
+    def background_write(self) -> BackgroundWrite | None:
+        """Who can write this log in the background; None where nobody can, or nothing is to be synced."""
+        last, tail = self._segments[-1], self._direct.tail
+        descriptor = self._direct.open(last.path) if self._sync else -1
+        return None if descriptor < 0 else BackgroundWrite.open(descriptor, last.end - len(tail), tail)
 
     def initialise(self, cluster_id: int, member_id: int) -> None:
         """Say whose log this is, before the writer starts; again with the same ids is fine, others raise."""
@@ -281,31 +286,36 @@ class LogStore:
             change.meta = msgspec.structs.replace(change.meta, compacted_index=discard_to, compacted_term=term)
         return change
 
-    def write_unsynced(self, group: Iterable[LogBatch]) -> int | None:
-        """Write ``group`` as a record of the file under way, without a sync. Raises :class:`StorageError`.
+    def begin(self, group: Iterable[LogBatch], background: BackgroundWrite) -> bool:
+        """Have ``background`` write ``group`` as a record of the file under way; then :meth:`end` is due.
 
-        The descriptor of what is to be synced then, after which :meth:`synced` is due. None: nothing has been done,
-        for it takes more than that; :meth:`write` does it.
+        False: nothing has been done, for it takes more than that; :meth:`write` does it. Raises :class:`StorageError`.
         """
-        if not self._sync:
-            return None
         if failpoint.active:
             failpoint.hit("log.before_write")
         try:
             change = self._plan(group)
-            following = self._following(change)
-            if following is None:
-                return None
-            self._append(*following)
+            following, tail = self._following(change), self._direct.tail
+            descriptor = self._direct.open(self._segments[-1].path)
+            if following is None or descriptor < 0 or not background.takes(tail, following[0]):
+                return False
+            data, record = following
+            background.start(descriptor, record.end - len(data) - len(tail), tail, data)
+            self._direct.grew(data, record.end)
+            if failpoint.active:
+                failpoint.hit("log.after_write")
         except OSError as error:
             raise storage_error(self.path, error) from error
-        self._know(change, following[1])
-        return self._descriptor
+        self._under_way = change, record
+        return True
 
-    def synced(self) -> None:
-        """What ``write_unsynced`` has written is durable. Raises :class:`StorageError`."""
+    def end(self) -> None:
+        """What has been begun is durable. Raises :class:`StorageError`."""
+        assert self._under_way is not None
         if failpoint.active:
             failpoint.hit("log.after_sync")
+        self._know(*self._under_way)
+        self._under_way = None
         try:
             self._forget()
         except OSError as error:
@@ -338,6 +348,7 @@ class LogStore:
 
     def _append(self, data: bytes, record: Record) -> None:
         segment.write_all(self._descriptor, data, record.end - len(data))
+        self._direct.grew(data, record.end)
         if failpoint.active:
             failpoint.hit("log.after_write")
 
@@ -358,7 +369,8 @@ class LogStore:
         try:
             if self._sync:
                 segment.reserve(descriptor, max(segment.SEGMENT_BYTES, FIRST_RECORD + len(data)))
-            segment.write_all(descriptor, segment.header(seed) + data, 0)
+            data = segment.header(seed) + data
+            segment.write_all(descriptor, data, 0)
             if self._sync:
                 os.fsync(descriptor)
             if failpoint.active:
@@ -380,6 +392,7 @@ class LogStore:
             self._segments.append(begun)
             before, self._descriptor = self._descriptor, descriptor
             self._meta, self.last_index = change.meta, change.last
+        self._direct.grew(data, record.end)
         if before >= 0:
             os.close(before)
 
@@ -430,6 +443,7 @@ class LogStore:
             # A process that was killed between write and sync has left what can be read and may yet be lost.
             os.fsync(self._descriptor)
             sync_directory(self.path)
+        self._direct.load(self._descriptor, last.end)
         self._forget()
         if self._segments[0].first > self.compacted_index + 1:
             raise StorageError(f"{self.path}: entry {self.compacted_index + 1} is missing")
@@ -439,6 +453,7 @@ class LogStore:
 
     def close(self) -> None:
         """Release the files; the writer has been closed before."""
+        self._direct.close()
         os.close(self._descriptor)
         os.close(self._lock)
 

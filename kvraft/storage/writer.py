@@ -1,4 +1,4 @@
-"""Who syncs the log: the caller itself while little is written and the disk is quick; the kernel, in the background,
+"""Who writes the log: the caller itself while little is written and the disk is quick; the kernel, in the background,
 while more is; and one thread where neither is good.
 
 What has queued up meanwhile becomes one synced record. With little to write the ways to another worker and back cost
@@ -20,7 +20,7 @@ from kvraft.storage.errors import StorageError, storage_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvraft.storage.background import BackgroundSync
+    from kvraft.storage.background import BackgroundWrite
     from kvraft.storage.change import LogBatch
     from kvraft.storage.log import LogStore
 
@@ -53,15 +53,15 @@ class LogWriter:
         on_durable: Callable[[int], None],
         on_failed: Callable[[StorageError], None],
         on_written: Callable[[float], None] = lambda _: None,
-        background: BackgroundSync | None = None,
+        background: BackgroundWrite | None = None,
     ) -> None:
         self._store = store
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._on_written = on_written
         self._background = background
-        self._syncing: list[LogBatch] = []  # what the kernel is about to make durable, since ...
-        self._syncing_since = 0.0
+        self._writing: list[LogBatch] = []  # what the kernel is about to make durable, since ...
+        self._writing_since = 0.0
         self._behind: deque[LogBatch] = deque()  # what comes after that
         self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
         self._at_once_from = 0.0
@@ -89,9 +89,9 @@ class LogWriter:
             self._write_now(batch, now)
             return True
         self._submitted.append((batch.seq, now))
-        if self._syncing:
+        if self._writing:
             self._behind.append(batch)
-        elif not (idle and self._start_sync([batch], now)):
+        elif not (idle and self._start_writing([batch], now)):
             self._queue.put(batch)
         if self._store.wants_spare and not self._maker.is_alive():
             self._make_spare()
@@ -119,46 +119,46 @@ class LogWriter:
             self._at_once_from = started + seconds + REST_SECONDS
         return seconds
 
-    # ------------------------------------------------------------------ synced by the kernel
+    # ------------------------------------------------------------------ written by the kernel
 
-    def _start_sync(self, group: list[LogBatch], now: float) -> bool:
-        """Write ``group``, and have it synced. False: that is for the thread, and nothing has been done."""
+    def _start_writing(self, group: list[LogBatch], now: float) -> bool:
+        """Have ``group`` written. False: that is for the thread, and nothing has been done."""
         background = self._background
         if background is None or now < self._at_once_from or sum(map(_size, group)) > BACKGROUND_BYTES:
             return False
         try:
             work = [batch for batch in group if not batch.empty()]
-            descriptor = self._store.write_unsynced(work) if work else None
-            if descriptor is None:
+            if not (work and self._store.begin(work, background)):
                 return False
-            background.start(descriptor)
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
         self._took(now)
-        self._syncing, self._syncing_since = group, now
+        self._writing, self._writing_since = group, now
         return True
 
     def finish(self) -> int:
-        """The kernel has synced: up to which batch everything is durable now; 0 when nothing is new.
+        """The kernel has written: up to which batch everything is durable now; 0 when nothing is new.
 
         What has queued up behind it is written. Raises :class:`StorageError`, as ``submit`` does.
         """
-        if self._failed is not None:
-            raise self._failed
         assert self._background is not None
         try:
-            if not self._background.finish():
-                return 0
-            self._store.synced()
-            if failpoint.active:
-                failpoint.hit("log.before_report")
+            ended = self._background.finish()  # nothing is under way then, whatever has failed before
+            if ended and self._failed is None:
+                self._store.end()
+                if failpoint.active:
+                    failpoint.hit("log.before_report")
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
+        if self._failed is not None:
+            raise self._failed
+        if not ended:
+            return 0
         now = time.monotonic()
-        self._on_written(now - self._syncing_since)
-        group, self._syncing = self._syncing, []
+        self._on_written(now - self._writing_since)
+        group, self._writing = self._writing, []
         for _ in group:
             self._submitted.popleft()
         if self._behind:
@@ -167,7 +167,7 @@ class LogWriter:
 
     def _go_on(self, now: float) -> None:
         following, _ = _group(self._behind.popleft(), self._behind.popleft, IndexError)
-        if self._closed or not self._start_sync(following, now):
+        if self._closed or not self._start_writing(following, now):
             for batch in (*following, *self._behind):
                 self._queue.put(batch)
             self._behind.clear()
@@ -188,7 +188,7 @@ class LogWriter:
 
     @property
     def running(self) -> bool:
-        """Whether the thread is there, or the kernel syncs: somebody may be using the store."""
+        """Whether the thread is there, or the kernel writes: somebody may be using the store."""
         return self._thread.is_alive() or bool(self._background and self._background.busy)
 
     def close(self, timeout_seconds: float | None = None) -> bool:

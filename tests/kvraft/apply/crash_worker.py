@@ -90,9 +90,9 @@ class Member:
         self.directory = directory
         self.machine, self.store = open_member(directory)
         self.durable = threading.Semaphore(0)
-        self.sync = self.store.background_sync()
+        self.background = self.store.background_write()
         reports = lambda seq: self.durable.release(), self.failed
-        self.writer = LogWriter(self.store, *reports, background=self.sync)
+        self.writer = LogWriter(self.store, *reports, background=self.background)
         self.writer.start()
         self.seq = 0
         self.copy: Defragmentation | None = None
@@ -108,8 +108,8 @@ class Member:
         try:
             if self.writer.submit(LogBatch(self.seq, **batch)):
                 return
-            if self.sync is not None and self.sync.busy:
-                self.sync.wait(None)
+            if self.background is not None and self.background.busy:
+                self.background.wait(None)
                 assert self.writer.finish() == self.seq
                 return
         except StorageError as error:

@@ -1,15 +1,18 @@
-"""Syncs that the kernel does: of the log's writer, and by themselves. The real kernel, where it lets us."""
+"""Writes that the kernel does: of the log's writer, and by themselves. The real kernel, where it lets us."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import closing
+from random import Random
 
 import pytest
 
 from kvraft.raft.messages import Entry
 from kvraft.storage import failpoint, segment
-from kvraft.storage.background import BackgroundSync
+from kvraft.storage.background import ROOM_BYTES, BackgroundWrite
+from kvraft.storage.direct import BLOCK_BYTES, DirectFile
 from kvraft.storage.errors import OutOfSpace, StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
 from kvraft.storage.writer import AT_ONCE_BYTES, BACKGROUND_BYTES, REST_SECONDS, SLOW_SECONDS
@@ -19,13 +22,15 @@ PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
-def sync(store):
-    sync = store.background_sync()
-    if sync is None:
-        pytest.skip("this system has no asynchronous I/O for us")
-    yield sync
-    assert not sync.busy
-    sync.close()
+def background(store):
+    background = store.background_write()
+    if background is None:
+        pytest.skip("this system, or this file system, has no direct asynchronous I/O for us")
+    yield background
+    if background.busy:
+        assert background.wait(PATIENCE_SECONDS)
+        assert background.finish()
+    background.close()
 
 
 @pytest.fixture
@@ -42,9 +47,9 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def writer(store, reports, sync, monkeypatch):
+def writer(store, reports, background, monkeypatch):
     monkeypatch.setattr("kvraft.storage.writer.SLOW_SECONDS", 600.0)  # however busy the machine is
-    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append, sync)
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append, background)
     writer.start()
     yield writer
     writer.close()
@@ -58,65 +63,87 @@ def little(seq: int, index: int) -> LogBatch:
     return LogBatch(seq, entries=[Entry(index, 1, 0, b"x")])
 
 
-def ended(writer: LogWriter, sync: BackgroundSync) -> int:
-    assert sync.wait(PATIENCE_SECONDS)
+def ended(writer: LogWriter, background: BackgroundWrite) -> int:
+    assert background.wait(PATIENCE_SECONDS)
     return writer.finish()
 
 
-def test_a_sync_tells_by_its_descriptor_that_it_has_ended(sync, tmp_path):
-    with open(tmp_path / "file", "wb") as file:
-        for _ in range(3):
-            file.write(b"x" * 10_000)
-            file.flush()
-            sync.start(file.fileno())
-            assert sync.busy
-            assert sync.wait(PATIENCE_SECONDS)
-            assert sync.finish()
-            assert not sync.busy
-            assert not sync.finish()
-            assert not sync.wait(0)
+@pytest.fixture
+def direct(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"-" * 4 * BLOCK_BYTES)
+    file = DirectFile()
+    yield file.open(str(path))
+    file.close()
 
 
-def test_what_cannot_be_synced_is_an_error(sync):
-    reading, writing = os.pipe()
-    with pytest.raises(OSError, match="Invalid argument"):
-        sync.start(writing)
-    os.close(reading)
-    os.close(writing)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        sync.start(writing)
-    assert not sync.busy
+def test_a_write_tells_by_its_descriptor_that_it_has_ended(background, direct, tmp_path):
+    for data in b"x" * 10, b"y" * BLOCK_BYTES, b"", b"z" * (BLOCK_BYTES + 1):
+        (tmp_path / "file").write_bytes(b"-" * 4 * BLOCK_BYTES)
+        background.start(direct, BLOCK_BYTES, b"before", data)
+        assert background.busy
+        assert background.wait(PATIENCE_SECONDS)
+        assert background.finish()
+        assert not background.busy
+        assert not background.finish()
+        assert not background.wait(0)
+        whole = b"before" + data
+        expected = b"-" * BLOCK_BYTES + whole + b"\0" * (-len(whole) % BLOCK_BYTES)
+        assert (tmp_path / "file").read_bytes() == expected.ljust(4 * BLOCK_BYTES, b"-")
+
+
+def test_what_cannot_be_written_is_an_error(background, tmp_path):
+    (tmp_path / "file").touch()
+    with open(tmp_path / "file", "rb") as file, pytest.raises(OSError, match="Bad file descriptor"):
+        background.start(file.fileno(), 0, b"", b"x")
+    assert not background.busy
+
+
+def test_what_is_not_written_whole_is_an_error(background, direct):
+    background.start(direct, 0, b"", b"x" * BLOCK_BYTES)
+    assert background.wait(PATIENCE_SECONDS)
+    background._block.size = 2 * BLOCK_BYTES
+    with pytest.raises(OSError, match="4096 of 8192 bytes were written"):
+        background.finish()
+    assert not background.busy
+
+
+def test_there_is_room_for_a_mebibyte_of_entries(background):
+    assert background.takes(b"x" * (BLOCK_BYTES - 1), b"x" * (BACKGROUND_BYTES + 4096))
+    assert not background.takes(b"x", b"x" * ROOM_BYTES)
 
 
 def test_where_there_is_none_there_is_none(store, monkeypatch):
-    reading, writing = os.pipe()
-    assert BackgroundSync.open(writing) is None
-    os.close(reading)
-    os.close(writing)
+    with open(os.path.join(store.path, "owner"), "rb") as unwritable:
+        assert BackgroundWrite.open(unwritable.fileno(), 0, b"") is None
     with monkeypatch.context() as patched:
-        patched.setattr(BackgroundSync, "wait", lambda *_: False)  # the disk hangs
-        assert store.background_sync() is None
-    monkeypatch.setattr("kvraft.storage.background.platform.machine", lambda: "abacus")
-    assert store.background_sync() is None
+        patched.setattr(BackgroundWrite, "wait", lambda *_: False)  # the disk hangs
+        assert store.background_write() is None
+    with monkeypatch.context() as patched:
+        patched.setattr("kvraft.storage.background.platform.machine", lambda: "abacus")
+        assert store.background_write() is None
+    store._direct.close()
+    monkeypatch.delattr(os, "O_DIRECT")
+    assert store.background_write() is None
 
 
 def test_a_log_that_is_not_synced_needs_none(tmp_path):
     store = LogStore.open(tmp_path, sync=False)
-    assert store.background_sync() is None
+    assert store.background_write() is None
     store.close()
 
 
-def test_much_is_synced_by_the_kernel_and_what_comes_meanwhile_together(store, writer, sync, reports):
+def test_much_is_written_by_the_kernel_and_what_comes_meanwhile_together(store, writer, background, reports):
     assert not writer.submit(much(1, 1))
-    assert sync.busy
-    assert store.last_index == 1, "it has been written"
+    assert background.busy
     for seq in range(2, 6):
         assert not writer.submit(little(seq, seq))
-    assert store.last_index == 1
+    assert store.last_index == 0, "it is known once it is durable"
     assert writer.oldest_pending_seconds() > 0
-    assert ended(writer, sync) == 1
+    assert ended(writer, background) == 1
+    assert store.last_index == 1
+    assert ended(writer, background) == 5
     assert store.last_index == 5, "one record of all that had queued up"
-    assert ended(writer, sync) == 5
     assert writer.finish() == 0, "nothing is under way"
     assert writer.oldest_pending_seconds() == 0
     assert writer.submit(little(6, 6)), "on the spot again"
@@ -124,14 +151,35 @@ def test_much_is_synced_by_the_kernel_and_what_comes_meanwhile_together(store, w
     assert not reports.durable, "the thread has had nothing to do"
 
 
-def test_a_new_file_is_the_threads_and_what_comes_behind_it_goes_behind_it(store, writer, sync, reports, monkeypatch):
+@pytest.mark.parametrize("seed", range(20))
+def test_records_of_any_size_are_found_again_whoever_wrote_them(background, tmp_path, seed):
+    """Each begins in the middle of a block that is written again, by either way."""
+    random, sizes = Random(seed), (1, 100, 4000, 5000, 9000)
+    print(f"seed {seed}")
+    written = [Entry(index, 1, 0, random.randbytes(random.choice(sizes))) for index in range(1, 60)]
+    with closing(LogStore.open(tmp_path / "sizes")) as store:
+        for entry in written:
+            group = [LogBatch(0, entries=[entry])]
+            if random.random() < 0.5:
+                store.write(group)
+                continue
+            assert store.begin(group, background)
+            assert background.wait(PATIENCE_SECONDS)
+            assert background.finish()
+            store.end()
+        assert store.entries(1, 60, 1 << 30) == written
+    with closing(LogStore.open(tmp_path / "sizes")) as store:
+        assert store.entries(1, 60, 1 << 30) == written
+
+
+def test_a_new_file_is_the_threads_and_what_follows_goes_behind_it(store, writer, background, reports, monkeypatch):
     monkeypatch.setattr(segment, "SEGMENT_BYTES", 2 * AT_ONCE_BYTES)
     go_on, write = threading.Event(), store.write
     monkeypatch.setattr(store, "write", lambda group: go_on.wait(PATIENCE_SECONDS) and write(group))
     for seq in range(1, 5):
         writer.submit(much(seq, seq))
-    assert ended(writer, sync) == 1
-    assert not sync.busy
+    assert ended(writer, background) == 1
+    assert not background.busy
     assert not writer.submit(little(5, 5))
     go_on.set()
     reports.wait(lambda: reports.durable[-1:] == [5])
@@ -139,16 +187,16 @@ def test_a_new_file_is_the_threads_and_what_comes_behind_it_goes_behind_it(store
     writer.submit(much(6, 6))
 
 
-def test_very_much_is_the_threads(store, writer, sync, reports):
+def test_very_much_is_the_threads(store, writer, background, reports):
     assert not writer.submit(LogBatch(1, entries=[Entry(1, 1, 0, b"x" * (BACKGROUND_BYTES + 1))]))
-    assert not sync.busy
+    assert not background.busy
     reports.wait(lambda: reports.durable == [1])
     assert not writer.submit(much(2, 2))
-    assert sync.busy
-    assert ended(writer, sync) == 2
+    assert background.busy
+    assert ended(writer, background) == 2
 
 
-def test_nothing_is_forgotten_before_that_is_durable(store, writer, sync, monkeypatch):
+def test_nothing_is_forgotten_before_that_is_durable(store, writer, background, monkeypatch):
     monkeypatch.setattr(segment, "SEGMENT_BYTES", 3 * AT_ONCE_BYTES)
     store.write([much(0, 1)])
     store.write([much(0, 2)])
@@ -156,14 +204,14 @@ def test_nothing_is_forgotten_before_that_is_durable(store, writer, sync, monkey
     before = sorted(name for name in os.listdir(store.path) if name.endswith(segment.SUFFIX))
     assert len(before) > 1
     assert not writer.submit(much(1, 4, discard_to=3))
-    assert sync.wait(PATIENCE_SECONDS)
+    assert background.wait(PATIENCE_SECONDS)
     assert sorted(name for name in os.listdir(store.path) if name.endswith(segment.SUFFIX)) == before
     assert writer.finish() == 1
     assert store.compacted_index == 3
     assert len([name for name in os.listdir(store.path) if name.endswith(segment.SUFFIX)]) < len(before)
 
 
-def test_closing_waits_for_the_kernel_and_writes_the_rest(store, writer, sync, reports):
+def test_closing_waits_for_the_kernel_and_writes_the_rest(store, writer, background, reports):
     writer.submit(much(1, 1))
     writer.submit(little(2, 2))
     assert writer.running
@@ -174,37 +222,37 @@ def test_closing_waits_for_the_kernel_and_writes_the_rest(store, writer, sync, r
         writer.submit(little(3, 3))
 
 
-def test_a_disk_that_hangs_keeps_the_store_from_being_closed(store, writer, sync, monkeypatch):
+def test_a_disk_that_hangs_keeps_the_store_from_being_closed(store, writer, background, monkeypatch):
     writer.submit(much(1, 1))
     with monkeypatch.context() as patched:
-        patched.setattr(sync, "wait", lambda _: False)
+        patched.setattr(background, "wait", lambda _: False)
         assert not writer.close(0.0)
     assert writer.running
-    assert sync.wait(PATIENCE_SECONDS)
+    assert background.wait(PATIENCE_SECONDS)
     assert writer.finish() == 1
 
 
-def test_after_a_slow_write_the_thread_writes_for_a_while(store, writer, sync, reports, monkeypatch):
+def test_after_a_slow_write_the_thread_writes_for_a_while(store, writer, background, reports, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("kvraft.storage.writer.SLOW_SECONDS", SLOW_SECONDS)
     monkeypatch.setattr("kvraft.storage.writer.time.monotonic", lambda: now[0])
-    write = store.write_unsynced
+    begin = store.begin
 
-    def slowly(group):
+    def slowly(*work):
         now[0] += SLOW_SECONDS * 2
-        return write(group)
+        return begin(*work)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "write_unsynced", slowly)
+        patched.setattr(store, "begin", slowly)
         assert not writer.submit(much(1, 1))
     writer.submit(little(2, 2))
-    assert ended(writer, sync) == 1
-    assert not sync.busy
+    assert ended(writer, background) == 1
+    assert not background.busy
     reports.wait(lambda: reports.durable == [2])
     now[0] += REST_SECONDS
     writer.submit(much(3, 3))
-    assert sync.busy
-    assert ended(writer, sync) == 3
+    assert background.busy
+    assert ended(writer, background) == 3
 
 
 @pytest.mark.parametrize("point", ["log.before_write", "log.after_write"])
@@ -214,42 +262,44 @@ def test_a_disk_that_is_full_ends_the_log(writer, reports, point):
         writer.submit(much(1, 1))
     with pytest.raises(StorageError, match="no longer accepts writes"):
         writer.submit(little(2, 2))
+    assert writer.close(PATIENCE_SECONDS), "nothing is under way"
 
 
 @pytest.mark.parametrize("point", ["log.after_sync", "log.before_report", ""])
-def test_a_sync_that_fails_ends_the_log(writer, sync, monkeypatch, point):
+def test_a_write_that_fails_ends_the_log(writer, background, monkeypatch, point):
     writer.submit(much(1, 1))
     writer.submit(little(2, 2))
     if point:
         failpoint.configure(f"{point}=error@1")
     else:
-        finish = sync.finish
+        finish = background.finish
 
         def failing():
             finish()
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(sync, "finish", failing)
+        monkeypatch.setattr(background, "finish", failing)
     with pytest.raises(StorageError):
-        ended(writer, sync)
+        ended(writer, background)
     with pytest.raises(StorageError, match="no longer accepts writes"):
         writer.submit(little(3, 3))
     with pytest.raises(StorageError):
         writer.finish()
 
 
-def test_the_next_file_is_got_ready_by_a_thread_of_its_own(store, writer, sync, monkeypatch):
-    monkeypatch.setattr(segment, "SEGMENT_BYTES", 3 * AT_ONCE_BYTES)
-    store._spares._size = 3 * AT_ONCE_BYTES
-    writer.submit(much(1, 1))
-    assert ended(writer, sync) == 1
-    writer.submit(much(2, 2))
+def test_the_next_file_is_got_ready_by_a_thread_of_its_own(store, writer, background, monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 4 * AT_ONCE_BYTES)
+    store._spares._size = 4 * AT_ONCE_BYTES
+    for seq in (1, 2):
+        writer.submit(much(seq, seq))
+        assert ended(writer, background) == seq
+    writer.submit(much(3, 3))
     writer._maker.join(PATIENCE_SECONDS)
     assert len(store._spares) == 1
-    assert ended(writer, sync) == 2
+    assert ended(writer, background) == 3
 
 
-def test_without_another_thread_there_is_no_file_ready(store, writer, sync, monkeypatch):
+def test_without_another_thread_there_is_no_file_ready(store, writer, background, monkeypatch):
     """And nothing else is lost by that."""
 
     def refused(_):
@@ -259,6 +309,6 @@ def test_without_another_thread_there_is_no_file_ready(store, writer, sync, monk
     monkeypatch.setattr(threading.Thread, "start", refused)
     for seq in (1, 2):
         writer.submit(much(seq, seq))
-        assert ended(writer, sync) == seq
+        assert ended(writer, background) == seq
     assert store.wants_spare
     assert store.last_index == 2

@@ -304,6 +304,7 @@ class LogModel(RuleBasedStateMachine):
         self.before, segment.SEGMENT_BYTES = segment.SEGMENT_BYTES, 250
         self.directory = tempfile.TemporaryDirectory()
         self.store = LogStore.open(self.directory.name)
+        self.background = self.store.background_write()
         self.known: dict[int, Entry] = {}
         self.compacted = (0, 0)
         self.hard_state = HardState()
@@ -311,6 +312,8 @@ class LogModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         segment.SEGMENT_BYTES = self.before
+        if self.background is not None:
+            self.background.close()
         self.store.close()
         self.directory.cleanup()
 
@@ -319,11 +322,14 @@ class LogModel(RuleBasedStateMachine):
         return max(self.known, default=self.compacted[0])
 
     def write_group(self, group, by_kernel):
-        """Synced at once, or first written and then, somehow, synced."""
-        if not by_kernel or self.store.write_unsynced(group) is None:
+        """By us, or by the kernel."""
+        background = self.background
+        if not (by_kernel and background is not None and self.store.begin(group, background)):
             self.store.write(group)
-        else:
-            self.store.synced()
+            return
+        assert background.wait(30.0)
+        assert background.finish()
+        self.store.end()
 
     @rule(data=st.data(), batches=st.integers(1, 3), by_kernel=st.booleans())
     def write(self, data, batches, by_kernel):
