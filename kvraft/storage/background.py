@@ -1,26 +1,25 @@
 """A write that the kernel does in the background: Linux's asynchronous I/O, directly to the disk and durable.
 
 A thread of ours that waits for the disk needs the interpreter's lock before it and after it, which the loop has. The
-kernel needs nothing of ours, and tells by a descriptor that the loop waits for like for any other. Past the page cache
-(``O_DIRECT``) it really goes on in the background, and there is less to do: nothing is copied there, and nothing has to
-be searched there for what is to be synced. See io_submit(2) and ``linux/aio_abi.h``, where the numbers are from.
+kernel needs nothing of ours, and tells by a descriptor that the loop waits for like for any other. It really goes on in
+the background if it goes past the page cache; see :mod:`kvraft.storage.direct`, io_submit(2), and ``linux/aio_abi.h``,
+where the numbers are from.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
-import mmap
 import os
 import platform
 import select
 import sys
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kvraft.storage.direct import BLOCK_BYTES
+from kvraft.storage.direct import check_whole
 
-ROOM_BYTES = (1 << 20) + (64 << 10)
-"""The most that is written at once."""
+if TYPE_CHECKING:
+    import mmap
+
 _PWRITE = 1
 _RWF_DSYNC = 2
 _FLAG_RESFD = 1
@@ -61,9 +60,9 @@ class _Event(ctypes.Structure):
 
 
 class BackgroundWrite:
-    """One write at a time. ``descriptor`` becomes readable when it has ended; then :meth:`finish` says how."""
+    """One write of ``buffer`` at a time. ``descriptor`` becomes readable when it has ended; :meth:`finish` says how."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer: mmap.mmap) -> None:
         """Raises ``OSError`` where the system has none."""
         if not sys.platform.startswith("linux") or platform.machine() not in _CALLS:
             raise OSError("no asynchronous I/O is known on this system")
@@ -74,11 +73,11 @@ class BackgroundWrite:
         self._context = ctypes.c_ulong(0)
         self._checked(self._call(ctypes.c_long(setup), ctypes.c_uint(1), ctypes.byref(self._context)))
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._buffer = mmap.mmap(-1, ROOM_BYTES)  # the kernel reads it meanwhile, and wants it aligned
+        self._buffer = ctypes.c_char.from_buffer(buffer)
         self._block = _ControlBlock(
             opcode=_PWRITE,
             rw_flags=_RWF_DSYNC,
-            buffer=ctypes.addressof(ctypes.c_char.from_buffer(self._buffer)),
+            buffer=ctypes.addressof(self._buffer),
             flags=_FLAG_RESFD,
             result_descriptor=self.descriptor,
         )
@@ -96,17 +95,17 @@ class BackgroundWrite:
         self.busy = False
 
     @classmethod
-    def open(cls, descriptor: int, offset: int, before: bytes) -> Self | None:
-        """Tried with this write, of what is there anyway; see :meth:`start`.
+    def open(cls, buffer: mmap.mmap, descriptor: int, offset: int, size: int) -> Self | None:
+        """Tried with this write; see :meth:`start`.
 
         None where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ...
         """
         try:
-            found = cls()
+            found = cls(buffer)
         except OSError:
             return None
         try:
-            found.start(descriptor, offset, before, b"")
+            found.start(descriptor, offset, size)
             if found.wait(_PATIENCE_SECONDS) and found.finish():
                 return found
         except OSError:
@@ -118,24 +117,13 @@ class BackgroundWrite:
         if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    @staticmethod
-    def takes(before: bytes, data: bytes) -> bool:
-        """Whether there is room for that."""
-        return len(before) + len(data) <= ROOM_BYTES
+    def start(self, descriptor: int, offset: int, size: int) -> None:
+        """Make the first ``size`` bytes of the buffer, which stays as it is meanwhile, durable at ``offset`` of a file.
 
-    def start(self, descriptor: int, offset: int, before: bytes, data: bytes) -> None:
-        """Make ``before + data`` durable at ``offset``, and zeros behind it up to the end of its last block.
-
-        ``descriptor`` and ``before`` are a :class:`~kvraft.storage.direct.DirectFile`'s, ``offset`` is where its last
-        block begins. Raises ``OSError``: nothing has been started.
+        Raises ``OSError``: nothing has been started.
         """
-        size = len(before) + len(data)
-        whole = -(-size // BLOCK_BYTES) * BLOCK_BYTES or BLOCK_BYTES
-        self._buffer[: len(before)] = before
-        self._buffer[len(before) : size] = data
-        self._buffer[size:whole] = bytes(whole - size)
         block = self._block
-        block.descriptor, block.offset, block.size = descriptor, offset, whole
+        block.descriptor, block.offset, block.size = descriptor, offset, size
         self._checked(self._call(*self._submit_arguments))
         self.busy = True
 
@@ -150,8 +138,7 @@ class BackgroundWrite:
         result = self._event.result
         if result < 0:
             raise OSError(-result, os.strerror(-result))
-        if result != self._block.size:
-            raise OSError(errno.EIO, f"{result} of {self._block.size} bytes were written")
+        check_whole(result, self._block.size)
         return True
 
     def wait(self, timeout_seconds: float | None) -> bool:

@@ -58,7 +58,7 @@ class LogStore:
         self._segments: list[Segment] = []
         self._descriptor = -1
         self._direct = DirectFile()
-        self._under_way: tuple[Change, Record] | None = None
+        self._under_way: tuple[Change, Record, bytes] | None = None
         self._spares = Spares(directory, segment.SEGMENT_BYTES) if sync else None
         self._meta = LogMeta()
         self.last_index = 0
@@ -70,6 +70,8 @@ class LogStore:
             self._open_last()
         else:
             self._begin_segment(1, 1, Change(1, [], LogMeta()))
+        if sync:
+            self._direct.attempt(self._segments[-1].path, self._segments[-1].end)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, sync: bool = True) -> Self:
@@ -103,6 +105,7 @@ class LogStore:
                 for part in parts:
                     store._add(Change(part[0].index, list(part), meta))
             finally:
+                store._direct.close()
                 os.close(store._descriptor)
         old_log.remove(path)
 
@@ -213,9 +216,9 @@ class LogStore:
 
     def background_write(self) -> BackgroundWrite | None:
         """Who can write this log in the background; None where nobody can, or nothing is to be synced."""
-        last, tail = self._segments[-1], self._direct.tail
-        descriptor = self._direct.open(last.path) if self._sync else -1
-        return None if descriptor < 0 else BackgroundWrite.open(descriptor, last.end - len(tail), tail)
+        last = self._segments[-1]
+        place = self._direct.fill(last.path, b"", last.end) if self._sync else None
+        return None if place is None else BackgroundWrite.open(self._direct.buffer, *place)
 
     def initialise(self, cluster_id: int, member_id: int) -> None:
         """Say whose log this is, before the writer starts; again with the same ids is fine, others raise."""
@@ -295,18 +298,19 @@ class LogStore:
             failpoint.hit("log.before_write")
         try:
             change = self._plan(group)
-            following, tail = self._following(change), self._direct.tail
-            descriptor = self._direct.open(self._segments[-1].path)
-            if following is None or descriptor < 0 or not background.takes(tail, following[0]):
+            following = self._following(change)
+            if following is None:
                 return False
             data, record = following
-            background.start(descriptor, record.end - len(data) - len(tail), tail, data)
-            self._direct.grew(data, record.end)
+            place = self._direct.fill(self._segments[-1].path, data, record.end)
+            if place is None:
+                return False
+            background.start(*place)
             if failpoint.active:
                 failpoint.hit("log.after_write")
         except OSError as error:
             raise storage_error(self.path, error) from error
-        self._under_way = change, record
+        self._under_way = change, record, data
         return True
 
     def end(self) -> None:
@@ -328,12 +332,11 @@ class LogStore:
             last = self._segments[-1]
             self._begin_segment(last.number + 1, last.record_number + 1, change)
         else:
-            self._append(*following)
-            if self._sync:
-                _sync_data(self._descriptor)
+            data, record = following
+            self._append(data, record)
             if failpoint.active:
                 failpoint.hit("log.after_sync")
-            self._know(change, following[1])
+            self._know(change, record, data)
         self._forget()
 
     def _following(self, change: Change) -> tuple[bytes, Record] | None:
@@ -347,15 +350,19 @@ class LogStore:
         return made if made[1].end <= segment.SEGMENT_BYTES else None
 
     def _append(self, data: bytes, record: Record) -> None:
-        segment.write_all(self._descriptor, data, record.end - len(data))
-        self._direct.grew(data, record.end)
+        is_durable = self._sync and self._direct.write(self._segments[-1].path, data, record.end)
+        if not is_durable:
+            segment.write_all(self._descriptor, data, record.end - len(data))
         if failpoint.active:
             failpoint.hit("log.after_write")
+        if self._sync and not is_durable:
+            _sync_data(self._descriptor)
 
-    def _know(self, change: Change, record: Record) -> None:
+    def _know(self, change: Change, record: Record, data: bytes) -> None:
         with self._guard:
             self._segments[-1].add(record)
             self._meta, self.last_index = change.meta, change.last
+        self._direct.grew(data, record.end)
 
     def _begin_segment(self, number: int, record_number: int, change: Change) -> None:
         """Go on in a new file, which appears under its name with its first record in it."""

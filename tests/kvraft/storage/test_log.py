@@ -312,9 +312,7 @@ class LogModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         segment.SEGMENT_BYTES = self.before
-        if self.background is not None:
-            self.background.close()
-        self.store.close()
+        self._close()
         self.directory.cleanup()
 
     @property
@@ -363,8 +361,14 @@ class LogModel(RuleBasedStateMachine):
 
     @rule()
     def reopen(self):
-        self.store.close()
+        self._close()
         self.store = LogStore.open(self.directory.name)
+        self.background = self.store.background_write()
+
+    def _close(self):
+        if self.background is not None:
+            self.background.close()
+        self.store.close()
 
     @invariant()
     def same(self):
@@ -383,7 +387,8 @@ TestLogModel = LogModel.TestCase
 
 
 @pytest.mark.parametrize("room", [segment.SEGMENT_BYTES, 150], ids=["in the same file", "in a new file"])
-def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
+@pytest.mark.parametrize("direct", [True, False], ids=["past the page cache", "through it"])
+def test_nothing_is_known_before_it_is_durable(store, monkeypatch, room, direct):
     done = []
 
     def noted(module, name, what):
@@ -396,6 +401,11 @@ def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
         monkeypatch.setattr(module, name, wrapper)
 
     monkeypatch.setattr(segment, "SEGMENT_BYTES", room)
+    if not direct:
+        store._direct._usable = False
+    elif not store._direct._usable:
+        pytest.skip("nothing goes past the page cache on this file system")
+    noted(os, "pwritev", "both")
     noted(segment, "write_all", "write")
     noted(log_module, "_sync_data", "sync")
     noted(log_module.os, "fsync", "sync")
@@ -403,7 +413,7 @@ def test_nothing_is_known_before_it_is_synced(store, monkeypatch, room):
     store.write([LogBatch(1, entries=entries(1, 1, size=100))])
     assert store.last_index == 1
     if room > 150:
-        assert done == [("write", 0), ("sync", 0)]
+        assert done == ([("both", 0)] if direct else [("write", 0), ("sync", 0)])
     else:  # the file, then, once it has its name, the directory
         assert done == [("write", 0), ("sync", 0), ("rename", 0), ("sync", 0)]
 

@@ -9,9 +9,10 @@ import pytest
 from kvraft.raft.messages import Entry
 from kvraft.storage import log as log_module
 from kvraft.storage import segment, spares
+from kvraft.storage.direct import BLOCK_BYTES
 from kvraft.storage.log import LogBatch, LogStore
 
-SIZE = 1000
+SIZE = BLOCK_BYTES
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def store(tmp_path, monkeypatch):
 
 
 def entry(index: int) -> Entry:
-    return Entry(index, 1, 0, b"%d" % index + b"." * 150)
+    return Entry(index, 1, 0, b"%d" % index + b"." * 720)
 
 
 def fill(store: LogStore, first: int, end: int, discard: bool = False) -> None:
