@@ -38,9 +38,8 @@ class DirectFile:
     def attempt(self, path: str, end: int) -> None:
         """Find out, by writing the last block again, whether the file system allows it."""
         try:
-            self.write(path, b"", end)
+            self._usable = self.write(path, b"", end)
         except OSError:
-            self.close()
             self._usable = False
 
     def fill(self, path: str, data: bytes, end: int) -> tuple[int, int, int] | None:
@@ -54,7 +53,10 @@ class DirectFile:
             return None
         if path != self._path:
             self.close()
-            self._descriptor = os.open(path, os.O_WRONLY | _DIRECT | os.O_CLOEXEC)
+            try:
+                self._descriptor = os.open(path, os.O_WRONLY | _DIRECT | os.O_CLOEXEC)
+            except OSError:  # the file system has nothing of the kind, or this process has no more descriptors
+                return None
             self._path = path
         whole = -(-size // BLOCK_BYTES) * BLOCK_BYTES or BLOCK_BYTES
         buffer = self.buffer

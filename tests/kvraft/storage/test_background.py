@@ -131,6 +131,24 @@ def test_where_nothing_goes_past_the_page_cache_all_goes_through_it(tmp_path, mo
         assert store.entries(1, 5, 1 << 20) == entries
 
 
+def test_without_a_descriptor_it_goes_through_the_page_cache_for_once(store, background, monkeypatch):
+    def refused(*_):
+        raise OSError(24, "Too many open files")
+
+    entries = [Entry(index, 1, 0, b"x" * 5000) for index in range(1, 4)]
+    store.write([LogBatch(0, entries=entries[:1])])
+    store._direct.close()
+    with monkeypatch.context() as patched:
+        patched.setattr("kvraft.storage.direct.os.open", refused)
+        assert not store.begin([LogBatch(0, entries=entries[1:2])], background)
+        store.write([LogBatch(0, entries=entries[1:2])])
+    assert store.begin([LogBatch(0, entries=entries[2:])], background)
+    assert background.wait(PATIENCE_SECONDS)
+    assert background.finish()
+    store.end()
+    assert store.entries(1, 4, 1 << 20) == entries
+
+
 def test_much_is_written_by_the_kernel_and_what_comes_meanwhile_together(store, writer, background, reports):
     assert not writer.submit(much(1, 1))
     assert background.busy
