@@ -105,10 +105,11 @@ class BackgroundWrite:
         except OSError:
             return None
         try:
-            found.start(descriptor, offset, size)
-            if found.wait(_PATIENCE_SECONDS) and found.finish():
+            if found.start(descriptor, offset, size) and found.wait(_PATIENCE_SECONDS) and found.finish():
                 return found
         except OSError:
+            pass
+        if not found.busy:
             found.close()
         return None
 
@@ -117,15 +118,15 @@ class BackgroundWrite:
         if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    def start(self, descriptor: int, offset: int, size: int) -> None:
+    def start(self, descriptor: int, offset: int, size: int) -> bool:
         """Make the first ``size`` bytes of the buffer, which stays as it is meanwhile, durable at ``offset`` of a file.
 
-        Raises ``OSError``: nothing has been started.
+        False: the kernel does not take it, for want of resources perhaps; nothing has been started.
         """
         block = self._block
         block.descriptor, block.offset, block.size = descriptor, offset, size
-        self._checked(self._call(*self._submit_arguments))
-        self.busy = True
+        self.busy = self._call(*self._submit_arguments) == 1
+        return self.busy
 
     def finish(self) -> bool:
         """Whether the write has ended. Raises ``OSError`` if it has failed."""

@@ -303,9 +303,8 @@ class LogStore:
                 return False
             data, record = following
             place = self._direct.fill(self._segments[-1].path, data, record.end)
-            if place is None:
+            if place is None or not background.start(*place):
                 return False
-            background.start(*place)
             if failpoint.active:
                 failpoint.hit("log.after_write")
         except OSError as error:

@@ -72,7 +72,7 @@ def test_a_write_tells_by_its_descriptor_that_it_has_ended(store, background, tm
     (tmp_path / "file").touch()
     for _ in range(3):
         place = store._direct.fill(str(tmp_path / "file"), b"x" * BLOCK_BYTES, BLOCK_BYTES + len(store._direct._tail))
-        background.start(*place)
+        assert background.start(*place)
         assert background.busy
         assert background.wait(PATIENCE_SECONDS)
         assert background.finish()
@@ -82,10 +82,10 @@ def test_a_write_tells_by_its_descriptor_that_it_has_ended(store, background, tm
     assert b"x" * BLOCK_BYTES in (tmp_path / "file").read_bytes()
 
 
-def test_what_cannot_be_written_is_an_error(background, tmp_path):
+def test_what_the_kernel_does_not_take_is_not_started(background, tmp_path):
     (tmp_path / "file").touch()
-    with open(tmp_path / "file", "rb") as file, pytest.raises(OSError, match="Bad file descriptor"):
-        background.start(file.fileno(), 0, BLOCK_BYTES)
+    with open(tmp_path / "file", "rb") as file:
+        assert not background.start(file.fileno(), 0, BLOCK_BYTES)
     assert not background.busy
 
 
@@ -211,6 +211,17 @@ def test_very_much_is_the_threads(store, writer, background, reports):
     assert not writer.submit(much(2, 2))
     assert background.busy
     assert ended(writer, background) == 2
+
+
+def test_what_the_kernel_does_not_take_is_the_threads(store, writer, background, reports, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(background, "start", lambda *_: False)
+        assert not writer.submit(much(1, 1))
+    reports.wait(lambda: reports.durable == [1])
+    assert not writer.submit(much(2, 2))
+    assert background.busy
+    assert ended(writer, background) == 2
+    assert len(store.entries(1, 3, 1 << 20)) == 2
 
 
 def test_nothing_is_forgotten_before_that_is_durable(store, writer, background, monkeypatch):
