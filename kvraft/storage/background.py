@@ -25,8 +25,6 @@ _RWF_DSYNC = 2
 _FLAG_RESFD = 1
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit, by machine."""
-_PATIENCE_SECONDS = 5.0
-"""A disk that does not end the first write in this time is left to the thread."""
 
 
 class _ControlBlock(ctypes.Structure):
@@ -95,28 +93,27 @@ class BackgroundWrite:
         self.busy = False
 
     @classmethod
-    def open(cls, buffer: mmap.mmap, descriptor: int, offset: int, size: int) -> Self | None:
-        """Tried with this write; see :meth:`start`.
+    def open(cls, buffer: mmap.mmap, descriptor: int, offset: int, size: int) -> Self:
+        """Tried with this write; see :meth:`start`. A disk that hangs holds it up.
 
-        None where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ...
+        Raises ``OSError`` where that fails: on another system, in a sandbox, past ``fs.aio-max-nr`` ...
         """
+        found = cls(buffer)
         try:
-            found = cls(buffer)
+            if not found.start(descriptor, offset, size):
+                raise _last_error()
+            # With a limit to this it might come to its end later, over what has been written to its place since.
+            found.wait(None)
+            found.finish()
         except OSError:
-            return None
-        try:
-            if found.start(descriptor, offset, size) and found.wait(_PATIENCE_SECONDS) and found.finish():
-                return found
-        except OSError:
-            pass
-        if not found.busy:
             found.close()
-        return None
+            raise
+        return found
 
     @staticmethod
     def _checked(result: int) -> None:
         if result < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            raise _last_error()
 
     def start(self, descriptor: int, offset: int, size: int) -> bool:
         """Make the first ``size`` bytes of the buffer, which stays as it is meanwhile, durable at ``offset`` of a file.
@@ -152,3 +149,7 @@ class BackgroundWrite:
         """Not while ``busy``: the kernel would have us wait for the write."""
         os.close(self.descriptor)
         self._call(ctypes.c_long(self._destroy), self._context)
+
+
+def _last_error() -> OSError:
+    return OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

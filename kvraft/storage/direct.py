@@ -6,8 +6,13 @@ There is nothing to copy, and the kernel has nothing to look for in its cache wh
 from __future__ import annotations
 
 import errno
+import logging
 import mmap
 import os
+
+from kvraft.logs import fields
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 4096
 """Such a write begins at a multiple of this and has a multiple of it: blocks of disks and file systems divide it."""
@@ -39,8 +44,9 @@ class DirectFile:
         """Find out, by writing the last block again, whether the file system allows it."""
         try:
             self._usable = self.write(path, b"", end)
-        except OSError:
+        except OSError as error:
             self._usable = False
+            log.info("the log goes through the page cache", extra=fields(path=path, error=str(error)))
 
     def fill(self, path: str, data: bytes, end: int) -> tuple[int, int, int] | None:
         """Have in ``buffer`` what makes ``data`` part of the file, up to ``end``: with what is there, and zeros behind.

@@ -7,6 +7,7 @@ writes belong to one :class:`~kvraft.storage.writer.LogWriter`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
+from kvraft.logs import fields
 from kvraft.raft.messages import NO_NODE, Entry, HardState, SnapshotMeta
 from kvraft.storage import failpoint, old_log, segment
 from kvraft.storage.background import BackgroundWrite
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["LogBatch", "LogMeta", "LogStore", "LogWriter"]
+
+log = logging.getLogger(__name__)
 
 Decoded = TypeVar("Decoded")
 
@@ -218,7 +222,13 @@ class LogStore:
         """Who can write this log in the background; None where nobody can, or nothing is to be synced."""
         last = self._segments[-1]
         place = self._direct.fill(last.path, b"", last.end) if self._sync else None
-        return None if place is None else BackgroundWrite.open(self._direct.buffer, *place)
+        if place is None:
+            return None
+        try:
+            return BackgroundWrite.open(self._direct.buffer, *place)
+        except OSError as error:
+            log.info("a thread writes the larger records of the log", extra=fields(path=self.path, error=str(error)))
+            return None
 
     def initialise(self, cluster_id: int, member_id: int) -> None:
         """Say whose log this is, before the writer starts; again with the same ids is fine, others raise."""

@@ -66,7 +66,7 @@ async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str)
     assert all(isinstance(answer, PutResponse) for answer in answers)
 
 
-async def test_a_sync_of_the_kernel_that_fails_ends_the_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_write_of_the_kernel_ends_the_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def write_until_the_disk_is_full() -> None:
         async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
             await client.put(b"k", b"v")

@@ -99,14 +99,21 @@ def test_what_is_not_written_whole_is_an_error(store, background, tmp_path):
     assert not background.busy
 
 
-def test_where_there_is_none_there_is_none(store, monkeypatch):
-    with open(os.path.join(store.path, "owner"), "rb") as unwritable:
-        assert BackgroundWrite.open(store._direct.buffer, unwritable.fileno(), 0, BLOCK_BYTES) is None
+def test_where_there_is_none_there_is_none(store, background, monkeypatch, caplog):
+    def failing(self):
+        background_finish(self)
+        raise OSError(5, "Input/output error")
+
+    background_finish = BackgroundWrite.finish
+    caplog.set_level("INFO")
+    with open(os.path.join(store.path, "owner"), "rb") as unwritable, pytest.raises(OSError, match="Bad file"):
+        BackgroundWrite.open(store._direct.buffer, unwritable.fileno(), 0, BLOCK_BYTES)
     with monkeypatch.context() as patched:
-        patched.setattr(BackgroundWrite, "wait", lambda *_: False)  # the disk hangs
+        patched.setattr(BackgroundWrite, "finish", failing)
         assert store.background_write() is None
     monkeypatch.setattr("kvraft.storage.background.platform.machine", lambda: "abacus")
     assert store.background_write() is None
+    assert [record.getMessage() for record in caplog.records] == ["a thread writes the larger records of the log"] * 2
 
 
 def test_a_log_that_is_not_synced_needs_none(tmp_path):
@@ -116,16 +123,19 @@ def test_a_log_that_is_not_synced_needs_none(tmp_path):
 
 
 @pytest.mark.parametrize("lacking", ["kvraft.storage.direct._DIRECT", "kvraft.storage.direct._DURABLE", "os.pwritev"])
-def test_where_nothing_goes_past_the_page_cache_all_goes_through_it(tmp_path, monkeypatch, lacking):
+def test_where_nothing_goes_past_the_page_cache_all_goes_through_it(tmp_path, monkeypatch, caplog, lacking):
     def refused(*_):
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(lacking, refused if lacking.startswith("os") else 0)
+    fails = lacking.startswith("os")
+    monkeypatch.setattr(lacking, refused if fails else 0)
+    caplog.set_level("INFO")
     entries = [Entry(index, 1, 0, b"x" * 5000) for index in range(1, 5)]
     with closing(LogStore.open(tmp_path)) as store:
         assert store.background_write() is None
         for entry in entries:
             store.write([LogBatch(0, entries=[entry])])
+    assert ("the log goes through the page cache" in caplog.text) == fails
     monkeypatch.undo()
     with closing(LogStore.open(tmp_path)) as store:
         assert store.entries(1, 5, 1 << 20) == entries
