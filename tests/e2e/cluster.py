@@ -64,6 +64,19 @@ class LocalCluster:
     def api_port(self) -> int:
         return self.port_base + 2 * self.nodes
 
+    @property
+    def bearer(self) -> str:
+        """The administrator's token."""
+        return (self.data_dir / "tokens.csv").read_text().partition(",")[0]
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data_dir / "kubeconfig"
+
+    @property
+    def ca(self) -> Path:
+        return self.data_dir / "pki" / "ca.crt"
+
     def up_command(self, *options: str) -> list[str]:
         return self._command("up", f"--nodes={self.nodes}", f"--port-base={self.port_base}", *options)
 
@@ -118,7 +131,7 @@ class LocalCluster:
         return answer.stdout
 
     def kubectl_env(self, **env: str) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.data_dir / "kubeconfig"), **env}
+        return {**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig), **env}
 
     def once(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         """One request on a connection of its own: status code and decoded body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.apilayer.server.conftest import Authority
-from tests.e2e.cluster import free_port_base, run
+from tests.e2e.cluster import LocalCluster, free_port_base, run
 from tests.kvraft.client.etcd.stores import EtcdProcesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Cluster = LocalCluster | "OnEtcd"
 
 BOUND_S = 60.0
 COMPACTION_S = 5
@@ -39,6 +42,25 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def one_server(store: str, folder: Path) -> Iterator[Cluster]:
+    """One API server over one member of ``store``."""
+    if store == "kvraft":
+        cluster = LocalCluster(folder, nodes=1)
+        try:
+            yield cluster.started()
+        finally:
+            cluster.finish()
+        return
+    needs_etcd()
+    on_etcd = OnEtcd(folder, members=1, servers="a")
+    try:
+        on_etcd.start()
+        yield on_etcd
+    finally:
+        on_etcd.stop()
+
+
 class OnEtcd:
     """The store's members, two API servers by name, and kubectl for each."""
 
@@ -53,6 +75,7 @@ class OnEtcd:
         authority = Authority(folder)
         authority.leaf("server", server=True)
         authority.leaf("admin", "system:masters")
+        (folder / "tokens.csv").write_text(f'{self.bearer},admin,1,"system:masters"\n')
 
     def start(self) -> None:
         self.begun = time.monotonic()
@@ -70,7 +93,9 @@ class OnEtcd:
             "bind-address": "127.0.0.1",
             "tls-cert-file": self.folder / "server.crt",
             "tls-private-key-file": self.folder / "server.key",
-            "client-ca-file": self.folder / "ca.crt",
+            "client-ca-file": self.ca,
+            "root-ca-file": self.ca,
+            "token-auth-file": self.folder / "tokens.csv",
             "etcd-servers": ",".join(self.store.urls),
             "etcd-prefix": PREFIX,
             "etcd-compaction-interval": f"{COMPACTION_S}s",
@@ -78,6 +103,23 @@ class OnEtcd:
         command = [sys.executable, "-m", "apilayer.cli.main", "serve", *(f"--{key}={flags[key]}" for key in flags)]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.servers[name] = subprocess.Popen(command, stderr=log)
+
+    @property
+    def bearer(self) -> str:
+        """The administrator's token."""
+        return "token-of-the-administrator"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "a.kubeconfig"
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def api_port(self) -> int:
+        return self.ports["a"]
 
     def _kubeconfig(self, port: int) -> dict[str, Any]:
         cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(self.folder / "ca.crt")}

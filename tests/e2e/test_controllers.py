@@ -12,7 +12,7 @@ from tests.e2e.cluster import needs_kubectl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.cluster import LocalCluster
+    from tests.e2e.on_etcd import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -21,20 +21,14 @@ SHORT = "--timeout=30s"
 
 
 @pytest.fixture(scope="module")
-def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """One process with store and API server."""
-    from tests.e2e.cluster import LocalCluster
-
+def k(own_on_either: Cluster) -> Cluster:
+    """One API server."""
     needs_kubectl()
-    cluster = LocalCluster(tmp_path_factory.mktemp("controllers"), nodes=1)
-    try:
-        yield cluster.started()
-    finally:
-        cluster.finish()
+    return own_on_either
 
 
 @pytest.fixture
-def team(k: LocalCluster) -> Iterator[LocalCluster]:
+def team(k: Cluster) -> Iterator[Cluster]:
     """A namespace that is gone for good after each test."""
     k.kubectl("create", "namespace", NAMESPACE)
     k.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={NAMESPACE}", SHORT)
@@ -42,16 +36,16 @@ def team(k: LocalCluster) -> Iterator[LocalCluster]:
     k.kubectl("delete", "namespace", NAMESPACE, SHORT, "--ignore-not-found")
 
 
-def names(k: LocalCluster, kind: str, *options: str) -> list[str]:
+def names(k: Cluster, kind: str, *options: str) -> list[str]:
     listed = json.loads(k.kubectl("get", kind, f"-n={NAMESPACE}", "-o=json", *options))
     return [item["metadata"]["name"] for item in listed["items"]]
 
 
-def one(k: LocalCluster, kind: str, name: str) -> Any:
+def one(k: Cluster, kind: str, name: str) -> Any:
     return json.loads(k.kubectl("get", kind, name, f"-n={NAMESPACE}", "-o=json"))
 
 
-def deployment_with_dependents(k: LocalCluster) -> None:
+def deployment_with_dependents(k: Cluster) -> None:
     """A deployment, a replica set of it and a pod of that, as kube-controller-manager would make them."""
     k.kubectl("create", "deployment", "web", "--image=nginx", f"-n={NAMESPACE}")
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
@@ -67,7 +61,7 @@ def deployment_with_dependents(k: LocalCluster) -> None:
     make(k, "v1", "Pod", "web-1-a", ("apps/v1", "ReplicaSet", "web-1"), template["spec"])
 
 
-def make(k: LocalCluster, version: str, kind: str, name: str, owner: tuple[str, str, str], spec: object) -> None:
+def make(k: Cluster, version: str, kind: str, name: str, owner: tuple[str, str, str], spec: object) -> None:
     uid = one(k, owner[1].lower(), owner[2])["metadata"]["uid"]
     reference = {"apiVersion": owner[0], "kind": owner[1], "name": owner[2], "uid": uid, "blockOwnerDeletion": True}
     metadata = {"name": name, "labels": {"app": "web"}, "ownerReferences": [reference]}
@@ -76,14 +70,14 @@ def make(k: LocalCluster, version: str, kind: str, name: str, owner: tuple[str, 
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
-def test_what_a_deployment_owns_goes_with_it(team: LocalCluster, cascade: str) -> None:
+def test_what_a_deployment_owns_goes_with_it(team: Cluster, cascade: str) -> None:
     deployment_with_dependents(team)
     team.kubectl("delete", "deployment", "web", f"--cascade={cascade}", f"-n={NAMESPACE}", SHORT)
     for kind, name in (("replicaset", "web-1"), ("pod", "web-1-a")):
         team.kubectl("wait", "--for=delete", f"{kind}/{name}", f"-n={NAMESPACE}", SHORT)
 
 
-def test_what_a_deployment_owns_can_be_left_behind(team: LocalCluster) -> None:
+def test_what_a_deployment_owns_can_be_left_behind(team: Cluster) -> None:
     deployment_with_dependents(team)
     team.kubectl("delete", "deployment", "web", "--cascade=orphan", f"-n={NAMESPACE}", SHORT)
     assert names(team, "deployments") == []
@@ -91,7 +85,7 @@ def test_what_a_deployment_owns_can_be_left_behind(team: LocalCluster) -> None:
     assert one(team, "pod", "web-1-a")["metadata"]["ownerReferences"][0]["name"] == "web-1"
 
 
-def test_a_namespace_ends_and_nothing_is_left(team: LocalCluster) -> None:
+def test_a_namespace_ends_and_nothing_is_left(team: Cluster) -> None:
     deployment_with_dependents(team)
     team.kubectl("expose", "deployment", "web", "--port=80", "--type=NodePort", f"-n={NAMESPACE}")
     address = one(team, "service", "web")["spec"]["clusterIP"]
@@ -102,14 +96,14 @@ def test_a_namespace_ends_and_nothing_is_left(team: LocalCluster) -> None:
     assert address not in team.kubectl("get", "ipaddresses", "-o=name")
 
 
-def test_every_namespace_has_its_account_and_the_ca(team: LocalCluster) -> None:
+def test_every_namespace_has_its_account_and_the_ca(team: Cluster) -> None:
     team.kubectl("wait", "--for=create", "configmap/kube-root-ca.crt", f"-n={NAMESPACE}", SHORT)
     found = one(team, "configmap", "kube-root-ca.crt")["data"]["ca.crt"]
-    assert found == (team.data_dir / "pki" / "ca.crt").read_text()
+    assert found == team.ca.read_text()
     assert names(team, "serviceaccounts") == ["default"]
 
 
-def test_a_service_finds_its_pods(team: LocalCluster) -> None:
+def test_a_service_finds_its_pods(team: Cluster) -> None:
     deployment_with_dependents(team)
     team.kubectl("expose", "deployment", "web", "--port=80", f"-n={NAMESPACE}")
     state = {"phase": "Running", "podIP": "10.1.0.1", "podIPs": [{"ip": "10.1.0.1"}]}
@@ -125,7 +119,7 @@ def test_a_service_finds_its_pods(team: LocalCluster) -> None:
     assert "10.1.0.1:80" in team.kubectl("describe", "service", "web", f"-n={NAMESPACE}")
 
 
-def test_the_kubernetes_service(k: LocalCluster) -> None:
+def test_the_kubernetes_service(k: Cluster) -> None:
     spec = json.loads(k.kubectl("get", "service", "kubernetes", "-n=default", "-o=json"))["spec"]
     assert spec["clusterIP"] == "10.0.0.1"
     assert spec["ports"][0]["targetPort"] == k.api_port

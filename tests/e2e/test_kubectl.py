@@ -12,15 +12,12 @@ import yaml
 
 from tests.e2e.canary import CANARY
 from tests.e2e.cluster import needs_kubectl
-from tests.e2e.on_etcd import OnEtcd, needs_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tests.e2e.cluster import LocalCluster
-
-    Cluster = LocalCluster | OnEtcd
+    from tests.e2e.on_etcd import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -46,20 +43,12 @@ def config_map(**data: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data})
 
 
-@pytest.fixture(scope="module", params=["kvraft", "etcd"])
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=["three_nodes", "one_on_etcd"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
     """What the tests of this module share, by store."""
     needs_kubectl()
-    if request.param == "kvraft":
-        yield request.getfixturevalue("three_nodes")
-        return
-    needs_etcd()
-    on_etcd = OnEtcd(tmp_path_factory.mktemp("etcd"), members=1, servers="a")
-    try:
-        on_etcd.start()
-        yield on_etcd
-    finally:
-        on_etcd.stop()
+    found: Cluster = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.cluster import LocalCluster, needs_kubectl
+from tests.e2e.cluster import needs_kubectl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.e2e.on_etcd import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -21,23 +21,19 @@ NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels":
 
 
 @pytest.fixture(scope="module")
-def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster of one with a Deployment ``web``; kubectl's namespace is one of the module's own."""
+def k(own_on_either: Cluster) -> Cluster:
+    """An API server with a Deployment ``web``; kubectl's namespace is one of the module's own."""
     needs_kubectl()
-    cluster = LocalCluster(tmp_path_factory.mktemp("commands"), nodes=1)
-    try:
-        cluster.started()
-        cluster.kubectl("create", "namespace", "commands")
-        cluster.kubectl("config", "set-context", "--current", "--namespace=commands")
-        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
-        cluster.kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=2", "--port=80")
-        cluster.kubectl("create", "-f", "-", stdin=json.dumps(NODE))
-        yield cluster
-    finally:
-        cluster.finish()
+    cluster = own_on_either
+    cluster.kubectl("create", "namespace", "commands")
+    cluster.kubectl("config", "set-context", "--current", "--namespace=commands")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    cluster.kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=2", "--port=80")
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(NODE))
+    return cluster
 
 
-def got(k: LocalCluster, *what: str) -> dict[str, Any]:
+def got(k: Cluster, *what: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(k.kubectl("get", *what, "-o", "json"))
     return found
 
@@ -47,7 +43,7 @@ def words(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def complaint(k: LocalCluster, *arguments: str) -> str:
+def complaint(k: Cluster, *arguments: str) -> str:
     """What kubectl says on stderr; it must fail."""
     command = ["kubectl", *arguments]
     answer = subprocess.run(command, env=k.kubectl_env(), capture_output=True, text=True, timeout=BOUND_S, check=False)
@@ -75,7 +71,7 @@ def event(name: str, about: dict[str, Any], reason: str) -> str:
     return json.dumps(body)
 
 
-def test_describe_shows_an_object_with_its_events(k: LocalCluster) -> None:
+def test_describe_shows_an_object_with_its_events(k: Cluster) -> None:
     for name in ("one", "two"):
         k.kubectl("run", name, "--image=busybox:1", "--labels=app=described", "--env=X=y")
         k.kubectl("create", "-f", "-", stdin=event(f"about-{name}", got(k, "pod", name), f"Reason-{name}"))
@@ -93,7 +89,7 @@ def test_describe_shows_an_object_with_its_events(k: LocalCluster) -> None:
     assert [line[-5:] for line in shown] == [["Normal", "Reason-two", "Pod/two", "Reason-two", "happened"]]
 
 
-def test_explain_shows_all_fields_below_a_field(k: LocalCluster) -> None:
+def test_explain_shows_all_fields_below_a_field(k: Cluster) -> None:
     explained = k.kubectl("explain", "pod.spec.tolerations", "--recursive")
     assert words(explained)[:2] == [["KIND:", "Pod"], ["VERSION:", "v1"]]
     fields = [line for line in words(explained) if line[-1:] and line[-1].startswith("<") and len(line) == 2]
@@ -103,7 +99,7 @@ def test_explain_shows_all_fields_below_a_field(k: LocalCluster) -> None:
     assert complaint(k, "explain", "pod.nosuch") == 'error: field "nosuch" does not exist\n'
 
 
-def test_api_resources(k: LocalCluster) -> None:
+def test_api_resources(k: Cluster) -> None:
     rows = words(k.kubectl("api-resources", "--api-group=apps", "-o", "wide"))
     header, *found = rows
     assert header == ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND", "VERBS", "CATEGORIES"]
@@ -114,7 +110,7 @@ def test_api_resources(k: LocalCluster) -> None:
     assert {"nodes", "namespaces", "persistentvolumes", "priorityclasses.scheduling.k8s.io"} <= set(cluster_wide)
 
 
-def test_scale_autoscale_and_expose(k: LocalCluster) -> None:
+def test_scale_autoscale_and_expose(k: Cluster) -> None:
     assert k.kubectl("scale", "deployment", "web", "--replicas=3") == "deployment.apps/web scaled\n"
     assert got(k, "deployment", "web")["spec"]["replicas"] == 3
     wrong = complaint(k, "scale", "deployment", "web", "--current-replicas=9", "--replicas=1")
@@ -130,7 +126,7 @@ def test_scale_autoscale_and_expose(k: LocalCluster) -> None:
     assert 'services "web" already exists' in complaint(k, "expose", "deployment", "web", "--port=80")
 
 
-def test_set(k: LocalCluster) -> None:
+def test_set(k: Cluster) -> None:
     k.kubectl("create", "deployment", "changed", "--image=nginx:1")
     assert k.kubectl("set", "image", "deployment/changed", "nginx=nginx:2") == (
         "deployment.apps/changed image updated\n"
@@ -166,7 +162,7 @@ def replica_set(deployment: dict[str, Any], revision: int, image: str) -> str:
     return json.dumps(body)
 
 
-def test_rollouts(k: LocalCluster) -> None:
+def test_rollouts(k: Cluster) -> None:
     k.kubectl("create", "deployment", "rolled", "--image=nginx:2", "--replicas=1")
     made = got(k, "deployment", "rolled")
     for revision, image in ((1, "nginx:1"), (2, "nginx:2")):
@@ -191,7 +187,7 @@ def test_rollouts(k: LocalCluster) -> None:
     assert waiting == "Waiting for deployment spec update to be observed...\n"
 
 
-def test_nodes_are_tainted_cordoned_and_drained(k: LocalCluster) -> None:
+def test_nodes_are_tainted_cordoned_and_drained(k: Cluster) -> None:
     assert k.kubectl("taint", "node", "n1", "a=b:NoSchedule") == "node/n1 tainted\n"
     assert {"key": "a", "value": "b", "effect": "NoSchedule"} in got(k, "node", "n1")["spec"]["taints"]
     again = complaint(k, "taint", "node", "n1", "a=b:NoSchedule")
@@ -212,7 +208,7 @@ def test_nodes_are_tainted_cordoned_and_drained(k: LocalCluster) -> None:
     assert got(k, "pod", "placed")["metadata"].get("deletionTimestamp") is None
 
 
-def test_proxy(k: LocalCluster) -> None:
+def test_proxy(k: Cluster) -> None:
     with subprocess.Popen(
         ["kubectl", "proxy", "--port=0"], env=k.kubectl_env(), stdout=subprocess.PIPE, text=True
     ) as proxy:

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.cluster import run
 
 if TYPE_CHECKING:
-    from tests.e2e.cluster import LocalCluster
+    from tests.e2e.on_etcd import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -52,12 +52,12 @@ def install(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(one_node: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(on_either: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each step of the script saw."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "node_modules").symlink_to(client_node() / "node_modules")
     script = shutil.copy(SCRIPT, folder)
-    answer = run(["node", script, str(one_node.data_dir / "kubeconfig")])
+    answer = run(["node", script, str(on_either.kubeconfig)])
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return dict(json.loads(line) for line in answer.stdout.splitlines())
 

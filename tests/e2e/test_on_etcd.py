@@ -53,9 +53,9 @@ class Watching:
         with self._process.stdout as lines:
             for line in lines:
                 event = tuple(line.split())
-                if event[1] == MARKER:  # it was there before: whatever comes now is an event of its own
+                if event[1] == MARKER:  # the last of what was there before: what comes now is an event of its own
                     self.listed = True
-                else:
+                elif self.listed:
                     self.events.append(event)
 
     @property
@@ -95,6 +95,7 @@ def test_the_course_of_an_object_while_history_is_cut(on_etcd: OnEtcd) -> None:
 def test_a_watch_goes_on_while_members_die_and_the_whole_store_restarts(on_etcd: OnEtcd) -> None:
     store = on_etcd.store
     on_etcd.kubectl("create", "namespace", "storm")
+    on_etcd.kubectl("wait", "--for=create", "cm/kube-root-ca.crt", "-n", "storm", "--timeout=30s")
     on_etcd.kubectl("create", "cm", MARKER, "-n", "storm")
     expected: list[tuple[str, ...]] = []
 

@@ -27,7 +27,7 @@ from kubernetes.utils.retry import retry_on_conflict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.cluster import LocalCluster
+    from tests.e2e.on_etcd import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +41,9 @@ PATCHES = {
 
 
 @pytest.fixture(scope="module")
-def api(one_node: LocalCluster) -> Iterator[kubernetes.client.ApiClient]:
+def api(on_either: Cluster) -> Iterator[kubernetes.client.ApiClient]:
     """The administrator's client, by the kubeconfig: TLS with a client certificate."""
-    with closing_client(kubernetes.config.new_client_from_config(str(one_node.data_dir / "kubeconfig"))) as client:
+    with closing_client(kubernetes.config.new_client_from_config(str(on_either.kubeconfig))) as client:
         yield client
 
 
@@ -228,14 +228,10 @@ def test_the_dynamic_client(api, core) -> None:
         maps.get(namespace="default", name="a")
 
 
-def bearer(one_node: LocalCluster) -> str:
-    return (one_node.data_dir / "tokens.csv").read_text().partition(",")[0]
-
-
-def test_bearer_tokens(one_node, core) -> None:
-    configuration = kubernetes.client.Configuration(host=f"https://127.0.0.1:{one_node.api_port}")
-    configuration.ssl_ca_cert = str(one_node.data_dir / "pki" / "ca.crt")
-    configuration.api_key = {"authorization": bearer(one_node)}
+def test_bearer_tokens(on_either, core) -> None:
+    configuration = kubernetes.client.Configuration(host=f"https://127.0.0.1:{on_either.api_port}")
+    configuration.ssl_ca_cert = str(on_either.ca)
+    configuration.api_key = {"authorization": on_either.bearer}
     configuration.api_key_prefix = {"authorization": "Bearer"}
     with closing_client(kubernetes.client.ApiClient(configuration)) as client:
         assert kubernetes.client.VersionApi(client).get_code().minor == "36"
@@ -245,14 +241,14 @@ def test_bearer_tokens(one_node, core) -> None:
         kubernetes.client.CoreV1Api(client).list_namespaced_config_map("default")
 
 
-def test_a_watch_over_websocket(one_node, core) -> None:
+def test_a_watch_over_websocket(on_either, core) -> None:
     """websocket-client is what the official client runs commands through."""
     core.create_namespaced_config_map("default", configmap("a", {"mine": "1"}))
     path = "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=0&labelSelector=mine&timeoutSeconds=1"
     socket = websocket.create_connection(
-        f"wss://127.0.0.1:{one_node.api_port}{path}",
-        header=[f"Authorization: Bearer {bearer(one_node)}"],
-        sslopt={"ca_certs": str(one_node.data_dir / "pki" / "ca.crt"), "cert_reqs": ssl.CERT_REQUIRED},
+        f"wss://127.0.0.1:{on_either.api_port}{path}",
+        header=[f"Authorization: Bearer {on_either.bearer}"],
+        sslopt={"ca_certs": str(on_either.ca), "cert_reqs": ssl.CERT_REQUIRED},
         timeout=SECONDS,
     )
     try:

@@ -126,7 +126,7 @@ def test_nothing_of_a_secret_is_left_behind(cluster: LocalCluster, tmp_path: Pat
     check_nothing_shows(content, (CANARY, OTHER))
     seen = {path.suffix for path, data in content.items() if SEEN.encode() in data}
     assert {".mdb", ".log"} <= seen, "the store and the audit show what is not sealed"
-    token = (cluster.data_dir / "tokens.csv").read_text().partition(",")[0].encode()
+    token = cluster.bearer.encode()
     key = (cluster.data_dir / "pki" / "encryption.yaml").read_text().partition("secret: ")[2].split()[0].encode()
     for path, data in content.items():
         assert token not in data or path.name == "tokens.csv", path
@@ -174,7 +174,7 @@ def test_certificates_of_users_end(one_node: LocalCluster) -> None:
 def _whoami(cluster: LocalCluster, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> tuple[int, str]:
     path = cluster.home / "ann.pem"
     path.write_bytes(certificate + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.create_default_context(cafile=cluster.data_dir / "pki" / "ca.crt")
+    context = ssl.create_default_context(cafile=cluster.ca)
     context.load_cert_chain(path)
     connection = http.client.HTTPSConnection("127.0.0.1", cluster.api_port, timeout=30, context=context)
     with contextlib.closing(connection):
