@@ -18,10 +18,14 @@ from urllib.parse import urlsplit
 
 import trio
 
+from kvraft.arrivals import Delivery
 from kvraft.errors import KvraftError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+
+    from kvraft.arrivals import Arrivals
+
 
 RECEIVE_BYTES = 64 * 1024
 """Below what malloc takes from the kernel each time: a larger buffer costs more than the data in it."""
@@ -63,7 +67,17 @@ class Channel:
     Making one raises ``OSError`` when the socket has been reset already; it is the caller's to close then.
     """
 
-    __slots__ = ("_chunks", "_handshaken", "_reason", "_sock", "_tls", "broken", "buffered_bytes", "closed")
+    __slots__ = (
+        "_chunks",
+        "_delivery",
+        "_handshaken",
+        "_reason",
+        "_sock",
+        "_tls",
+        "broken",
+        "buffered_bytes",
+        "closed",
+    )
 
     def __init__(
         self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, server_side: bool, name: str = ""
@@ -90,6 +104,7 @@ class Channel:
         self.broken = False
         """Sending has failed: what was queued is lost, nothing more is sent."""
         self._reason = ""
+        self._delivery: Delivery | None = None
         self.closed = False
 
     @property
@@ -155,15 +170,43 @@ class Channel:
                 await trio.lowlevel.wait_readable(self._sock)
             except (trio.ClosedResourceError, OSError, ValueError) as error:
                 raise Closed from error
-            try:
-                return self._sock.recv(RECEIVE_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue
-            except ssl.SSLWantWriteError as error:
-                # Only an answer to a key update that the peer's full buffer holds up; waiting is the writer's.
-                raise Closed("connection broke: the peer asks for new keys but reads nothing") from error
-            except (OSError, ValueError) as error:
-                raise Closed(f"connection broke: {error}") from error
+            data = self._receive_now()
+            if data is not None:
+                return data
+
+    async def each(self, arrivals: Arrivals, take: Callable[[bytes], bool]) -> bool:
+        """Hand what arrives to ``take``, which must not wait, until it says with False that this is enough for now.
+
+        True at the end of the stream. Raises ``Closed`` when the connection breaks or is closed, and what ``take``
+        raises.
+        """
+        if self.closed:
+            raise Closed
+        try:
+            delivery = Delivery(self._receive_now, take, arrivals, self._sock.fileno())
+        except OSError as error:
+            raise Closed from error
+        self._delivery = delivery
+        try:
+            await delivery.over.wait()
+        finally:
+            self._delivery = None
+            delivery.end()
+        if delivery.failure is not None:
+            raise delivery.failure
+        return delivery.at_end
+
+    def _receive_now(self) -> bytes | None:
+        """What has arrived, None while there is nothing. Raises ``Closed`` when the connection broke."""
+        try:
+            return self._sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except ssl.SSLWantWriteError as error:
+            # Only an answer to a key update that the peer's full buffer holds up; waiting is the writer's.
+            raise Closed("connection broke: the peer asks for new keys but reads nothing") from error
+        except (OSError, ValueError) as error:
+            raise Closed(f"connection broke: {error}") from error
 
     def queue(self, data: bytes) -> None:
         """Add to what is to be sent; ``send_now`` sends it."""
@@ -233,6 +276,8 @@ class Channel:
         """Close at once; what is queued is lost. Waiting tasks get ``Closed``."""
         if not self.closed:
             self.closed = True
+            if self._delivery is not None:
+                self._delivery.end(Closed())
             trio.lowlevel.notify_closing(self._sock)
             with contextlib.suppress(OSError):
                 self._sock.close()

@@ -134,7 +134,7 @@ class SimDisk:
 
     # ------------------------------------------------------------------ the driver's Disk
 
-    def submit(self, batch: LogBatch) -> bool:
+    def submit(self, batch: LogBatch, *, leads: bool) -> bool:
         """Queue a batch; it is durable some time later, together with what has queued up by then."""
         self._look_at(batch)
         self._queue.append((self._world.now, batch))

@@ -270,17 +270,23 @@ class ClientConnection:
         if scope.cancelled_caught:
             raise ProtocolError("the connection does not open with the native protocol's preface")
         self._speaker = speaker = self._choose(data)
-        data = data.removeprefix(native.PREFACE).removeprefix(HTTP2_PREFACE)
-        while True:
+
+        def take(data: bytes) -> bool:
             speaker.receive(data)
             if self._dirty or member.driver.has_work:
                 member.turns.soon()
+            return channel.buffered_bytes <= MAX_UNREAD_BYTES
+
+        def take_more(data: bytes) -> bool:
+            member.counters.client_received_bytes += len(data)
+            return take(data)
+
+        take(data.removeprefix(native.PREFACE).removeprefix(HTTP2_PREFACE))
+        at_end = False
+        while not at_end:
             while channel.buffered_bytes > MAX_UNREAD_BYTES:
                 await self._drained.wait()
-            data = await channel.receive()
-            if not data:
-                return
-            member.counters.client_received_bytes += len(data)
+            at_end = await channel.each(member.arrivals, take_more)
 
     def _choose(self, data: bytes) -> Speaker:
         """The protocol that opens with ``data``; one that nobody has asked for yet is loaded now."""

@@ -28,9 +28,12 @@ Reader = Callable[[KvraftError | None], None]
 class Disk(Protocol):
     """The log's writer. Batches become durable in order."""
 
-    def submit(self, batch: LogBatch) -> bool:
+    def submit(self, batch: LogBatch, *, leads: bool) -> bool:
         """Write a batch, or have it written. Whether it is durable already; if not, the owner will call
-        ``Driver.durable``."""
+        ``Driver.durable``.
+
+        ``leads``: there is more to do meanwhile than to wait for it.
+        """
         ...
 
     def oldest_pending_seconds(self) -> float:

@@ -408,7 +408,8 @@ class Driver:
             discard_to, self._discard_to = self._discard_to, 0
             if ready.after_persist:
                 self._after_persist.append((ready.seq, ready.after_persist))
-            if self._disk.submit(LogBatch(ready.seq, ready.hard_state, ready.entries, ready.snapshot, discard_to)):
+            batch = LogBatch(ready.seq, ready.hard_state, ready.entries, ready.snapshot, discard_to)
+            if self._disk.submit(batch, leads=self.raft.role is _LEADER):
                 wrote = True
                 self.durable(ready.seq)  # the leader waits for this, and for nothing that follows here
         if ready.committed:

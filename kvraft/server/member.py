@@ -13,6 +13,7 @@ import trio
 
 from kvraft.apply.alarms import describe
 from kvraft.apply.machine import StateMachine
+from kvraft.arrivals import Arrivals
 from kvraft.channel import WakeUp, accept
 from kvraft.errors import Compacted, Corrupt, KvraftError, NoLeader
 from kvraft.logs import fields
@@ -99,9 +100,11 @@ class Member:
         self.client_urls: tuple[str, ...] = ()
         self._stopping = trio.Event()
         self.turns = Turns(self)
+        self.arrivals = Arrivals(self.turns.all_arrived)
         self._failure: BaseException | None = None
         self.encode_batch, self.encode_events = Shared(native.encode_body), Shared(native.encode_events)
         self._opened = ExitStack()
+        self._opened.callback(self.arrivals.close)
         self._nursery: trio.Nursery | None = None
         try:
             self._open(joined)
@@ -197,6 +200,7 @@ class Member:
             machine,
             self.listeners.tls,
             self.turns.soon,
+            self.arrivals,
             self.membership.removed,
             config.snapshot_send_bytes_per_second,
             self.counters,
@@ -236,9 +240,10 @@ class Member:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.turns.run)
+                nursery.start_soon(self.arrivals.run)
                 nursery.start_soon(self._tick)
                 if self._log_background is not None:
-                    nursery.start_soon(self._report_writes, self._log_background.descriptor)
+                    self.arrivals.add(self._log_background.descriptor, self._report_write)
                 nursery.start_soon(self.peers.run)
                 nursery.start_soon(self.membership.leave_when_removed)
                 for url, sock in self.listeners.peers:
@@ -380,16 +385,14 @@ class Member:
 
     # ------------------------------------------------------------------ the log's reports
 
-    async def _report_writes(self, descriptor: int) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(descriptor)
-            try:
-                seq = self.writer.finish()
-            except KvraftError as error:
-                self.fail(error)
-                return
-            if seq:
-                self.turns.durable(seq)
+    def _report_write(self) -> None:
+        try:
+            seq = self.writer.finish()
+        except KvraftError as error:
+            self.fail(error)
+            return
+        if seq:
+            self.turns.durable(seq)
 
     def _durable(self, seq: int) -> None:
         self._token.run_sync_soon(self.turns.durable, seq)

@@ -23,9 +23,10 @@ from kvraft.wire.frames import FrameDecoder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from kvraft.apply.machine import StateMachine
+    from kvraft.arrivals import Arrivals
     from kvraft.raft.messages import Message
     from kvraft.server.driver import Driver
     from kvraft.server.observe.counters import Counters
@@ -43,8 +44,6 @@ MAX_HELLO_BYTES = 64 << 10
 SILENCE_SECONDS = 5.0
 """A connection on which sent bytes stay unconfirmed for so long is given up: a new one is through sooner after a
 partition than TCP's repetitions, which come ever more rarely."""
-PART_BYTES = 1 << 20
-"""A frame of questions takes no further one once it is this large."""
 FIRST_REDIAL_SECONDS = 0.01
 MAX_REDIAL_SECONDS = 0.5
 LINGER_SECONDS = 1.0
@@ -99,6 +98,7 @@ class Peers:
         machine: StateMachine,
         tls: MemberTls,
         wake: Callable[[], None],
+        arrivals: Arrivals,
         removed: Callable[[], None],
         snapshot_bytes_per_second: int,
         counters: Counters,
@@ -112,6 +112,7 @@ class Peers:
         self._machine = machine
         self._tls = tls
         self._wake = wake
+        self._arrivals = arrivals
         self._removed = removed
         self._counters = counters
         self._pace = Pace(snapshot_bytes_per_second)
@@ -165,7 +166,7 @@ class Peers:
 
     def _let_go(self, link: PeerLink, seconds: float) -> None:
         if self._nursery is None:
-            del self.links[link.peer_id]
+            self.links.pop(link.peer_id, None)  # its task may have been there already
         elif not link.scope.cancel_called and link.scope.deadline == float("inf"):
             log.info("removed peer", extra=fields(peer=f"{link.peer_id:x}"))
             link.scope.deadline = trio.current_time() + seconds
@@ -205,7 +206,7 @@ class Peers:
         channel = link.channel if link is not None else None
         if channel is None or channel.buffered_bytes > MAX_QUEUED_BYTES:
             return False
-        for part in _in_parts(questions):
+        for part in wire.in_parts(questions):
             channel.queue(wire.encode_questions(part))
         self._send_now(channel)
         return True
@@ -291,12 +292,16 @@ class Peers:
     async def _receive_answers(self, channel: Channel, peer_id: int) -> None:
         """What the acceptor says once it has said hello. Raises ``Closed`` and ``ProtocolError``."""
         frames = FrameDecoder(wire.MAX_FRAME_BYTES)
-        while data := await channel.receive():
+
+        def take(data: bytes) -> bool:
             payloads = frames.feed(data)
             for payload in payloads:
                 self._the_driver.answered(peer_id, wire.decode_answers(payload))
             if payloads:
                 self._wake()
+            return True
+
+        await channel.each(self._arrivals, take)
 
     async def _open(self, link: PeerLink, purpose: int) -> Channel:
         """A connection on which hellos have been exchanged. Raises ``KvraftError`` or ``OSError``."""
@@ -471,7 +476,8 @@ class Peers:
 
     async def _receive_messages(self, channel: Channel, frames: FrameDecoder, hello: wire.Hello) -> None:
         driver, link = self._the_driver, self.links[hello.sender]
-        while data := await channel.receive():
+
+        def take(data: bytes) -> bool:
             link.received_bytes += len(data)
             payloads = frames.feed(data)
             for payload in payloads:
@@ -484,17 +490,6 @@ class Peers:
                     driver.receive(message)
             if payloads:
                 self._wake()
+            return True
 
-
-def _in_parts(questions: Sequence[Question]) -> Iterator[list[Question]]:
-    """Runs of questions that fit a frame by far."""
-    part: list[Question] = []
-    size = 0
-    for question in questions:
-        part.append(question)
-        size += len(question.data)
-        if size >= PART_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+        await channel.each(self._arrivals, take)

@@ -1,8 +1,8 @@
-"""When a member takes a turn: everything that has arrived is done as one batch, in one task, or on the spot.
+"""When a member takes a turn: everything that has arrived is done as one batch, on the spot or in a task.
 
-Under load one turn for all that arrives in a round of the loop is cheapest. With little to do it is the other way
-round: the way to another task and back costs as much as all that a lone write needs, so whoever has received something
-takes the turn itself.
+One turn for all that has arrived is cheapest. ``Arrivals`` knows when that is, and there the turn is taken: the way to
+another task and back would cost as much as all that a lone write needs. What is left after it, and what anybody else
+has, is for the task.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ CATCH_UP_EVENTS = 1000
 """Past events read for lagging watches per turn, so that they never hold up writes for long."""
 BUSY_SHARE = 8
 """A turn that has applied something does only this part of them: whoever writes waits for the turn."""
-FEW_UNDER_WAY = 1
-"""With more requests under way others are likely to arrive in the same round."""
 
 
 class Turns:
@@ -36,6 +34,7 @@ class Turns:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._calm = False  # the task has nothing to do but what arrives
+        self._due = False  # something has arrived, and more may have
         self.handing_over: trio.Event | None = None
         """Set by the member when it wants to hear that another one leads; then the event is set."""
 
@@ -49,14 +48,27 @@ class Turns:
         driver.commit_if_due(due=False)
 
     def durable(self, seq: int) -> None:
-        """The disk thread has made every batch up to ``seq`` durable."""
+        """The kernel or the disk thread has made every batch up to ``seq`` durable."""
         self._member.driver.durable(seq)
         self.soon()
 
     def soon(self) -> None:
-        """Something has arrived: take a turn on the spot while there is little to do, else one for all that comes."""
+        """Something has arrived: take a turn for it and everything else that has."""
+        if self._member.arrivals.taking:
+            self._due = True
+        else:
+            self._on_the_spot()
+
+    def all_arrived(self) -> None:
+        """This was all."""
+        if self._due:
+            self._due = False
+            self._on_the_spot()
+
+    def _on_the_spot(self) -> None:
+        """... unless the task has to do it."""
         member, driver = self._member, self._member.driver
-        if self._calm and not member.wake.is_set and driver.under_way <= FEW_UNDER_WAY and self.handing_over is None:
+        if self._calm and not member.wake.is_set and self.handing_over is None:
             try:
                 self._take()
             except KvraftError as error:

@@ -29,7 +29,11 @@ GROUP_BATCHES = 4096
 GROUP_BYTES = 16 << 20
 """A record takes no further batch once it holds this many bytes of entry data."""
 AT_ONCE_BYTES = 16 << 10
-"""For a batch of more entry data nobody waits: there is enough to do meanwhile."""
+"""For a batch of more entry data a leader does not wait: it has enough to do meanwhile."""
+FOLLOWER_AT_ONCE_BYTES = 128 << 10
+"""A follower has only to say that it has written, and until then the leader waits; while its disk is quick, it waits
+for more than that. Hearing of a write that has ended costs it as much as the write."""
+QUICK_SECONDS = 0.005
 BACKGROUND_BYTES = 1 << 20
 """What has more than this is the thread's: to checksum and copy it takes a while, too."""
 SLOW_SECONDS = 0.02
@@ -65,6 +69,7 @@ class LogWriter:
         self._behind: deque[LogBatch] = deque()  # what comes after that
         self._queue: SimpleQueue[LogBatch | None] = SimpleQueue()
         self._at_once_from = 0.0
+        self._last_took = 0.0
         self._submitted: deque[tuple[int, float]] = deque()
         self._failed: StorageError | None = None
         self._closed = False
@@ -74,8 +79,10 @@ class LogWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, batch: LogBatch) -> bool:
+    def submit(self, batch: LogBatch, *, leads: bool = True) -> bool:
         """Write ``batch`` now, if that is likely quick, or have it written. Whether it is durable already.
+
+        ``leads``: the caller has more to do than to wait; see ``FOLLOWER_AT_ONCE_BYTES``.
 
         Raises :class:`StorageError` when the write fails, and after a failure or :meth:`close`.
         """
@@ -85,7 +92,8 @@ class LogWriter:
             raise StorageError("the log is closed")
         now = time.monotonic()
         idle = not self._submitted
-        if idle and now >= self._at_once_from and _is_small(batch):
+        limit = AT_ONCE_BYTES if leads or self._last_took > QUICK_SECONDS else FOLLOWER_AT_ONCE_BYTES
+        if idle and now >= self._at_once_from and _size(batch) <= limit:
             self._write_now(batch, now)
             return True
         self._submitted.append((batch.seq, now))
@@ -110,7 +118,11 @@ class LogWriter:
         except Exception as error:
             self._failed = storage_error(self._store.path, error)
             raise self._failed from error
-        self._on_written(self._took(started))
+        self._written(self._took(started))
+
+    def _written(self, seconds: float) -> None:
+        self._last_took = seconds
+        self._on_written(seconds)
 
     def _took(self, started: float) -> float:
         """For how long the caller has been kept since ``started``."""
@@ -157,7 +169,7 @@ class LogWriter:
         if not ended:
             return 0
         now = time.monotonic()
-        self._on_written(now - self._writing_since)
+        self._written(now - self._writing_since)
         group, self._writing = self._writing, []
         for _ in group:
             self._submitted.popleft()
@@ -229,7 +241,7 @@ class LogWriter:
         started = time.perf_counter()
         if work:
             self._store.write(work)
-            self._on_written(time.perf_counter() - started)
+            self._written(time.perf_counter() - started)
         if group:
             if failpoint.active:
                 failpoint.hit("log.before_report")
@@ -262,7 +274,3 @@ def _group(first: LogBatch, take: Callable[[], LogBatch | None], empty: type[Exc
 
 def _size(batch: LogBatch) -> int:
     return sum([len(entry.data) for entry in batch.entries])
-
-
-def _is_small(batch: LogBatch) -> bool:
-    return _size(batch) <= AT_ONCE_BYTES

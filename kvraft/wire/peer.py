@@ -22,11 +22,13 @@ from kvraft.types import MemberInfo  # noqa: TC001 - msgspec reads the annotatio
 from kvraft.wire.frames import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PREFACE = b"kvraft-peer/1\n"
 MAX_FRAME_BYTES = 128 << 20
 """An append carries at least one entry whatever its size, and many messages may share a frame."""
+PART_BYTES = 1 << 20
+"""A frame of questions takes no further one once it is this large."""
 MESSAGES = 1
 SNAPSHOT = 2
 END_OF_SNAPSHOT = b"\0"
@@ -153,6 +155,20 @@ def decode_messages(payload: bytes) -> list[Message]:
         return _messages_decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"malformed raft messages: {error}") from error
+
+
+def in_parts(questions: Sequence[Question]) -> Iterator[list[Question]]:
+    """Runs of questions that fit a frame by far."""
+    part: list[Question] = []
+    size = 0
+    for question in questions:
+        part.append(question)
+        size += len(question.data)
+        if size >= PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def encode_questions(questions: Sequence[Question]) -> bytes:

@@ -25,11 +25,13 @@ class Log:
     def __init__(self) -> None:
         self.entries_by_index: dict[int, Entry] = {}
         self.submitted: list[LogBatch] = []
+        self.submitted_by_leader: list[bool] = []
         self.stalled_seconds = 0.0
         self.first_kept = 0
 
-    def submit(self, batch: LogBatch) -> bool:
+    def submit(self, batch: LogBatch, *, leads: bool) -> bool:
         self.submitted.append(batch)
+        self.submitted_by_leader.append(leads)
         for entry in batch.entries:
             self.entries_by_index[entry.index] = entry
         return False

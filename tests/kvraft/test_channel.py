@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 from kvraft import channel as channel_module
+from kvraft.arrivals import Arrivals
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp, dial, listen, split_url
 from tests.kvraft.certificates import Authority
 
@@ -290,3 +291,112 @@ def test_a_port_is_shared_by_those_who_all_want_it() -> None:
         (second,) = listen(url, reuse_port=True)
         with second, pytest.raises(OSError, match="in use"):
             listen(url)
+
+
+@pytest.fixture
+async def arrivals() -> AsyncIterator[Arrivals]:
+    found = Arrivals(lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.run)
+        yield found
+        nursery.cancel_scope.cancel()
+    found.close()
+
+
+async def test_what_arrives_is_handed_on_until_the_end(pair: Pair, arrivals: Arrivals) -> None:
+    client, server = pair
+    sent = random.Random(2).randbytes(1_000_000)
+    got = bytearray()
+
+    def take(data: bytes) -> bool:
+        got.extend(data)
+        return True
+
+    async def send() -> None:
+        await client.send(sent)
+        client.end()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        assert await server.each(arrivals, take)
+    assert got == sent
+
+
+async def test_who_takes_may_have_enough_for_now(pair: Pair, arrivals: Arrivals) -> None:
+    client, server = pair
+    got: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        got.append(data)
+        return False
+
+    await client.send(b"one")
+    assert not await server.each(arrivals, take)
+    await client.send(b"two")
+    await trio.testing.wait_all_tasks_blocked()
+    assert got == [b"one"]
+    assert not await server.each(arrivals, take)
+    assert got == [b"one", b"two"]
+
+
+async def test_what_goes_wrong_in_taking_is_the_task_s(pair: Pair, arrivals: Arrivals) -> None:
+    client, server = pair
+
+    def take(_: bytes) -> bool:
+        raise ZeroDivisionError
+
+    await client.send(b"x")
+    with pytest.raises(ZeroDivisionError):
+        await server.each(arrivals, take)
+    await client.send(b"y")
+    assert await server.receive() == b"y", "and nobody else is in the way"
+
+
+@pytest.mark.parametrize("end", ["closed here", "reset there", "cancelled", "closed by who takes"])
+async def test_taking_ends_with_the_channel(pair: Pair, arrivals: Arrivals, end: str) -> None:
+    client, server = pair
+    outcome: list[object] = []
+
+    def take(_: bytes) -> bool:
+        server.close()
+        return True
+
+    async def run() -> None:
+        try:
+            with trio.CancelScope() as scope:
+                scopes.append(scope)
+                outcome.append(await server.each(arrivals, take))
+        except Closed:
+            outcome.append("closed")
+
+    scopes: list[trio.CancelScope] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        if end == "closed here":
+            server.close()
+        elif end == "cancelled":
+            scopes[0].cancel()
+        elif end == "reset there":
+            client._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        else:
+            await client.send(b"x")
+    expected: list[object] = [] if end == "cancelled" else ["closed"]
+    if end == "reset there" and server.is_tls:
+        expected = [True]  # which is not told from a stream that ends without a goodbye
+    assert outcome == expected
+    server.close()
+    with pytest.raises(Closed):
+        await server.each(arrivals, take)
+
+
+async def test_what_the_kernel_does_not_watch_is_closed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    arrivals = Arrivals(lambda: None)
+    monkeypatch.setattr(arrivals, "add", full)
+    with pytest.raises(Closed):
+        await pair[0].each(arrivals, lambda _: True)
+    arrivals.close()

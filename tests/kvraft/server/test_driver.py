@@ -31,6 +31,17 @@ def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
     assert node.driver.proposed.count == 0
 
 
+def test_the_disk_hears_who_has_more_to_do_than_to_wait_for_it() -> None:
+    node = Node()
+    node.append(2, 1, Entry(1, 1, 0, b"a"))
+    assert set(node.log.submitted_by_leader) == {False}
+    node.lead()
+    node.log.submitted_by_leader.clear()
+    node.propose("b")
+    node.turn()
+    assert node.log.submitted_by_leader == [True]
+
+
 def test_a_proposal_that_takes_too_long_has_an_unknown_end() -> None:
     node = Node()
     node.lead()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,24 +48,48 @@ async def test_a_lone_write_is_done_where_it_arrives(member: Member) -> None:
     assert not member.wake.is_set
 
 
-@pytest.mark.parametrize("busy", ["a turn is coming", "others wait", "leadership is handed over"])
+async def test_what_arrives_together_is_one_turn(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks, and however much: the turn is taken where it arrives, when all of it has."""
+    turns: list[int] = []
+    turn = member.driver.turn
+
+    def counted() -> bool:
+        turns.append(member.driver.pending)
+        return turn()
+
+    monkeypatch.setattr(member.driver, "turn", counted)
+    answers: list[object] = []
+    descriptors = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3)]
+
+    def take(descriptor: int) -> None:
+        os.eventfd_read(descriptor)
+        propose(member, answers)
+        member.turns.soon()
+        assert not answers
+
+    for descriptor in descriptors:
+        member.arrivals.add(descriptor, partial(take, descriptor))
+        os.eventfd_write(descriptor, 1)
+    await until(lambda: len(answers) == 3)
+    assert turns[0] == 3
+    for descriptor in descriptors:
+        member.arrivals.remove(descriptor)
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("busy", ["a turn is coming", "leadership is handed over"])
 async def test_otherwise_it_waits_for_the_turn_of_all(member: Member, busy: str) -> None:
     answers: list[object] = []
     if busy == "a turn is coming":
         member.wake.set()
-    elif busy == "others wait":
-        for _ in range(3):  # much, which the kernel syncs or the disk thread writes, and reports later
-            propose(member, answers, b"v" * AT_ONCE_BYTES)
-        member.driver.turn()
     else:
         member.turns.handing_over = trio.Event()
     propose(member, answers)
     member.turns.soon()
     assert not answers
     assert member.wake.is_set
-    expected = 4 if busy == "others wait" else 1
-    await until(lambda: len(answers) == expected)
-    assert all(isinstance(answer, PutResponse) for answer in answers)
+    await until(lambda: len(answers) == 1)
+    assert isinstance(answers[0], PutResponse)
 
 
 async def test_a_failed_write_of_the_kernel_ends_the_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

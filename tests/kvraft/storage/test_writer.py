@@ -10,7 +10,7 @@ from kvraft.raft.messages import Entry, HardState
 from kvraft.storage import failpoint
 from kvraft.storage.errors import OutOfSpace, StorageError
 from kvraft.storage.log import LogBatch, LogStore, LogWriter
-from kvraft.storage.writer import AT_ONCE_BYTES, REST_SECONDS, SLOW_SECONDS
+from kvraft.storage.writer import AT_ONCE_BYTES, FOLLOWER_AT_ONCE_BYTES, QUICK_SECONDS, REST_SECONDS, SLOW_SECONDS
 
 PATIENCE_SECONDS = 30
 
@@ -148,6 +148,33 @@ def test_little_is_written_on_the_spot(store, reports):
     writer.close()
     assert min(reports.seconds) >= 0
     assert len(reports.seconds) >= 3
+
+
+def test_a_follower_writes_more_on_the_spot_while_its_disk_is_quick(store, reports, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("kvraft.storage.writer.time.monotonic", lambda: now[0])
+    writer = LogWriter(store, reports.on_durable, reports.on_failed, reports.seconds.append)
+    write, takes = store.write, [0.0]
+
+    def taking(group):
+        write(group)
+        now[0] += takes[0]
+
+    monkeypatch.setattr(store, "write", taking)
+    writer.start()
+    assert writer.submit(batch(1, 1, size=FOLLOWER_AT_ONCE_BYTES), leads=False)
+    assert not writer.submit(batch(2, 2, size=FOLLOWER_AT_ONCE_BYTES + 1), leads=False)
+    reports.wait(lambda: reports.durable == [2])
+    assert not writer.submit(batch(3, 3, size=AT_ONCE_BYTES + 1), leads=True)
+    reports.wait(lambda: reports.durable == [2, 3])
+    takes[0] = 2 * QUICK_SECONDS
+    assert writer.submit(batch(4, 4, size=AT_ONCE_BYTES), leads=False)
+    assert not writer.submit(batch(5, 5, size=AT_ONCE_BYTES + 1), leads=False)
+    takes[0] = 0.0
+    reports.wait(lambda: reports.durable == [2, 3, 5])
+    assert writer.submit(batch(6, 6, size=AT_ONCE_BYTES), leads=False)
+    assert writer.submit(batch(7, 7, size=FOLLOWER_AT_ONCE_BYTES), leads=False)
+    writer.close()
 
 
 def test_after_a_slow_write_the_thread_writes_for_a_while(store, reports, monkeypatch):

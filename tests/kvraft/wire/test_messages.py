@@ -184,6 +184,14 @@ def test_questions_and_answers_of_members_come_through() -> None:
     assert peer.decode_answers(payload) == answers
 
 
+def test_questions_are_sent_in_parts_that_fit_a_frame() -> None:
+    large, small = b"l" * peer.PART_BYTES, b"s"
+    questions = [peer.Propose(number, data) for number, data in enumerate((small, large, large, small))]
+    assert list(peer.in_parts(questions)) == [questions[:2], questions[2:3], questions[3:]]
+    assert list(peer.in_parts(questions[1:2])) == [questions[1:2]]
+    assert list(peer.in_parts([])) == []
+
+
 def test_no_list_of_messages_passes_for_questions() -> None:
     message = Message(MessageKind.HEARTBEAT, 1, 2, 3)
     for count in (0, 1, 15, 16, 70_000):
