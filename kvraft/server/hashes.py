@@ -29,12 +29,13 @@ NEVER_COMPACTED = -1
 
 
 class Hashes:
-    """One at a time; the last one is remembered, because everybody compares at the same revision."""
+    """One at a time of those that somebody waits for, and one of the others; the last one is remembered, because
+    everybody compares at the same revision."""
 
     def __init__(self, machine: StateMachine, counters: Counters) -> None:
         self._machine = machine
         self._counters = counters
-        self._turn = trio.Lock()
+        self._hurried, self._unhurried = trio.Lock(), trio.Lock()
         self._waiting = 0
         self._thread = trio.CapacityLimiter(1)
         self._last: HashKVResponse | None = None
@@ -48,7 +49,7 @@ class Hashes:
             raise TooManyRequests
         self._waiting += 1
         try:
-            async with self._turn:
+            async with self._hurried if hurry else self._unhurried:
                 return await self._kv(revision, rest_share=0 if hurry else REST_SHARE)
         finally:
             self._waiting -= 1
@@ -80,7 +81,7 @@ class Hashes:
             raise TooManyRequests
         self._waiting += 1
         try:
-            async with self._turn:
+            async with self._hurried:
                 return await self._state()
         finally:
             self._waiting -= 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from kvraft.client import open_client
 from kvraft.errors import Compacted, Corrupt, FutureRevision
@@ -13,7 +14,7 @@ from kvraft.server import corruption, hashes
 from kvraft.server.corruption import UNKNOWN_MEMBER, differing, stands_alone
 from kvraft.storage.state import StateEnvironment
 from kvraft.types import AlarmMember, AlarmType, HashKVResponse
-from tests.kvraft.members import open_members, until
+from tests.kvraft.members import PATIENCE_SECONDS, open_members, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,23 @@ async def test_hashes_are_equal_on_all_members(tmp_path: Path, monkeypatch: pyte
             await client.hash_kv(members.urls[0], 63)
         with pytest.raises(Compacted):
             await client.hash_kv(members.urls[0], 61)
+
+
+async def test_who_waits_for_a_hash_does_not_wait_for_those_that_nobody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "PIECE", 7)
+    monkeypatch.setattr(hashes, "REST_SHARE", 1e9)  # for ever, after the first piece
+    async with open_members(tmp_path, 1) as members, open_client(members.urls) as client:
+        await fill(client)
+        found = members.running["m1"].service.maintenance.hashes
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.kv, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(PATIENCE_SECONDS):
+                assert (await client.hash_kv(members.urls[0])).hash_revision == 62
+                assert (await client.hash(members.urls[0])).hash
+            nursery.cancel_scope.cancel()
 
 
 def damage(members: Members, name: str) -> None:
