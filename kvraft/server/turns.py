@@ -49,8 +49,10 @@ class Turns:
 
     def durable(self, seq: int) -> None:
         """The kernel or the disk thread has made every batch up to ``seq`` durable."""
-        self._member.driver.durable(seq)
-        self.soon()
+        driver = self._member.driver
+        driver.durable(seq)
+        if driver.has_work:  # else a majority has it without this member, or has it not yet
+            self.soon()
 
     def soon(self) -> None:
         """Something has arrived: take a turn for it and everything else that has."""

@@ -28,7 +28,7 @@ class Told:
         self.pipes: dict[str, tuple[int, int]] = {}
 
     def pipe(self, name: str) -> None:
-        self.pipes[name] = os.pipe()
+        self.pipes[name] = os.pipe2(os.O_NONBLOCK)
         self.arrivals.add(self.pipes[name][0], lambda: self.take(name))
 
     def take(self, name: str) -> None:
@@ -89,7 +89,7 @@ async def test_who_is_removed_hears_nothing_more(told: Told) -> None:
         other = "b" if name == "a" else "a"
         told.arrivals.remove(told.pipes[other][0])
         os.close(told.pipes[other][0])
-        told.pipes["new"] = os.pipe()
+        told.pipes["new"] = os.pipe2(os.O_NONBLOCK)
         told.arrivals.add(told.pipes["new"][0], lambda: take("new"))
         assert told.pipes["new"][0] == told.pipes[other][0]
 

@@ -21,6 +21,8 @@ from kvraft.arrivals import Arrivals
 from kvraft.channel import Channel, Closed, HandshakeFailed, WakeUp, dial, listen, split_url
 from tests.kvraft.certificates import Authority
 
+PATIENCE_SECONDS = 10.0
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -297,8 +299,10 @@ def test_a_port_is_shared_by_those_who_all_want_it() -> None:
 async def arrivals() -> AsyncIterator[Arrivals]:
     found = Arrivals(lambda: None)
     async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + PATIENCE_SECONDS
         nursery.start_soon(found.run)
         yield found
+        assert not nursery.cancel_scope.cancel_called, "something hangs"
         nursery.cancel_scope.cancel()
     found.close()
 

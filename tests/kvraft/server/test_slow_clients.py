@@ -124,6 +124,32 @@ async def test_a_watch_that_is_not_read_lags_within_bounds_and_misses_nothing(
     slow.close()
 
 
+async def test_who_reads_nothing_is_not_read_from(served: list[clients.ClientConnection], member: Member) -> None:
+    slow = await _silent(member)
+    async with open_client(member.client_urls) as client:
+        await _write(client, 100)  # more than sockets hold
+        await slow.send(native.encode_request(b"\0\0\0\1", RangeRequest(*BUSY)))
+        connection = served[0]
+        await until(lambda: connection._channel.buffered_bytes > LIMIT)
+        taken: list[bytes] = []
+        speaker = connection._speaker
+        assert speaker is not None
+        receive = speaker.receive
+
+        def look(data: bytes) -> None:
+            taken.append(data)
+            receive(data)
+
+        speaker.receive = look  # type: ignore[method-assign]
+        for number in range(2, 5):
+            await slow.send(native.encode_request(number.to_bytes(4), StatusRequest()))
+            await _write(client, 5)  # which are read meanwhile
+        assert len(taken) <= 1, "what comes first shows that there is too much by now"
+        assert len(await _answers(slow, 4)) == 4
+        assert len(taken) > 1
+    slow.close()
+
+
 @pytest.mark.parametrize("serializable", [True, False])
 async def test_small_questions_with_large_answers_are_held_back(
     served: list[clients.ClientConnection], member: Member, serializable: bool

@@ -127,6 +127,14 @@ async def test_a_report_of_the_disk_thread_may_come_late(member: Member, monkeyp
     assert all(isinstance(answer, PutResponse) for answer in answers)
 
 
+async def test_a_report_that_changes_nothing_takes_no_turn(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(member.driver, "turn", lambda: taken.append(1))
+    member.turns.durable(0)
+    assert not taken
+    assert not member.wake.is_set
+
+
 async def test_what_is_reported_after_the_end_takes_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_members(tmp_path, 1) as members:
         async with open_client(members.urls) as client:
