@@ -56,7 +56,7 @@ class Owner:
 def test_batches_become_durable_in_groups() -> None:
     owner = Owner()
     for seq in (1, 2, 3):
-        owner.disk.submit(LogBatch(seq, entries=(entry(seq, 1),)))
+        owner.disk.submit(LogBatch(seq, entries=(entry(seq, 1),)), leads=False)
     assert owner.disk.image.last_index == 0
     assert owner.disk.view.last_index == 3
     owner.world.run(until=SECOND)
@@ -70,7 +70,7 @@ def test_a_crash_keeps_a_prefix() -> None:
     for seed in range(50):
         owner = Owner(seed)
         for seq in (1, 2, 3):
-            owner.disk.submit(LogBatch(seq, entries=(entry(seq, 1),)))
+            owner.disk.submit(LogBatch(seq, entries=(entry(seq, 1),)), leads=False)
         owner.disk.crash()
         owner.world.run(until=SECOND)
         assert owner.durable == []
@@ -83,7 +83,7 @@ def test_a_crash_keeps_a_prefix() -> None:
 def test_a_stalled_disk_makes_nothing_durable() -> None:
     owner = Owner()
     owner.disk.stall(2 * SECOND)
-    owner.disk.submit(LogBatch(1, entries=(entry(1, 1),)))
+    owner.disk.submit(LogBatch(1, entries=(entry(1, 1),)), leads=False)
     owner.world.run(until=SECOND)
     owner.world.after(0, lambda: None)
     assert owner.durable == []
@@ -106,7 +106,7 @@ def test_the_log_is_replaced_discarded_and_reset() -> None:
 
 def test_align_finishes_an_interrupted_install() -> None:
     owner = Owner()
-    owner.disk.submit(LogBatch(1, hard_state=HardState(2, 3, 1), entries=(entry(1, 1), entry(2, 2))))
+    owner.disk.submit(LogBatch(1, hard_state=HardState(2, 3, 1), entries=(entry(1, 1), entry(2, 2))), leads=False)
     owner.world.run(until=SECOND)
     owner.disk.align(SnapshotMeta(2, 2, Configuration((1,))))
     assert owner.disk.image.last_index == 2

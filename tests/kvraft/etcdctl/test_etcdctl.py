@@ -107,7 +107,7 @@ async def test_transactions(etcdctl: Etcdctl) -> None:
     assert await etcdctl("get", "b") == "b\n3\n"
 
 
-async def test_watches(etcdctl: Etcdctl) -> None:
+async def test_watches(etcdctl: Etcdctl, members: Members) -> None:
     await etcdctl("put", "a", "1")
     async with etcdctl.open("watch", "a", "--rev=2") as watch:
         assert await _read(watch, 3) == ["PUT", "a", "1"]
@@ -116,6 +116,7 @@ async def test_watches(etcdctl: Etcdctl) -> None:
         assert (await _read(watch, 2))[:2] == ["DELETE", "a"]
     await etcdctl("put", "b", "2")
     assert await etcdctl("compaction", "4") == "compacted revision 4\n"
+    await members.applied_everywhere()  # whichever is asked
     assert "required revision has been compacted" in await etcdctl("watch", "a", "--rev=2", fails=True)
     assert "required revision has been compacted" in await etcdctl("compaction", "3", fails=True)
     assert await etcdctl("compaction", "5", "--physical") == "compacted revision 5\n"
