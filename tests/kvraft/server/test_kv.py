@@ -22,7 +22,7 @@ from kvraft.errors import (
 from kvraft.server import reads
 from kvraft.server.waiting import of_task
 from kvraft.types import PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest
-from tests.kvraft.members import open_members, until
+from tests.kvraft.members import open_members
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
