@@ -185,7 +185,7 @@ class Channel:
         try:
             delivery = Delivery(self._receive_now, take, arrivals, self._sock.fileno())
         except OSError as error:
-            raise Closed from error
+            raise Closed(f"connection broke: {error}") from error
         self._delivery = delivery
         try:
             await delivery.over.wait()

@@ -272,21 +272,18 @@ class ClientConnection:
         self._speaker = speaker = self._choose(data)
 
         def take(data: bytes) -> bool:
+            member.counters.client_received_bytes += len(data)
             speaker.receive(data)
             if self._dirty or member.driver.has_work:
                 member.turns.soon()
             return channel.buffered_bytes <= MAX_UNREAD_BYTES
-
-        def take_more(data: bytes) -> bool:
-            member.counters.client_received_bytes += len(data)
-            return take(data)
 
         take(data.removeprefix(native.PREFACE).removeprefix(HTTP2_PREFACE))
         at_end = False
         while not at_end:
             while channel.buffered_bytes > MAX_UNREAD_BYTES:
                 await self._drained.wait()
-            at_end = await channel.each(member.arrivals, take_more)
+            at_end = await channel.each(member.arrivals, take)
 
     def _choose(self, data: bytes) -> Speaker:
         """The protocol that opens with ``data``; one that nobody has asked for yet is loaded now."""

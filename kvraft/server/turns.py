@@ -35,17 +35,26 @@ class Turns:
         self._member = member
         self._calm = False  # the task has nothing to do but what arrives
         self._due = False  # something has arrived, and more may have
+        self._pace = Pace()
         self.handing_over: trio.Event | None = None
         """Set by the member when it wants to hear that another one leads; then the event is set."""
 
-    def _take(self) -> None:
-        """What has arrived, and what comes of it at once. Raises ``KvraftError``: the member cannot go on."""
+    def _take(self) -> bool:
+        """What has arrived, and what comes of it at once: whether something has been applied.
+
+        Raises ``KvraftError``: the member cannot go on.
+        """
         member, driver = self._member, self._member.driver
+        applied = member.machine.applied_index
         while driver.turn() and driver.has_work:
             pass
         member.service.leases.flush()
         member.membership.turn()
         driver.commit_if_due(due=False)
+        changed = member.machine.applied_index != applied
+        if changed or driver.pending:
+            self._pace.wrote()
+        return changed
 
     def durable(self, seq: int) -> None:
         """The kernel or the disk thread has made every batch up to ``seq`` durable."""
@@ -90,7 +99,7 @@ class Turns:
             self._calm = False  # reports that come later find nobody who takes a turn
 
     async def _run(self) -> None:
-        member, driver, watch, pace = self._member, self._member.driver, self._member.machine.watch, Pace()
+        member, driver, watch, pace = self._member, self._member.driver, self._member.machine.watch, self._pace
         pause: float | None = None
         while True:
             if pause:
@@ -98,14 +107,10 @@ class Turns:
                     await member.wake.wait()
             else:
                 await member.wake.wait()
-            applied = member.machine.applied_index
             try:
-                self._take()
-                changed = member.machine.applied_index != applied
+                changed = self._take()
                 lagging = watch.catch_up(CATCH_UP_EVENTS // (BUSY_SHARE if changed else 1))
                 member.flush()
-                if changed or driver.pending:
-                    pace.wrote()
                 pause = pace.spend(member.machine.compact_step)
             except KvraftError as error:
                 member.fail(error)

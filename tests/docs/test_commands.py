@@ -102,6 +102,19 @@ class Reader:
         assert status == 0, f"$ {command}\n{output.decode()}"
         known = (self.directory / ".environment").read_bytes().split(b"\0")
         self.environment = dict(item.decode().split("=", 1) for item in known if b"=" in item)
+        if command.startswith("kvraft member remove "):
+            self._see_one_leave()
+
+    def _see_one_leave(self) -> None:
+        """Whoever is removed stops by itself: nobody needs to, and a Ctrl-C that comes now is not for it."""
+        deadline = time.monotonic() + SECONDS
+        while not (ended := [each for each in self.running if each[0].poll() is not None]):
+            assert time.monotonic() < deadline, "nobody has left"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.running[0][0].wait(0.05)
+        ((process, log),) = ended
+        assert "the member has been permanently removed from the cluster" in log.read_text()
+        self.running.remove((process, log))
 
     def _start(self, command: str) -> None:
         log = self.directory / f"foreground-{len(list(self.directory.glob('foreground-*')))}.log"

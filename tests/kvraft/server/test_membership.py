@@ -390,6 +390,18 @@ async def test_a_sender_that_is_not_known_yet_is_heard_and_can_be_answered(tmp_p
         await until(lambda: 99 not in member.peers.links)
 
 
+async def test_who_is_let_go_at_the_end_may_be_gone_already(tmp_path: Path) -> None:
+    """By the task that keeps a connection to it, or by the one that serves it: whichever ends first."""
+    async with open_members(tmp_path, 1) as members:
+        member = members.running["m1"]
+        channel, _ = await introduce(member, 99, (NOWHERE,))
+        link = member.peers.links[99]
+        await members.stop("m1")
+        channel.close()
+        assert 99 not in member.peers.links
+        member.peers._let_go(link, 0)
+
+
 async def test_strangers_without_a_way_back_of_another_cluster_or_in_numbers_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,16 @@ async def test_a_lone_write_is_done_where_it_arrives(member: Member) -> None:
     assert not member.wake.is_set
 
 
+async def test_a_compaction_hears_of_writes_on_the_spot(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would take as much of the member's time as when nobody writes."""
+    told: list[int] = []
+    monkeypatch.setattr(member.turns._pace, "wrote", lambda: told.append(1))
+    propose(member, [])
+    member.turns.soon()
+    assert told
+    assert not member.wake.is_set
+
+
 async def test_what_arrives_together_is_one_turn(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks, and however much: the turn is taken where it arrives, when all of it has."""
     turns: list[int] = []
@@ -71,7 +81,7 @@ async def test_what_arrives_together_is_one_turn(member: Member, monkeypatch: py
         member.arrivals.add(descriptor, partial(take, descriptor))
         os.eventfd_write(descriptor, 1)
     await until(lambda: len(answers) == 3)
-    assert turns[0] == 3
+    assert next(pending for pending in turns if pending) == 3  # before that one for a tick, perhaps
     for descriptor in descriptors:
         member.arrivals.remove(descriptor)
         os.close(descriptor)
