@@ -107,6 +107,7 @@ def _relay(pipe: TextIO, options: Options) -> int:
                 if interrupted:
                     os.kill(supervisor, signal.SIGTERM)
             elif message["error"]:
+                pipe.read()  # to the end, which is the supervisor's: nothing is left when this is told
                 raise ClusterError(message["error"])
             else:
                 return int(message["code"])
