@@ -220,7 +220,7 @@ def test_the_dynamic_client(api, core) -> None:
     applied = maps.server_side_apply(namespace="default", name="a", body=body, field_manager="me")
     assert applied.data.to_dict() == {"x": "1", "y": "2"}
     maps.patch(namespace="default", name="a", body={"data": {"x": None}}, content_type="application/merge-patch+json")
-    watched = maps.watch(namespace="default", name="a", resource_version="0", timeout=SECONDS)
+    watched = maps.watch(namespace="default", name="a", timeout=SECONDS)
     with contextlib.closing(watched):
         assert next(watched)["object"].data.to_dict() == {"y": "2"}
     maps.delete(namespace="default", name="a")
