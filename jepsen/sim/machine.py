@@ -148,6 +148,16 @@ class SimMachine:
         """The data of an entry that carries these encoded commands."""
         return encode_command(tuple(proposals))
 
+    def foresee(self, entries: Sequence[Entry]) -> list[list[None]] | None:
+        """What writes answer is certain before they are applied."""
+        foreseen: list[list[None]] = []
+        for entry in entries:
+            commands = () if entry.kind == _CONFIGURATION else decode_commands(entry)
+            if not commands or any(command.kind != _WRITE for command in commands):
+                return None
+            foreseen.append([None] * len(commands))
+        return foreseen
+
     def apply(self, entries: Sequence[Entry], *, answered: bool = True) -> list[list[Any]]:
         """Apply entries; the answers are what the history calls results."""
         answers: list[list[Any]] = []

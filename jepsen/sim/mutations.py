@@ -22,10 +22,11 @@ from kvraft.types import LeaseRevokeRequest
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
     from typing import Any
 
     from kvraft.lease.lessor import Renewed
-    from kvraft.raft.messages import LogReader, RaftConfig, RaftStart
+    from kvraft.raft.messages import Entry, LogReader, RaftConfig, RaftStart
     from kvraft.wire.peer import Proposed
 
 
@@ -143,6 +144,23 @@ class AnswerWhenProposed(Driver):
         self.forwarder = _HastyForwarder(self._transport, self._await_entry)
 
 
+class AnswerAndPutOff(Driver):
+    """Answers writes before they are applied, as it may, but leaves applying them to a later turn."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._put_off = 0
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        foreseen = self.machine.foresee(entries) if self.proposed.waiting else None
+        if foreseen is None or entries[-1].index <= self._put_off:
+            super()._apply(entries)
+            return
+        self._put_off = entries[-1].index
+        self._answer(entries, foreseen)
+        self.raft.not_applied(entries)
+
+
 class RenewWithoutTakingBack(Lessor):
     """Renews in memory alone what the log says has little time left."""
 
@@ -178,6 +196,7 @@ MUTATIONS = {
     "accept-lower-term-append": Mutation(core=AcceptLowerTermAppend),
     "repeat-lost-questions": Mutation(driver=RepeatLostQuestions),
     "answer-when-proposed": Mutation(driver=AnswerWhenProposed),
+    "answer-and-put-off": Mutation(driver=AnswerAndPutOff),
     "renew-without-taking-back": Mutation(lessor=RenewWithoutTakingBack),
     "expire-without-term": Mutation(lessor=ExpireWithoutTerm),
     "count-learners": Mutation(core=CountLearners),

@@ -50,9 +50,9 @@ class SimNode:
 
     __slots__ = (
         *("_core", "_driver_type", "_held", "_hung_up", "_lessor_type", "_machine", "_next_request", "_paused_at"),
-        *("_paused_rate", "_role", "_seen", "_states", "_take_turn", "_turn_due", "base_rate", "disk", "driver"),
-        *("invariants", "leases", "life", "network", "node_id", "on_commit", "on_elected", "on_install", "options"),
-        *("paused", "tick_rate", "world"),
+        *("_paused_rate", "_role", "_seen", "_states", "_take_turn", "_told", "_turn_due", "base_rate", "disk"),
+        *("driver", "invariants", "leases", "life", "network", "node_id", "on_commit", "on_elected", "on_install"),
+        *("options", "paused", "tick_rate", "world"),
     )
 
     def __init__(
@@ -98,6 +98,7 @@ class SimNode:
         self._role: Role | None = Role.FOLLOWER
         self._hung_up: dict[int, Callable[[], None]] = {}
         self._next_request = 0
+        self._told: list[int] = []  # attempts that clients have just been told took effect
 
     # ------------------------------------------------------------------ lives
 
@@ -221,6 +222,7 @@ class SimNode:
             self._held.append((self.hear, (what,)))
             return
         what(self.driver)
+        self._keep_word()
         self.wake()
 
     def _turn(self, life: int) -> None:
@@ -294,8 +296,7 @@ class SimNode:
 
         def answered(answer: Any) -> None:
             if not isinstance(answer, KvraftError):
-                assert self._machine is not None
-                self.invariants.answered(self.node_id, command.attempt, self._machine.applied_index)
+                self._told.append(command.attempt)
             self._reply(request, reply, answer)
 
         self.driver.propose(encode_command(command), answered, forwards=forwards)
@@ -318,6 +319,7 @@ class SimNode:
         def ready(error: KvraftError | None) -> None:
             answer: Any = error
             if error is None:
+                self._keep_word()
                 assert self._machine is not None
                 found = self._machine.values.get(key)
                 answer = None if found is None else found[0]
@@ -352,7 +354,16 @@ class SimNode:
         term = self._seen[0] if self.driver is None else self.driver.raft.term
         return self.invariants.applying(self.node_id, entry, self._machine.applied_index, term, self.disk.image)
 
+    def _keep_word(self) -> None:
+        """What clients were told took effect has been applied, before anything else is heard of this node."""
+        if self._told:
+            assert self._machine is not None
+            told, self._told = self._told, []
+            for attempt in told:
+                self.invariants.answered(self.node_id, attempt, self._machine.applied_index)
+
     def _observe(self, raft: Raft) -> None:
+        self._keep_word()
         role = raft.role
         now = (raft.term, raft._log.commit_index)  # a property costs too much here
         if now != self._seen:

@@ -17,7 +17,6 @@ from kvraft.apply.command import (
     Authorized,
     check_command,
     decode_commands,
-    decode_plain_puts,
     join_commands,
 )
 from kvraft.apply.defragment import Defragmentation
@@ -25,6 +24,7 @@ from kvraft.apply.described import Described
 from kvraft.apply.layers import capped, corrupt, takes_space
 from kvraft.apply.membership import MAX_REMOVED, apply_change
 from kvraft.apply.pieces import Pieces
+from kvraft.apply.plain import PlainEntries
 from kvraft.auth.access import Access
 from kvraft.auth.store import AUTH_COMMANDS, AuthStore
 from kvraft.errors import Corrupt, KvraftError, NoSpace, TooManyRequests
@@ -99,6 +99,8 @@ class StateMachine(Described):
         self.in_pieces = False
         """Whether :meth:`apply` may come back with an entry half done."""
         self._pieces = Pieces(environment, self._store)
+        self._plain = PlainEntries(environment, self._store)
+        self.foresee = self._plain.foresee  # see contracts.Machine
         self._stack_layers()
 
     @classmethod
@@ -295,7 +297,7 @@ class StateMachine(Described):
         try:
             if entry.kind == EntryKind.CONFIGURATION:
                 answers = self._change(entry.data)
-            elif not self._store.around and (puts := decode_plain_puts(entry.data, environment.meta.threshold)):
+            elif puts := self._plain.puts(entry):
                 operations = len(puts)
                 answers = list(self._store.put_all(puts, answered=answered))
             elif entry.data:

@@ -100,6 +100,13 @@ class Machine(Protocol):
         """The data of one entry that carries these proposals, in order."""
         ...
 
+    def foresee(self, entries: Sequence[Entry]) -> Sequence[Sequence[Answer]] | None:
+        """What ``apply`` of ``entries`` is going to answer; None unless that is certain of all of them.
+
+        They are committed, and applied next, whatever it says.
+        """
+        ...
+
     def apply(self, entries: Sequence[Entry], *, answered: bool) -> Sequence[Sequence[Answer]]:
         """For each entry the answers to what it carries, in order; nobody looks at them unless ``answered``.
 

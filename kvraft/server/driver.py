@@ -438,15 +438,29 @@ class Driver:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         proposed, forwarder = self.proposed, self.forwarder
-        answers = self.machine.apply(entries, answered=bool(proposed.waiting or forwarder.proposals_asked))
+        answered = bool(proposed.waiting or forwarder.proposals_asked)
+        if answered and not forwarder.proposals_asked:
+            # Who waits need not wait for that too. Nothing else is asked of this member until it has been applied.
+            foreseen = self.machine.foresee(entries)
+            if foreseen is not None:
+                answered = False
+                self._answer(entries, foreseen)
+                if self._flush is not None:
+                    self._flush()
+        answers = self.machine.apply(entries, answered=answered)
         if len(answers) < len(entries):  # what takes long is applied in pieces, a turn for each
             self.raft.not_applied(entries[len(answers) :])
             entries = entries[: len(answers)]
         configuration = self.machine.configuration
         if configuration is not self.raft.configuration and configuration is not None:
             self._reconfigure(configuration)
-        if forwarder.proposals_asked:
-            forwarder.applied(entries, answers)
+        if answered:
+            if forwarder.proposals_asked:
+                forwarder.applied(entries, answers)
+            self._answer(entries, answers)
+
+    def _answer(self, entries: Sequence[Entry], answers: Sequence[Sequence[Answer]]) -> None:
+        proposed = self.proposed
         if proposed.waiting:
             for entry, given in zip(entries, answers, strict=True):
                 if not proposed.applied(entry, given):

@@ -90,6 +90,8 @@ class LogWriter:
             raise StorageError(f"the log no longer accepts writes: {self._failed}") from self._failed
         if self._closed:
             raise StorageError("the log is closed")
+        if self._store.wants_spare and not self._maker.is_alive():
+            self._make_spare()
         now = time.monotonic()
         idle = not self._submitted
         limit = AT_ONCE_BYTES if leads or self._last_took > QUICK_SECONDS else FOLLOWER_AT_ONCE_BYTES
@@ -101,8 +103,6 @@ class LogWriter:
             self._behind.append(batch)
         elif not (idle and self._start_writing([batch], now)):
             self._queue.put(batch)
-        if self._store.wants_spare and not self._maker.is_alive():
-            self._make_spare()
         return False
 
     def _make_spare(self) -> None:

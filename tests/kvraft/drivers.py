@@ -10,7 +10,7 @@ from kvraft.raft.messages import Configuration, Entry, HardState, Message, Messa
 from kvraft.server.driver import Driver, DriverConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kvraft.raft.messages import SnapshotMeta
     from kvraft.storage.log import LogBatch
@@ -60,10 +60,16 @@ class Machine:
         self.configuration: Configuration | None = None
         self.pieces: dict[int, int] = {}
         """How many calls an entry takes, by its index."""
+        self.foresees = False
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:
         return b",".join(proposals)
+
+    def foresee(self, entries: Sequence[Entry]) -> list[list[bytes]] | None:
+        if not self.foresees:
+            return None
+        return [entry.data.split(b",") for entry in entries]
 
     def apply(self, entries: Sequence[Entry], *, answered: bool) -> list[list[bytes]]:
         for place, entry in enumerate(entries):
@@ -107,7 +113,7 @@ class Transport:
 class Node:
     """Member 1 of 1, 2 and 3 (or of ``voters``), whose peers are the test."""
 
-    def __init__(self, voters: tuple[int, ...] = (1, 2, 3)) -> None:
+    def __init__(self, voters: tuple[int, ...] = (1, 2, 3), flush: Callable[[], None] | None = None) -> None:
         self.log, self.machine, self.transport = Log(), Machine(), Transport()
         raft = Raft(
             RaftConfig(node_id=1),
@@ -115,7 +121,9 @@ class Node:
             self.log,
             random.Random(1),
         )
-        self.driver = Driver(raft, self.machine, self.log, self.transport, CONFIG, lambda member: f"http://m{member}")
+        self.driver = Driver(
+            raft, self.machine, self.log, self.transport, CONFIG, lambda member: f"http://m{member}", flush
+        )
         self.answers: dict[str, object] = {}
 
     def turn(self) -> None:

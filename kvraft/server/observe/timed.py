@@ -50,6 +50,9 @@ class TimedMachine:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
 
+    def foresee(self, entries: Sequence[Entry]) -> Any:
+        return self._machine.foresee(entries)
+
     def apply(self, entries: Sequence[Entry], **how: Any) -> Any:
         """See the machine's. The log names sizes, never keys or values."""
         started = time.perf_counter()

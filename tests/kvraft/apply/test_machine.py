@@ -15,6 +15,10 @@ from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import OutOfSpace, StorageError
 from kvraft.types import (
+    AlarmAction,
+    AlarmRequest,
+    AlarmType,
+    AuthEnableRequest,
     CompactRequest,
     Compare,
     DeleteRangeRequest,
@@ -22,9 +26,13 @@ from kvraft.types import (
     PutRequest,
     PutResponse,
     RangeRequest,
+    RoleAddRequest,
     TxnRequest,
+    UserAddRequest,
+    UserGrantRoleRequest,
     WatchRequest,
 )
+from kvraft.wire.native import encode_request_body
 
 VOTERS = Configuration((1, 2, 3))
 ALL = RangeRequest(b"\0", b"\0")
@@ -129,6 +137,75 @@ def test_reads_see_what_is_applied_and_a_restart_what_is_committed(tmp_path):
     with pytest.raises(StorageError, match="is the state of member 1 already"):
         machine.initialise(VOTERS, 7, 1)
     machine.close()
+
+
+def plain_puts(first: int, *sizes: int) -> list[Entry]:
+    """Entries that put so many keys each, again and again the same few, as native clients have them encoded."""
+    bodies = [encode_request_body(PutRequest(b"k%d" % number, b"v")) for number in range(7)]
+    return [
+        Entry(index, 1, 0, join_commands([bodies[place % 7] for place in range(size)]))
+        for index, size in enumerate(sizes, first)
+    ]
+
+
+def test_what_plain_puts_answer_is_certain_before_they_are_applied(machine):
+    revision = machine.revision
+    for given in (plain_puts(1, 1), plain_puts(2, 3, 1, 20, 300), plain_puts(6, 40)):
+        foreseen = machine.foresee(given)
+        assert machine.revision == revision
+        assert machine.apply(given) == foreseen
+        assert [answer.revision for answers in foreseen for answer in answers] == [
+            *range(revision + 1, machine.revision + 1)
+        ]
+        revision = machine.revision
+    assert revision == 1 + 365
+
+
+def test_what_has_been_foreseen_is_applied_as_if_it_had_not_been(tmp_path, machine):
+    other = StateMachine.open(tmp_path / "other", sync=False)
+    other.initialise(VOTERS, 7, 1)
+    given = plain_puts(1, 5, 64, 1)
+    machine.foresee(given)
+    assert machine.apply(given, answered=False) == [[], [], []]
+    other.apply(given)
+    for revision in (0, 20, 60):
+        at = RangeRequest(b"\0", b"\0", revision=revision)
+        assert machine.range(at) == other.range(at)
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        Entry(3, 1, 0, b""),
+        Entry(3, 1, EntryKind.CONFIGURATION, plain_puts(3, 1)[0].data),
+        entries(3, DeleteRangeRequest(b"k"))[0],
+        entries(3, PutRequest(b"k", b"v", lease=5))[0],
+        entries(3, PutRequest(b"", b""))[0],
+        Entry(3, 1, 0, b"\xc1"),
+    ],
+    ids=["nothing", "configuration", "delete", "lease", "no key", "unreadable"],
+)
+def test_nothing_is_certain_when_one_entry_is_not(machine, last):
+    machine.apply(plain_puts(1, 1))
+    given = [*plain_puts(2, 2), last]
+    assert machine.foresee(given) is None
+    assert machine.foresee(given[:1]) is not None
+
+
+@pytest.mark.parametrize("around", ["alarm", "auth"])
+def test_nothing_is_certain_that_may_be_refused(machine, around):
+    commands = {
+        "alarm": [AlarmRequest(AlarmAction.ACTIVATE, 1, AlarmType.NOSPACE)],
+        "auth": [
+            RoleAddRequest("root"),
+            UserAddRequest("root", no_password=True),
+            UserGrantRoleRequest("root", "root"),
+            AuthEnableRequest(),
+        ],
+    }[around]
+    machine.apply(entries(1, *commands))
+    assert machine.foresee(plain_puts(1 + len(commands), 1)) is None
 
 
 def test_long_applies_commit_in_between(machine, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from kvraft.errors import (
@@ -18,6 +20,9 @@ from kvraft.raft.messages import Entry, Message, MessageKind, Role, SnapshotMeta
 from kvraft.server.driver import DriverConfig
 from tests.kvraft.drivers import CONFIG, Node, kinds
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
     node = Node()
@@ -29,6 +34,38 @@ def test_a_proposal_gets_its_answer_once_it_is_applied() -> None:
     node.acknowledge(2)
     assert node.answers == {"a": b"a"}
     assert node.driver.proposed.count == 0
+
+
+def test_answers_that_are_certain_are_on_their_way_before_the_entry_is_applied() -> None:
+    steps: list[object] = []
+    node = Node(flush=lambda: steps.append(dict(node.answers)))
+    node.lead()
+    node.acknowledge(1)
+    apply = node.machine.apply
+
+    def applied(entries: Sequence[Entry], *, answered: bool) -> list[list[bytes]]:
+        steps.append(answered)
+        return apply(entries, answered=answered)
+
+    node.machine.apply = applied  # type: ignore[method-assign]
+    for foresees in (True, False):
+        node.machine.foresees = foresees
+        node.answers.clear()
+        steps.clear()
+        node.propose("a")
+        node.turn()
+        assert steps == []
+        node.acknowledge(node.driver.raft.last_index)
+        assert node.answers == {"a": b"a"}
+        assert steps[: 1 + foresees] == ([{"a": b"a"}, False] if foresees else [True])
+    assert node.driver.proposed.count == 0
+
+
+def test_nothing_is_foreseen_where_nobody_waits() -> None:
+    node = Node()
+    node.machine.foresee = None  # type: ignore[assignment, method-assign] - it would raise
+    node.append(2, 1, Entry(1, 1, 0, b"a"), commit=1)
+    assert node.machine.applied_index == 1
 
 
 def test_the_disk_hears_who_has_more_to_do_than_to_wait_for_it() -> None:

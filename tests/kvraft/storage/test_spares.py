@@ -10,7 +10,7 @@ from kvraft.raft.messages import Entry
 from kvraft.storage import log as log_module
 from kvraft.storage import segment, spares
 from kvraft.storage.direct import BLOCK_BYTES
-from kvraft.storage.log import LogBatch, LogStore
+from kvraft.storage.log import LogBatch, LogStore, LogWriter
 
 SIZE = BLOCK_BYTES
 
@@ -113,6 +113,17 @@ def test_the_next_file_is_made_ready_when_this_one_is_half_full(store):
             assert not store.wants_spare
     assert len(made_at) >= 2
     assert made_at[0] > 1
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
+def test_it_is_made_however_the_log_is_written(store, monkeypatch, leads):
+    """On the spot too."""
+    monkeypatch.setattr("kvraft.storage.writer.SLOW_SECONDS", 600.0)  # however busy the machine is
+    writer = LogWriter(store, lambda _: None, lambda _: None)
+    for index in range(1, 5):
+        assert writer.submit(LogBatch(index, entries=[entry(index)]), leads=leads)
+    assert writer.close()
+    assert len(names(store, spares.SUFFIX)) == 1
 
 
 def test_what_is_there_is_taken_over(store, tmp_path):
