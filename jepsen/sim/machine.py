@@ -217,7 +217,7 @@ class SimMachine:
             if self.observer is not None:
                 self.observer.revoked(lease_id)
 
-    def commit(self) -> None:
+    def commit(self, *, whole: bool = True) -> None:
         """Everything applied will survive a crash as of the next commit, and may as of this one."""
         self.durable = self.committed
         self.committed = self.state()

@@ -179,12 +179,8 @@ class StateMachine(Described):
         meta = self._environment.meta
         if meta.member_id or meta.configuration is not None:
             raise StorageError(f"{self._environment.path}: is the state of member {meta.member_id:x} already")
-        meta.configuration, meta.cluster_id, meta.member_id, meta.members = (
-            configuration,
-            cluster_id,
-            member_id,
-            members,
-        )
+        meta.configuration, meta.members = configuration, members
+        meta.cluster_id, meta.member_id = cluster_id, member_id
         meta.applied_index, meta.applied_term = index, int(index > 0)
         self.commit()
 
@@ -278,7 +274,7 @@ class StateMachine(Described):
                 if failpoint.active:
                     failpoint.hit("state.between_entries")
                 if self.uncommitted_bytes > MAX_UNCOMMITTED_BYTES:
-                    self.commit()
+                    self.commit(whole=False)
             self.watch.publish(self._store.take_changes())
             if failpoint.active:
                 failpoint.hit("state.after_apply")
@@ -340,17 +336,23 @@ class StateMachine(Described):
     def _lease_command(self, command: LeaseCommand) -> Response:
         return self.leases.execute(command, self._entry_term)
 
-    def commit(self) -> None:
+    def commit(self, *, whole: bool = True) -> None:
         """Make what has been applied durable against the end of the process. Raises StorageError.
 
-        Nothing happens while an entry is half done: everything before it has been committed.
+        Not ``whole``: nobody is to read this commit but a restart, which finds the late heads. Nothing happens while
+        an entry is half done: everything before it has been committed.
         """
         if self._pieces.under_way:
             return
+        self._store.prepare_commit(whole=whole)
         self._environment.commit()
         self._measured_bytes = self._environment.sizes()[1]
         self.uncommitted = 0
         self.uncommitted_bytes = 0
+
+    def _commit_for_readers(self) -> None:
+        if self.uncommitted or not self._environment.is_whole:
+            self.commit()
 
     @property
     def compacting(self) -> bool:
@@ -407,8 +409,7 @@ class StateMachine(Described):
 
     def view(self) -> StateView:
         """What has been applied until now, to be read in any thread; close it. Raises StorageError."""
-        if self.uncommitted:
-            self.commit()
+        self._commit_for_readers()
         return self._environment.view()
 
     def scan(self, request: RangeRequest, view: StateView, max_bytes: int) -> RangeScan:
@@ -423,7 +424,8 @@ class StateMachine(Described):
         return self._store.scanned(request, scan, revision)
 
     def snapshot(self) -> SnapshotReader:
-        """The last commit, to be streamed to a follower; close it."""
+        """What has been applied until now, to be streamed to a follower; close it. Raises StorageError."""
+        self._commit_for_readers()
         return self._environment.snapshot()
 
     def incoming(self) -> SnapshotWriter:
@@ -437,8 +439,7 @@ class StateMachine(Described):
         """
         if self._defragmentation is not None and not self._defragmentation.over:
             raise TooManyRequests
-        if self.uncommitted:
-            self.commit()
+        self._commit_for_readers()
         self._defragmentation = Defragmentation.begin(self._environment, self._open_copy)
         return self._defragmentation
 

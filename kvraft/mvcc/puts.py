@@ -1,7 +1,7 @@
 """Plain puts that were committed together: the same as one ``Store.execute`` after the other, in a few calls to LMDB.
 
-Most of what a store is asked is to put one key. For a run of such puts the records are appended and the heads set with
-one call each, and what was put lately is remembered, so that most keys need not be looked up; see
+Most of what a store is asked is to put one key. For a run of such puts the records are appended with one call, and what
+was put lately is remembered, so that most keys are neither looked up nor set in ``cur`` each time; see
 docs/explanation/write-path.md for what that saves.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvraft.mvcc.late import plain_head
 from kvraft.mvcc.records import (
     ANCHOR,
     FIRST_POSITION,
     HEAD,
     ID,
     LEASE_ID,
-    PLACED_HEAD,
     POSITION_BYTES,
     Change,
     encode_record,
@@ -26,35 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvraft.mvcc.counts import CountCache
+    from kvraft.mvcc.late import Known, RecentHeads
     from kvraft.storage.tables import StateMeta, Tables
     from kvraft.types import PlainPut
 
-    Known = tuple[int, int, bytes, bytes]
-    """A key's create revision, its version, its id, and the position of its newest change."""
-
 ID_BYTES = 8
-REMEMBERED_KEYS = 16_384
-
-
-class RecentHeads:
-    """What ``cur`` says of keys that were put lately, without a lease.
-
-    Whoever else changes a key's head forgets the key here.
-    """
-
-    __slots__ = ("known",)
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, Known] = {}
-
-    def forget(self, key: bytes) -> None:
-        self.known.pop(key, None)
-
-    def trim(self) -> None:
-        """Back within bounds, a quarter at a time so that it is seldom."""
-        if len(self.known) > REMEMBERED_KEYS:
-            for key in list(self.known)[: REMEMBERED_KEYS // 4]:
-                del self.known[key]
 
 
 def end_of_puts(commands: Sequence[object], start: int, threshold: int) -> int:
@@ -82,29 +58,38 @@ def put_all(
 
     How many bytes their keys and values have.
     """
-    known, pack_position, pack_head, encode = recent.known, FIRST_POSITION.pack, PLACED_HEAD.pack, encode_record
+    known, pack_position, encode = recent.known, FIRST_POSITION.pack, encode_record
     records: list[tuple[bytes, bytes]] = []
-    heads: dict[bytes, bytes] = {}
+    fresh: list[bytes] = []
+    late = recent.late.append
     main, size = meta.revision, 0
     for _, key, value in puts:
         main += 1
         size += len(key) + len(value)
-        create, version, key_id, previous = known.get(key) or _look_up(tables, key, main)
-        if not version:
-            counts.created(key)
-        elif version % ANCHOR == 0:
+        found = known.get(key)
+        if found is None:
+            found = _look_up(tables, key, main)
+            if not found[1]:
+                counts.created(key)
+            fresh.append(key)
+        else:
+            late(key)
+        create, version, key_id, previous = found
+        if version % ANCHOR == 0 and version:
             tables.hist.put(key_id + previous, b"")
         version += 1
         position = pack_position(main)
         known[key] = (create, version, key_id, position)
         records.append((position, encode((key, value, create, main, version, 0, key_id, previous))))
-        heads[key] = pack_head(position, create, version, 0, key_id)
         if changes is not None:
             changes.append(Change(KeyValue(key, value, create, main, version), previous))
     tables.rev.putmulti(records, append=True)
-    tables.cur.put_short(heads)
-    recent.trim()
+    if fresh:
+        tables.cur.put_short({key: plain_head(known[key]) for key in fresh})
+    if recent.late and not meta.late_from:
+        recent.begin(meta)
     meta.revision = main
+    recent.trim(tables, meta)
     return size
 
 

@@ -140,3 +140,19 @@ def read_part(tables: Tables, revision: int, sub: int, max_changes: int) -> tupl
         found.append(decode_change(raw))
         more = cursor.next()
     return found, None
+
+
+def read_previous(tables: Tables, change: Change) -> KeyValue | None:
+    """The key before ``change``; None for a create, or when a compaction has removed it."""
+    position = change.previous
+    if not position or change.kv.version == 1:
+        return None
+    get, main = tables.rev.get, change.kv.mod_revision
+    while int.from_bytes(position[:8]) == main:  # changed twice in one revision: what it was before that
+        raw = get(position)
+        position = b"" if raw is None else decode_trace(raw).previous
+        if not position:
+            return None
+    raw = get(position)
+    kv = None if raw is None else decode_value(raw)
+    return kv if kv is not None and kv.version else None

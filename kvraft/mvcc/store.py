@@ -11,8 +11,9 @@ from kvraft.mvcc.bounds import PIECE_KEYS, WITHOUT_BOUND, Room, are_large, check
 from kvraft.mvcc.check import ANY_OPS, check_command, check_range
 from kvraft.mvcc.compaction import begin_compaction, compact_step, compaction_pending
 from kvraft.mvcc.counts import CountCache
-from kvraft.mvcc.puts import RecentHeads, begin_key, change_lease, end_of_puts, put_all
-from kvraft.mvcc.reading import open_end, read_changes, read_key, read_part, read_value
+from kvraft.mvcc.late import RecentHeads, find_late
+from kvraft.mvcc.puts import begin_key, change_lease, end_of_puts, put_all
+from kvraft.mvcc.reading import open_end, read_changes, read_key, read_part, read_previous, read_value
 from kvraft.mvcc.records import (
     ANCHOR,
     HEAD,
@@ -20,8 +21,6 @@ from kvraft.mvcc.records import (
     POSITION,
     POSITION_BYTES,
     Change,
-    decode_trace,
-    decode_value,
     encode_record,
     keys_of_lease,
     lease_key,
@@ -68,10 +67,9 @@ class Store:
     def __init__(self, environment: StateEnvironment) -> None:
         self._environment = environment
         self._counts = CountCache()
-        self._recent = RecentHeads()
-        self._changes: list[Change] | None = []
-        self._main = 0
-        self._sub = 0
+        self._changes: list[Change] | None
+        self.forget()
+        self._main = self._sub = 0
         self._in_pieces = False
         self._piece_left = PIECE_KEYS
         """Deletions until the next rest, if there are rests."""
@@ -96,6 +94,20 @@ class Store:
         self._counts.clear()
         self._recent = RecentHeads()
         self._changes = []
+        find_late(self._environment.tables, self._environment.meta)
+
+    @property
+    def _tables(self) -> Tables:
+        """The tables with every head in its place: for whoever looks at heads, or changes what has any."""
+        environment = self._environment
+        if environment.meta.late_from:
+            self._recent.settle(environment.tables, environment.meta)
+        return environment.tables
+
+    def prepare_commit(self, *, whole: bool) -> None:
+        """``whole``: every head gets to its place; else only those of keys that are not put any more."""
+        tables = self._tables if whole else self._environment.tables
+        self._recent.age(tables, self._environment.meta)
 
     def take_changes(self) -> list[Change]:
         """The changes since the last call of this or of ``keep_changes``, in order."""
@@ -126,7 +138,7 @@ class Store:
         work: Work[Any]
         if type(command) is DeleteRangeRequest:
             if command.prev_kv:
-                check_reads(self._environment.tables, (command,), Room(), self._at)
+                check_reads(self._tables, (command,), Room(), self._at)
             work = self._delete_range(command)
         else:
             assert type(command) is TxnRequest
@@ -170,7 +182,7 @@ class Store:
 
     def takes_long(self, commands: Sequence[object]) -> bool:
         """Whether ``commands`` are about to delete more than a piece."""
-        return are_large(self._environment.tables, commands)
+        return are_large(self._tables, commands)
 
     def execute_in_pieces(self, commands: Sequence[Command]) -> Work[list[Response | KvraftError]]:
         """The same as :meth:`execute_all`, with rests after some ``PIECE_KEYS`` deletions each.
@@ -235,7 +247,7 @@ class Store:
     def _delete_leased(self, lease_id: int) -> Work[None]:
         after: bytes | None = None
         while True:
-            tables = self._environment.tables
+            tables = self._tables
             walk = tables.leased.walk(*keys_of_lease(lease_id, after))
             doomed = [leased[LEASE_ID.size :] for leased, _ in islice(walk, PIECE_KEYS)]
             for key in doomed:
@@ -298,18 +310,7 @@ class Store:
 
     def previous(self, change: Change) -> KeyValue | None:
         """The key before ``change``; None for a create, or when a compaction has removed it."""
-        position = change.previous
-        if not position or change.kv.version == 1:
-            return None
-        get, main = self._environment.tables.rev.get, change.kv.mod_revision
-        while int.from_bytes(position[:8]) == main:  # changed twice in one revision: what it was before that
-            raw = get(position)
-            position = b"" if raw is None else decode_trace(raw).previous
-            if not position:
-                return None
-        raw = get(position)
-        kv = None if raw is None else decode_value(raw)
-        return kv if kv is not None and kv.version else None
+        return read_previous(self._environment.tables, change)
 
     @property
     def compacting(self) -> bool:
@@ -318,7 +319,7 @@ class Store:
 
     def compact_step(self, limit: int) -> bool:
         """Remove what is compacted, looking at up to ``limit`` changes; True when there is more to do."""
-        removed, more = compact_step(self._environment.tables, self._environment.meta, limit)
+        removed, more = compact_step(self._tables, self._environment.meta, limit)
         self.compacted += removed
         return more
 
@@ -343,7 +344,7 @@ class Store:
         self.ranges += 1
         if not request.range_end:
             return self._one(request)
-        tables, revision = self._environment.tables, self._reached()
+        tables, revision = self._tables, self._reached()
         if self._sub:  # within a transaction that has written: what is remembered is of before it
             scan = RangeScan(tables, request, self._at(request))
         else:
@@ -356,7 +357,7 @@ class Store:
     def _one(self, request: RangeRequest) -> RangeResponse:
         """A range of a single key."""
         revision = self._reached()
-        kv = read_key(self._environment.tables, request.key, request.revision if request.revision > 0 else None)
+        kv = read_key(self._tables, request.key, request.revision if request.revision > 0 else None)
         if kv is None:
             return RangeResponse(revision, [], 0)
         if request.count_only or not passes(request, kv):
@@ -368,7 +369,7 @@ class Store:
         known = self._counts.get(key, end, at)
         if known is None and at is None:
             known = self._counts.get(key, end, self.revision)
-            return self._counts.near(self._environment.tables.cur, key, end) if known is None else known
+            return self._counts.near(self._tables.cur, key, end) if known is None else known
         return known
 
     def _remember_count(self, request: RangeRequest, scan: RangeScan, revision: int) -> None:
@@ -382,7 +383,7 @@ class Store:
             self._counts.put(scan.kvs[-1].key + b"\0", end, at, scan.count - len(scan.kvs))
 
     def _put(self, request: PutRequest) -> PutResponse:
-        tables, main, key = self._environment.tables, self._main, request.key
+        tables, main, key = self._tables, self._main, request.key
         self.puts += 1
         self.put_bytes += len(key) + len(request.value)
         head = tables.cur.get(key)
@@ -416,7 +417,7 @@ class Store:
         prev_kvs: list[KeyValue] = []
         key: bytes | None = request.key
         while key is not None:
-            tables = self._environment.tables
+            tables = self._tables
             if request.range_end:
                 doomed = list(islice(tables.cur.walk(key, open_end(request.range_end)), PIECE_KEYS))
             else:
@@ -434,7 +435,7 @@ class Store:
 
     def _delete(self, key: bytes, head: bytes) -> None:
         """Remove a key that is there, with its ``head``."""
-        tables, main = self._environment.tables, self._main
+        tables, main = self._tables, self._main
         _, _, _, version, lease, key_id = HEAD.unpack(head)
         previous = head[:POSITION_BYTES]
         if version % ANCHOR == 0:
@@ -450,7 +451,7 @@ class Store:
 
     def _record(self, kv: KeyValue, key_id: bytes, previous: bytes) -> None:
         """Write down one change at the next position."""
-        self._environment.tables.rev.put(
+        self._tables.rev.put(
             POSITION.pack(self._main, self._sub),
             encode_record(
                 (kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease, key_id, previous)
@@ -463,7 +464,7 @@ class Store:
 
     def check_put(self, request: PutRequest) -> None:
         """Raises KeyNotFound for a put that keeps something of a key which is not there, then LeaseNotFound."""
-        tables = self._environment.tables
+        tables = self._tables
         if (request.ignore_value or request.ignore_lease) and tables.cur.get(request.key) is None:
             raise KeyNotFound
         if request.lease and tables.lease.get(lease_key(request.lease)) is None:
@@ -471,7 +472,7 @@ class Store:
 
     def _txn(self, request: TxnRequest) -> Work[TxnResponse]:
         self.txns += 1
-        tables, room = self._environment.tables, Room()
+        tables, room = self._tables, Room()
         path = take_path(tables, request, room)
         operations = check_path(request, path, self)
         if any(type(operation) is not RangeRequest for operation in operations):

@@ -114,7 +114,9 @@ class Machine(Protocol):
         """
         ...
 
-    def commit(self) -> None: ...
+    def commit(self, *, whole: bool = True) -> None:
+        """Keep what has been applied; not ``whole``: only for this member's next start."""
+        ...
 
     def install(self, writer: Any) -> object:
         """Replace everything by a snapshot that has arrived whole; durable when this returns."""

@@ -313,7 +313,7 @@ class Driver:
         """
         machine = self.machine
         if machine.uncommitted >= self.config.commit_operations or (due and machine.uncommitted):
-            machine.commit()
+            machine.commit(whole=False)
             self._compact()
 
     def _propose(self) -> None:

@@ -262,7 +262,6 @@ class Service:
             raise TooManyRequests
         self.snapshots += 1
         try:
-            member.driver.commit_if_due(due=True)
             reader = member.machine.snapshot()
             try:
                 with member.counters.snapshot_seconds.time():

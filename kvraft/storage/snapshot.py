@@ -19,7 +19,17 @@ from kvraft.raft.messages import SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import SnapshotClosed, SnapshotError, StorageError, storage_error
 from kvraft.storage.files import FORMAT_KEY, open_environment, sync_directory
-from kvraft.storage.tables import FORMAT, MAX_TABLES, META_KEY, TABLES, Databases, StateMeta, encode, read_meta
+from kvraft.storage.tables import (
+    FORMAT,
+    MAX_TABLES,
+    META_KEY,
+    STREAM_FORMAT,
+    TABLES,
+    Databases,
+    StateMeta,
+    encode,
+    read_meta,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -105,7 +115,7 @@ class SnapshotReader:
         yield _frame((END, digest.digest()))
 
     def _data_frames(self) -> Iterator[bytes]:
-        yield _frame((HEADER, FORMAT, self._state))
+        yield _frame((HEADER, STREAM_FORMAT, self._state))
         for number, name in enumerate(TABLES, 1):
             records: list[bytes] = []
             size = 0
@@ -249,8 +259,8 @@ class SnapshotWriter:
     def _take_header(self, version: int, raw: list[object]) -> None:
         if self._state is not None:
             raise SnapshotError("damaged snapshot: two headers")
-        if version > FORMAT:
-            raise SnapshotError(f"the snapshot has format {version}; this version reads up to {FORMAT}")
+        if version > STREAM_FORMAT:
+            raise SnapshotError(f"the snapshot has format {version}; this version reads up to {STREAM_FORMAT}")
         self._state = msgspec.convert(raw, StateMeta)
         if self._cluster_id is not None and self._state.cluster_id != self._cluster_id:
             raise SnapshotError(f"the snapshot is of cluster {self._state.cluster_id:x}, not of {self._cluster_id:x}")

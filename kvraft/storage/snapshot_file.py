@@ -20,7 +20,7 @@ from kvraft.storage.errors import SnapshotError, storage_error
 from kvraft.storage.files import open_environment
 from kvraft.storage.sealed_file import SealedReader, is_sealed
 from kvraft.storage.snapshot import END, HEADER, LENGTH_BYTES, MAX_FRAME_BYTES, SnapshotReader
-from kvraft.storage.tables import FORMAT, MAX_TABLES, TABLES, Databases, StateMeta
+from kvraft.storage.tables import MAX_TABLES, STREAM_FORMAT, TABLES, Databases, StateMeta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +145,10 @@ def describe(path: str, *, verify: bool = True, key: bytes | None = None) -> Des
         for frame in frames(path, verify=verify, key=key):
             number, *rest = _decode(frame[LENGTH_BYTES:])
             if number == HEADER:
-                if rest[0] > FORMAT:
-                    raise SnapshotError(f"{path}: format {rest[0]} was written by a later version, not up to {FORMAT}")
+                if rest[0] > STREAM_FORMAT:
+                    raise SnapshotError(
+                        f"{path}: format {rest[0]} was written by a later version, not up to {STREAM_FORMAT}"
+                    )
                 state = msgspec.convert(rest[1], StateMeta)
             elif number == END:
                 digest = rest[0]

@@ -36,7 +36,8 @@ class StateEnvironment:
     """An open state. ``tables`` and ``meta`` are the open transaction's and are replaced by commit and install.
 
     ``committed_index`` survives the end of the process. ``durable_index`` survives a power loss as well: without
-    metasync that is the commit before the last one.
+    metasync that is the commit before the last one. ``is_whole`` is whether the last commit has every head where it
+    belongs: only such a one may be read by others.
     """
 
     def __init__(self, directory: str, lock: int, *, map_bytes: int, sync: bool, threshold: int) -> None:
@@ -84,7 +85,7 @@ class StateEnvironment:
             txn = environment.begin(write=True)
             stored = txn.get(FORMAT_KEY, db=self._databases.meta)
             check_format(self.path, stored, FORMAT)
-            if stored is None:
+            if stored != encode(FORMAT):
                 txn.put(FORMAT_KEY, encode(FORMAT), db=self._databases.meta)
             self.meta = read_meta(self.path, txn, self._databases) or StateMeta(threshold=self._threshold)
             if self._sync:
@@ -98,6 +99,7 @@ class StateEnvironment:
             raise
         self._environment = environment
         self._bind(txn)
+        self.is_whole = not self.meta.late_from
         self.committed_index = self.meta.applied_index
         self.durable_index = self.meta.applied_index
 
@@ -130,6 +132,7 @@ class StateEnvironment:
                 failpoint.hit("state.after_commit")
             self.durable_index = self.committed_index
             self.committed_index = self.meta.applied_index
+            self.is_whole = not self.meta.late_from
             self._bind(self._environment.begin(write=True))
         except (lmdb.Error, OSError) as error:
             self.poison(str(error))
@@ -159,6 +162,7 @@ class StateEnvironment:
 
     def snapshot(self) -> SnapshotReader:
         """Read the last commit as a stream. Raises :class:`StorageError` before the first one with entries."""
+        assert self.is_whole
         try:
             txn = self._environment.begin()
         except lmdb.Error as error:
@@ -169,6 +173,7 @@ class StateEnvironment:
 
     def view(self) -> StateView:
         """Read the last commit. Raises :class:`StorageError`."""
+        assert self.is_whole
         try:
             txn = self._environment.begin()
         except lmdb.Error as error:

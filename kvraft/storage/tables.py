@@ -21,7 +21,10 @@ from kvraft.types.cluster import MemberInfo  # noqa: TC001 - msgspec reads the a
 if TYPE_CHECKING:
     import lmdb
 
-FORMAT = 1
+FORMAT = 2
+"""Of the state file. 1 had no ``late_from``: every commit had all heads."""
+STREAM_FORMAT = 1
+"""Of a snapshot, which has all heads."""
 META_KEY = b"meta"
 TABLES = (b"rev", b"cur", b"dead", b"long", b"hist", b"lease", b"leased", b"auth")
 """The data tables, in the order in which a snapshot carries them. Their places are its numbers: only append."""
@@ -59,6 +62,8 @@ class StateMeta(msgspec.Struct, array_like=True):
     """The ids of former members, the latest last; see ``kvraft.apply.membership``."""
     lease_clock_ms: int = 0
     """What leaders have measured while there were leases; see ``kvraft.lease.lessor``."""
+    late_from: int = 0
+    """The first revision whose heads ``cur`` may lack, if there are such; see ``kvraft.mvcc.late``."""
 
 
 encode = msgspec.msgpack.Encoder().encode

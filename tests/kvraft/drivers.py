@@ -61,6 +61,8 @@ class Machine:
         self.pieces: dict[int, int] = {}
         """How many calls an entry takes, by its index."""
         self.foresees = False
+        self.commits: list[bool] = []
+        """Whether each was whole."""
 
     @staticmethod
     def join(proposals: Sequence[bytes]) -> bytes:
@@ -81,7 +83,8 @@ class Machine:
             self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
         return [entry.data.split(b",") if entry.data and answered else [] for entry in entries]
 
-    def commit(self) -> None:
+    def commit(self, *, whole: bool = True) -> None:
+        self.commits.append(whole)
         self.durable_index = self.applied_index
 
     def install(self, writer: SnapshotMeta) -> None:

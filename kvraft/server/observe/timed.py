@@ -77,10 +77,10 @@ class TimedMachine:
                 )
         return answers
 
-    def commit(self) -> None:
+    def commit(self, *, whole: bool = True) -> None:
         """See the machine's."""
         started = time.perf_counter()
-        self._machine.commit()
+        self._machine.commit(whole=whole)
         self._counters.backend_commit_seconds.observe(time.perf_counter() - started)
 
     def install(self, writer: Any) -> object:

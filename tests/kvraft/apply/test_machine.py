@@ -11,6 +11,7 @@ from kvraft.apply import machine as machine_module
 from kvraft.apply.command import decode_commands, encode_command, join_commands
 from kvraft.apply.machine import StateMachine
 from kvraft.errors import Corrupt, EmptyKey, NoSpace
+from kvraft.mvcc.records import HEAD
 from kvraft.raft.messages import Configuration, Entry, EntryKind, SnapshotMeta
 from kvraft.storage import failpoint
 from kvraft.storage.errors import OutOfSpace, StorageError
@@ -245,6 +246,20 @@ def test_quota_stops_puts_until_there_is_room_again(tmp_path):
     assert machine.has_room
     assert machine.db_size_in_use < 100_000 < machine.db_size
     machine.close()
+
+
+@pytest.mark.parametrize("reader", ["view", "snapshot", "begin_defragmentation"])
+def test_whoever_reads_a_commit_finds_every_head(machine, reader):
+    again = encode_request_body(PutRequest(b"k", b""))
+    machine.apply([Entry(1, 1, 0, join_commands([again, again]))])
+    machine.commit(whole=False)
+    assert not machine._environment.is_whole
+    opened = getattr(machine, reader)()
+    assert machine._environment.is_whole
+    with machine._environment._environment.begin() as txn:
+        head = txn.get(b"k", db=machine._environment._databases.cur)
+    assert HEAD.unpack(head)[0] == machine.revision
+    opened.abort() if reader == "begin_defragmentation" else opened.close()
 
 
 def test_a_failure_while_applying_is_final_and_keeps_the_last_commit(tmp_path):

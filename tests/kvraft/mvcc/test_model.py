@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kvraft.errors import KvraftError
+from kvraft.mvcc import late as late_module
 from kvraft.mvcc import puts as puts_module
 from kvraft.mvcc import store as store_module
 from kvraft.mvcc.check import check_command
@@ -24,6 +25,9 @@ ANCHOR = 3
 """Small, so that the few changes that a run makes to a key have some."""
 
 
+steps = st.sampled_from(["go on", "commit", "commit whole", "reopen"])
+
+
 class StoreModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +35,8 @@ class StoreModel(RuleBasedStateMachine):
         self.patches = contextlib.ExitStack()
         for module in (store_module, puts_module):
             self.patches.enter_context(mock.patch.object(module, "ANCHOR", ANCHOR))
-        self.patches.enter_context(mock.patch.object(puts_module, "REMEMBERED_KEYS", 4))
+        self.patches.enter_context(mock.patch.object(late_module, "REMEMBERED_KEYS", 5))
+        self.patches.enter_context(mock.patch.object(late_module, "LATE_PUTS", 3))
         self.open()
         self.model = Model()
 
@@ -108,15 +113,24 @@ class StoreModel(RuleBasedStateMachine):
         assert stats[b"hist"] == sum(kv.version % ANCHOR == 0 for kv in superseded)
         assert len(self.model.live(b"\0", b"\0")) + len(list(tables.dead.walk(b"\0", None))) == len(newest)
 
-    @rule()
-    def commit(self):
-        self.environment.commit()
+    @rule(batches=st.lists(st.tuples(st.lists(plain_puts, min_size=2, max_size=5), steps), max_size=8))
+    def put_again_and_again(self, batches):
+        """Nobody looks in between, so the heads of keys that are put again are late."""
+        for puts, step in batches:
+            expected = [self.model.execute(put) for put in puts]
+            assert self.store.execute_all(puts) == expected
+            self.take_step(step)
+        self.store.take_changes()
 
-    @rule()
-    def commit_and_reopen(self):
-        self.environment.commit()
-        self.environment.close()
-        self.open()
+    @rule(step=steps)
+    def take_step(self, step):
+        """Committed or not, the process goes on or ends."""
+        if step != "go on":
+            self.store.prepare_commit(whole=step == "commit whole")
+            self.environment.commit()
+        if step == "reopen":
+            self.environment.close()
+            self.open()
 
     @rule(data=st.data(), limit=st.integers(1, 6))
     def read_changes(self, data, limit):

@@ -14,7 +14,7 @@ from kvraft.errors import (
     LeaseNotFound,
     ReadsTooMuch,
 )
-from kvraft.mvcc import counts, puts, scan
+from kvraft.mvcc import counts, late, scan
 from kvraft.mvcc.bounds import Room
 from kvraft.mvcc.store import Store
 from kvraft.storage.errors import StorageError
@@ -349,7 +349,7 @@ def test_plain_puts_notice_what_else_has_changed_a_key(environment, tmp_path_fac
 
 
 def test_what_is_remembered_of_keys_is_bounded_and_forgotten_with_the_state(environment, monkeypatch):
-    monkeypatch.setattr(puts, "REMEMBERED_KEYS", 8)
+    monkeypatch.setattr(late, "REMEMBERED_KEYS", 8)
     store = Store(environment)
     for number in range(50):
         store.execute_all([PutRequest(b"k%d" % (2 * number + more), b"") for more in (0, 1)])

@@ -95,6 +95,17 @@ def test_a_proposal_that_takes_too_long_has_an_unknown_end() -> None:
     assert len(node.answers) == 1
 
 
+def test_a_commit_that_is_due_is_for_the_next_start_alone() -> None:
+    node = Node()
+    node.machine.uncommitted = 1
+    node.driver.commit_if_due(due=False)
+    assert node.machine.commits == []
+    node.driver.commit_if_due(due=True)
+    node.machine.uncommitted = CONFIG.commit_operations
+    node.driver.commit_if_due(due=False)
+    assert node.machine.commits == [False, False]
+
+
 def test_a_read_that_takes_too_long_is_refused_and_not_answered_again() -> None:
     node = Node()
     node.lead()

@@ -47,7 +47,7 @@ def of_a_later_format(path: Path) -> None:
             txn.put(FORMAT_KEY, msgspec.msgpack.encode(LATER), db=meta)
 
 
-@pytest.mark.parametrize(("file", "known"), [("state/state.mdb", 1), (LOG, 2)])
+@pytest.mark.parametrize(("file", "known"), [("state/state.mdb", 2), (LOG, 2)])
 async def test_an_older_version_refuses_newer_data_and_changes_nothing(tmp_path: Path, file: str, known: int) -> None:
     async with open_members(tmp_path, 1) as members:
         config = members.running["m1"].config

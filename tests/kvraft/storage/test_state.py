@@ -16,6 +16,7 @@ from kvraft.storage import snapshot as snapshot_module
 from kvraft.storage.errors import FormatTooNew, InUse, OutOfSpace, SnapshotClosed, SnapshotError, StorageError
 from kvraft.storage.snapshot import CHUNK_BYTES
 from kvraft.storage.state import StateEnvironment
+from kvraft.storage.tables import FORMAT
 
 VOTERS = Configuration((1, 2, 3))
 
@@ -117,10 +118,33 @@ def test_a_later_format_is_refused(tmp_path):
     with lmdb.open(str(tmp_path / "state.mdb"), subdir=False, max_dbs=8) as environment:
         meta = environment.open_db(b"meta")
         with environment.begin(write=True) as txn:
-            txn.put(b"format", msgspec.msgpack.encode(2), db=meta)
+            txn.put(b"format", msgspec.msgpack.encode(3), db=meta)
     for _ in range(2):
-        with pytest.raises(FormatTooNew, match="format 2 was written by a later version"):
+        with pytest.raises(FormatTooNew, match="format 3 was written by a later version"):
             opened(tmp_path)
+
+
+def test_a_state_of_the_first_format_is_taken_over(tmp_path):
+    state = started(tmp_path)
+    before = msgspec.structs.astuple(state.meta)
+    state.close()
+
+    def stored(*records: tuple[bytes, object]) -> int:
+        """Write ``records``; the format that is in the file."""
+        with lmdb.open(str(tmp_path / "state.mdb"), subdir=False, max_dbs=8) as environment:
+            meta = environment.open_db(b"meta")
+            with environment.begin(write=True) as txn:
+                for key, value in records:
+                    txn.put(key, msgspec.msgpack.encode(value), db=meta)
+                return msgspec.msgpack.decode(txn.get(b"format", db=meta), type=int)
+
+    assert stored((b"format", 1), (b"meta", before[:-1])) == 1
+    state = opened(tmp_path)
+    assert state.is_whole
+    assert msgspec.structs.astuple(state.meta) == before
+    state.commit()
+    state.close()
+    assert stored() == FORMAT
 
 
 def test_sizes_follow_the_data(tmp_path):

@@ -162,7 +162,7 @@ class _Slow:
     def apply(self, entries: object) -> list[object]:
         return []
 
-    def commit(self) -> None:
+    def commit(self, *, whole: bool) -> None:
         pass
 
 
