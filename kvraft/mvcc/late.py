@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from kvraft.mvcc.reading import damaged
 from kvraft.mvcc.records import FIRST_POSITION, PLACED_HEAD, decode_trace
 
 if TYPE_CHECKING:
@@ -80,14 +83,20 @@ def plain_head(known: Known) -> bytes:
 
 
 def find_late(tables: Tables, meta: StateMeta) -> None:
-    """After a restart, or a change of the whole state: write what the commit lacks."""
+    """After a restart, or a change of the whole state: write what the commit lacks.
+
+    Raises StorageError where that cannot be read.
+    """
     if not meta.late_from:
         return
     heads: dict[bytes, bytes] = {}
     with tables.txn.cursor(tables.databases.rev) as cursor:
         if cursor.set_range(FIRST_POSITION.pack(meta.late_from)):
             for position, raw in cursor.iternext(keys=True, values=True):
-                put = decode_trace(raw)
+                try:
+                    put = decode_trace(raw)
+                except msgspec.MsgspecError as error:
+                    raise damaged(position, "is unreadable") from error
                 heads[put.key] = plain_head((put.create_revision, put.version, put.key_id, position))
     tables.cur.put_short(dict(sorted(heads.items())))
     meta.late_from = 0

@@ -30,13 +30,13 @@ def read_value(tables: Tables, position: bytes) -> KeyValue:
     """The key as of the change at ``position``, which exists."""
     raw = tables.rev.get(position)
     if raw is None:
-        raise missing(position)
+        raise damaged(position)
     return decode_value(raw)
 
 
-def missing(position: bytes) -> StorageError:
+def damaged(position: bytes, how: str = "is missing") -> StorageError:
     """The error of a record that must be there."""
-    return StorageError("the state is damaged: revision {}.{} is missing".format(*POSITION.unpack(position)))
+    return StorageError("the state is damaged: revision {}.{} {}".format(*POSITION.unpack(position), how))
 
 
 def read_key(tables: Tables, key: bytes, at: int | None) -> KeyValue | None:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from kvraft.errors import AnswerTooLarge
-from kvraft.mvcc.reading import missing, open_end, read_value, walk_positions
+from kvraft.mvcc.reading import damaged, open_end, read_value, walk_positions
 from kvraft.mvcc.records import HEAD, POSITION_BYTES, decode_value
 from kvraft.types import KeyValue, RangeRequest, SortOrder, SortTarget
 
@@ -160,7 +160,7 @@ class RangeScan:
                 break
             raw = get(place[:POSITION_BYTES])
             if raw is None:
-                raise missing(place[:POSITION_BYTES])
+                raise damaged(place[:POSITION_BYTES])
             kvs.append(decode_value(raw))
             size += len(raw) + KEY_OVERHEAD_BYTES
             if len(kvs) == stop or size >= room:

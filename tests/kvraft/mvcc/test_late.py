@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kvraft.mvcc import late as late_module
-from kvraft.mvcc.records import HEAD
+from kvraft.mvcc.records import HEAD, POSITION
 from kvraft.mvcc.store import Store
+from kvraft.storage.errors import StorageError
 from kvraft.storage.state import StateEnvironment
 from kvraft.types import CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
@@ -121,6 +122,19 @@ def test_a_restart_finds_the_late_heads(tmp_path, keys):
     commit(store, environment, whole=True)
     assert environment.is_whole
     assert store.range(ALL).kvs[0].version == before[b"a"][1] + 1
+    environment.close()
+
+
+def test_a_restart_names_the_record_that_it_cannot_read(tmp_path):
+    environment = StateEnvironment.open(tmp_path, sync=False)
+    store = Store(environment)
+    put(store, b"a", b"a")
+    environment.tables.rev.put(POSITION.pack(3, 0), b"\xc1")
+    commit(store, environment)
+    environment.close()
+    environment = StateEnvironment.open(tmp_path, sync=False)
+    with pytest.raises(StorageError, match=r"the state is damaged: revision 3\.0 is unreadable"):
+        Store(environment)
     environment.close()
 
 
